@@ -1,0 +1,1 @@
+"""The asset definitions: thin bodies that call one of the rooms."""

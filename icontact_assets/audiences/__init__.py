@@ -1,0 +1,1 @@
+"""Who belongs on a list, and how they get there safely."""

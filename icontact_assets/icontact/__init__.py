@@ -1,0 +1,1 @@
+"""Speaks to iContact: requests, budget, whole listings. Knows no Dagster and no DuckDB."""

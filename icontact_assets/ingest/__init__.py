@@ -1,0 +1,1 @@
+"""Decides what to ask iContact for, and turns the answers into raw rows."""

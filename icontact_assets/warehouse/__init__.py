@@ -1,0 +1,1 @@
+"""Speaks to DuckDB: table declarations, transactions, the lock. Knows no Dagster and no iContact."""
