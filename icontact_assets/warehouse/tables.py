@@ -1,0 +1,293 @@
+"""Every table declared once: columns, types, keys, descriptions. DDL, column metadata, checks and docs follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `personal` marks what identifies a person: it never appears in previews, metadata or logs."""
+
+    name: str
+    type: str
+    description: str
+    personal: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of an import's schema. `key` names the columns that identify a row ((): rows may repeat)."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def ddl(self, schema: str) -> str:
+        """`CREATE TABLE IF NOT EXISTS` for this table in `schema`."""
+        body = ", ".join(f'"{column.name}" {column.type}' for column in self.columns)
+        return f'CREATE TABLE IF NOT EXISTS "{schema}"."{self.name}" ({body})'
+
+
+_OBSERVED = Column(
+    "observed_at",
+    "TIMESTAMP",
+    "when this version was first stored (UTC); the latest version of a row has the largest",
+)
+_PARTITION = Column("partition_date", "DATE", "the daily partition the row stands on (UTC day)")
+_DELETED = Column(
+    "deleted_at", "TIMESTAMP", "when a complete reading first missed the row (UTC); NULL while it exists"
+)
+_MESSAGE = Column("message_id", "VARCHAR", "iContact message id")
+
+_VERSIONED = (_DELETED, _OBSERVED, _PARTITION)
+
+RAW_CONTACTS = Table(
+    "raw_contacts",
+    "Contacts of the client folder, on a list or not. A row per contact and day on which it appeared, changed or vanished; nothing unchanged is stored twice.",
+    (
+        Column("id", "VARCHAR", "iContact contact id"),
+        Column("email", "VARCHAR", "address as iContact gave it", personal=True),
+        Column("prefix", "VARCHAR", "form of address before the name", personal=True),
+        Column("first_name", "VARCHAR", "first name", personal=True),
+        Column("last_name", "VARCHAR", "last name", personal=True),
+        Column("suffix", "VARCHAR", "what follows the name", personal=True),
+        Column("street", "VARCHAR", "street, first line", personal=True),
+        Column("street_line_2", "VARCHAR", "street, second line", personal=True),
+        Column("city", "VARCHAR", "city", personal=True),
+        Column("state", "VARCHAR", "state or province", personal=True),
+        Column("postal_code", "VARCHAR", "postal code", personal=True),
+        Column("phone", "VARCHAR", "phone number as given", personal=True),
+        Column("fax", "VARCHAR", "fax number as given", personal=True),
+        Column("business", "VARCHAR", "business as given", personal=True),
+        Column("status", "VARCHAR", "normal, bounced, donotcontact, pending, invitable or deleted"),
+        Column("bounce_count", "VARCHAR", "number of bounces as iContact gave it"),
+        Column(
+            "create_date",
+            "VARCHAR",
+            "creation as iContact gave it: US Eastern wall time without a zone. The partition is the UTC day of that "
+            "text read as America/New_York; icontact_users.ic_user_created reads the same text as UTC, as the vendor does",
+        ),
+        Column(
+            "custom_fields",
+            "VARCHAR",
+            "custom fields and any field not known above, as a JSON object",
+            personal=True,
+        ),
+        *_VERSIONED,
+    ),
+    key=("id", "partition_date"),
+)
+
+RAW_MESSAGES = Table(
+    "raw_messages",
+    "Messages of the client folder, without their bodies. A row per message and day on which it appeared, changed or vanished.",
+    (
+        _MESSAGE,
+        Column("campaign_id", "VARCHAR", "campaign (sender property) id"),
+        Column("message_type", "VARCHAR", "normal, confirmation, or the deprecated welcome, autoresponder"),
+        Column("subject", "VARCHAR", "subject line"),
+        Column("message_name", "VARCHAR", "internal name"),
+        Column("create_date", "VARCHAR", "creation as iContact gave it; creating is not sending"),
+        Column("aids", "VARCHAR[]", "the AIDs found in the HTML body as <!-- lytics-aid:AID -->, sorted"),
+        *_VERSIONED,
+    ),
+    key=("message_id", "partition_date"),
+)
+
+RAW_SENDS = Table(
+    "raw_sends",
+    "Sends of messages: to which lists, when scheduled, when released. A row per send and day on which it appeared, changed or vanished.",
+    (
+        Column("send_id", "VARCHAR", "iContact send id"),
+        _MESSAGE,
+        Column("include_list_ids", "VARCHAR", "list ids mailed, separated by commas"),
+        Column("exclude_list_ids", "VARCHAR", "list ids left out, separated by commas"),
+        Column("include_segment_ids", "VARCHAR", "segment ids mailed, separated by commas"),
+        Column("exclude_segment_ids", "VARCHAR", "segment ids left out, separated by commas"),
+        Column("scheduled_time", "VARCHAR", "scheduled time as iContact gave it"),
+        Column("released_time", "VARCHAR", "time of sending as iContact gave it"),
+        Column("scheduled_at", "TIMESTAMP", "scheduled time (UTC)"),
+        Column("released_at", "TIMESTAMP", "time of sending (UTC); NULL while not sent"),
+        Column("recipient_count", "BIGINT", "number of recipients"),
+        Column("status", "VARCHAR", "pending, sending, released or cancelled, as iContact spells it"),
+        *_VERSIONED,
+    ),
+    key=("send_id", "partition_date"),
+)
+
+RAW_LISTS = Table(
+    "raw_lists",
+    "Lists of the client folder. A row per list and day on which it appeared, changed or vanished.",
+    (
+        Column("list_id", "VARCHAR", "iContact list id"),
+        Column("name", "VARCHAR", "internal name"),
+        Column("public_name", "VARCHAR", "name that contacts see"),
+        Column("description", "VARCHAR", "description"),
+        *_VERSIONED,
+    ),
+    key=("list_id", "partition_date"),
+)
+
+RAW_SUBSCRIPTIONS = Table(
+    "raw_subscriptions",
+    "Subscriptions to the lists that exports name. A row per subscription and day on which it appeared, changed or vanished.",
+    (
+        Column("subscription_id", "VARCHAR", "<list id>_<contact id>"),
+        Column("list_id", "VARCHAR", "iContact list id"),
+        Column("contact_id", "VARCHAR", "iContact contact id"),
+        Column("status", "VARCHAR", "normal, pending or unsubscribed"),
+        Column("add_date", "VARCHAR", "time of subscribing as iContact gave it"),
+        Column("added_at", "TIMESTAMP", "time of subscribing (UTC)"),
+        *_VERSIONED,
+    ),
+    key=("subscription_id", "partition_date"),
+)
+
+FIGURES = (
+    "bounces",
+    "delivered",
+    "unsubscribes",
+    "opens_unique",
+    "opens_total",
+    "clicks_unique",
+    "clicks_total",
+    "forwards",
+    "comments",
+    "complaints",
+)
+
+RAW_STATISTICS = Table(
+    "raw_statistics",
+    "iContact's own figures per message. A row per message and day, written only when a figure differs from the last one stored.",
+    (
+        _MESSAGE,
+        *(Column(name, "BIGINT", f"{name.replace('_', ', ')} as iContact counts them") for name in FIGURES),
+        _OBSERVED,
+        _PARTITION,
+    ),
+    key=("message_id", "partition_date"),
+)
+
+RAW_ACTIVITY = Table(
+    "raw_activity",
+    "What contacts did with messages: a row per line of iContact's four listings, on the UTC day it happened.",
+    (
+        _MESSAGE,
+        Column("contact_id", "VARCHAR", "iContact contact id; the contact may no longer exist"),
+        Column("event_type", "VARCHAR", "open, click, bounce or unsubscribe"),
+        Column("event_time", "TIMESTAMP", "when it happened (UTC, whole seconds as iContact gives them)"),
+        Column("event_url", "VARCHAR", "link clicked; NULL for the other types"),
+        Column("ordinal", "INTEGER", "0, 1, ... among lines that are equal in all of the above"),
+        Column("extracted_at", "TIMESTAMP", "when the line was first stored (UTC)"),
+        _PARTITION,
+    ),
+    key=("message_id", "event_type", "contact_id", "event_time", "event_url", "ordinal"),
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    "Rows of iContact that could not be read, with the reason. They are in no other table.",
+    (
+        Column(
+            "resource",
+            "VARCHAR",
+            "contacts, messages, sends, lists, subscriptions, opens, clicks, bounces, unsubscribes",
+        ),
+        Column("message_id", "VARCHAR", "message the row belongs to, '' where there is none"),
+        Column("digest", "VARCHAR", "hash of the row; the same row is stored once"),
+        Column("reason", "VARCHAR", "why it could not be read"),
+        Column("content", "VARCHAR", "the row as iContact gave it, JSON", personal=True),
+        Column("occurrences", "BIGINT", "how often the row stood in the last complete reading"),
+        Column("observed_at", "TIMESTAMP", "when it was first stored (UTC)"),
+    ),
+    key=("resource", "message_id", "digest"),
+)
+
+IMPORT_COVERAGE = Table(
+    "import_coverage",
+    "The ledger: what was asked of iContact, what it announced, what is stored, and whether that is complete.",
+    (
+        Column(
+            "resource", "VARCHAR", "contacts, messages, sends, lists, subscriptions, statistics or activity"
+        ),
+        Column("message_id", "VARCHAR", "message id; '' for listings of the whole folder"),
+        Column(
+            "kind", "VARCHAR", "opens, clicks, bounces, unsubscribes; for subscriptions the list id; else ''"
+        ),
+        Column("announced", "BIGINT", "rows iContact announced at the last complete reading"),
+        Column("stored", "BIGINT", "rows that reading held"),
+        Column(
+            "read_through",
+            "TIMESTAMP",
+            "when the last complete reading began (UTC): everything before it is stored",
+        ),
+        Column(
+            "verified_at", "TIMESTAMP", "when the last complete reading from the first row on began (UTC)"
+        ),
+        Column("verdict", "VARCHAR", "complete, incomplete or failed: how the last attempt ended"),
+        Column("reason", "VARCHAR", "why it is not complete, or what is noteworthy"),
+        Column("requests", "BIGINT", "requests spent so far"),
+        Column(
+            "figure", "BIGINT", "iContact's own figure of this kind just before the last complete reading"
+        ),
+        Column("moved_at", "TIMESTAMP", "statistics: when a probe last differed from the one before (UTC)"),
+        Column("head", "VARCHAR[]", "digests of the first lines of the listing, to recognise it"),
+        Column("tail", "VARCHAR[]", "digests of the last lines of the listing, to go on from"),
+        Column("reading", "VARCHAR", "id of the last reading landed, so that none lands twice"),
+    ),
+    key=("resource", "message_id", "kind"),
+)
+
+MISSED = Table(
+    "missed",
+    "Rows that a suspiciously small listing did not hold. They are retired only if a second reading, an hour or more later, agrees.",
+    (
+        Column("resource", "VARCHAR", "listing"),
+        Column("scope", "VARCHAR", "list id for subscriptions, else ''"),
+        Column("id", "VARCHAR", "id of the row"),
+        Column("missed_at", "TIMESTAMP", "when it was first missed (UTC)"),
+    ),
+    key=("resource", "scope", "id"),
+)
+
+TOUCHED_CONTACTS = Table(
+    "touched_contacts",
+    "Contacts whose activity changed since icontact_activity was last computed.",
+    (
+        Column("contact_id", "VARCHAR", "iContact contact id"),
+        Column("touched_at", "TIMESTAMP", "when the change was stored (UTC)"),
+    ),
+)
+
+LINKS = Table(
+    "links",
+    "Every distinct link ever clicked, hashed once.",
+    (
+        Column("event_url", "VARCHAR", "link as iContact gave it"),
+        Column(
+            "hashedurls_key",
+            "VARCHAR",
+            "key of hashedurls: decimal SipHash of host and path; NULL when the link has none",
+        ),
+    ),
+    key=("event_url",),
+)
+
+RAW_TABLES = (
+    RAW_CONTACTS,
+    RAW_MESSAGES,
+    RAW_SENDS,
+    RAW_LISTS,
+    RAW_SUBSCRIPTIONS,
+    RAW_STATISTICS,
+    RAW_ACTIVITY,
+)
+
+TABLES = (*RAW_TABLES, QUARANTINE, IMPORT_COVERAGE, MISSED, TOUCHED_CONTACTS, LINKS)
+"""Every table that `Warehouse.prepare` creates in the schema of an import."""
