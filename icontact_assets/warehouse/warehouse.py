@@ -1,4 +1,4 @@
-"""Opens the DuckDB file late and closes it soon: the lock, one short transaction, read-only readers, preparation of a schema."""
+"""The DuckDB file: opened late, closed soon, under one lock; writers in one transaction, readers read-only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from icontact_assets.warehouse.tables import TABLES
 
 # Files are created so that DuckDB 1.5 opens what 2.0 wrote.
-_STORAGE = {"storage_compatibility_version": "v1.5.0"}
+_STORAGE: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.5.0"}
 
 
 class WarehouseError(Exception):
