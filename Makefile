@@ -1,0 +1,33 @@
+# Everything sets itself up: a .venv with uv where it is there, with venv and pip where not.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test ui lint lock
+demo: $(STAMP)
+	$(BIN)/icontact-assets demo
+
+test: $(STAMP)
+	$(BIN)/pytest -n 2
+
+ui: $(STAMP)
+	$(BIN)/icontact-assets demo --ui
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --no-header --no-annotate --no-emit-index-url --python-version 3.11 -o requirements.lock
+
+$(STAMP): pyproject.toml setup.cfg requirements.lock
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing $(VENV) && uv pip install --quiet --python $(BIN)/python -r requirements.lock && \
+		uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+	else \
+		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	fi
+	@touch $@
