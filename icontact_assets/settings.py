@@ -1,0 +1,574 @@
+"""Typed settings from the environment and icontact.yaml; every error names the place, what was found, the remedy."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+PRODUCTION = "https://app.icontact.com/icp"
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_RESERVED = frozenset({"main", "information_schema", "pg_catalog", "system", "temp"})
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class SettingsError(Exception):
+    """A setting cannot be used. One paragraph: file, line, key, what was found, the remedy; never a secret."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class RequestLimits(_Model):
+    """Most requests an account is asked: per second, per minute, per day (sliding 24 h). 0 lifts a limit."""
+
+    per_second: float = Field(default=1, ge=0)
+    per_minute: int = Field(default=60, ge=0)
+    per_day: int = Field(default=5000, ge=0)
+
+
+class Authorization(_Model):
+    """Who asks. `unset` names the variables without which requests cannot be signed."""
+
+    name: str
+    label: str
+    description: str = ""
+    app_id: SecretStr | None = None
+    username: SecretStr | None = None
+    password: SecretStr | None = None
+    unset: tuple[str, ...] = ()
+
+
+class Import(_Model):
+    """One client folder of one account; its name is the asset key prefix and the DuckDB schema."""
+
+    name: str
+    label: str
+    description: str = ""
+    authorization: Authorization
+    account_id: str | None = None
+    client_folder_id: str | None = None
+    keep_updated: bool = False
+    start_date: date = date(2024, 1, 1)
+    limits: RequestLimits = RequestLimits()
+    page_size: int = Field(default=500, ge=1, le=10_000)
+    workers: int = Field(default=1, ge=1, le=64)
+    unset: tuple[str, ...] = ()
+
+    def ready(self) -> None:
+        """Raise SettingsError naming everything that is unset before iContact can be asked."""
+        missing = [*self.authorization.unset, *self.unset]
+        if missing:
+            raise SettingsError(
+                f"The import {self.name} cannot ask iContact: {', '.join(missing)} "
+                f"{'is' if len(missing) == 1 else 'are'} unset. Set {'it' if len(missing) == 1 else 'them'} in the "
+                "environment that Dagster runs in; `icontact-assets discover` shows account and client folder ids."
+            )
+
+
+class Audience(_Model):
+    """People chosen from the profiles of an import: a SQL condition, or a query that yields ic_contact_id."""
+
+    name: str
+    label: str
+    description: str = ""
+    import_name: str
+    where: str | None = None
+    query: str | None = None
+
+
+class Export(_Model):
+    """An audience put on a list of its import's client folder. `list` is the list's id or exact name."""
+
+    name: str
+    label: str
+    description: str = ""
+    audience: str
+    list: str
+    mode: Literal["dry_run", "add"] = "dry_run"
+
+
+class Schedule(_Model):
+    """When the daily schedule runs: `daily_at` HH:MM in `time_zone`."""
+
+    daily_at: str = "02:00"
+    time_zone: str = "UTC"
+
+    @field_validator("daily_at")
+    @classmethod
+    def _clock(cls, value: str) -> str:
+        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+            raise ValueError("write the time as HH:MM, for instance '02:00'")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("name a time zone as in the tz database, for instance Europe/Berlin") from error
+        return value
+
+
+class Settings(_Model):
+    """All settings, checked, with references resolved."""
+
+    base_url: str
+    duckdb_path: Path
+    home: Path
+    imports: tuple[Import, ...]
+    audiences: tuple[Audience, ...] = ()
+    exports: tuple[Export, ...] = ()
+    schedule: Schedule = Schedule()
+
+    def import_named(self, name: str) -> Import:
+        """The import of that name. Raises SettingsError listing those that exist."""
+        return _named(self.imports, name, "import")
+
+    def audience(self, name: str) -> Audience:
+        """The audience of that name. Raises SettingsError listing those that exist."""
+        return _named(self.audiences, name, "audience")
+
+    def export(self, name: str) -> Export:
+        """The export of that name. Raises SettingsError listing those that exist."""
+        return _named(self.exports, name, "export")
+
+    def import_of(self, export: Export) -> Import:
+        """The import whose client folder holds the export's list."""
+        return self.import_named(self.audience(export.audience).import_name)
+
+
+_Item = TypeVar("_Item", Import, Audience, Export)
+
+
+def _named(items: tuple[_Item, ...], name: str, what: str) -> _Item:
+    for item in items:
+        if item.name == name:
+            return item
+    raise SettingsError(f"There is no {what} named {name!r}. There are: {_names(items)}.")
+
+
+def _names(items: tuple[Any, ...]) -> str:
+    return ", ".join(item.name for item in items) or "none"
+
+
+_CREDENTIALS = {
+    "app_id": "ICONTACT_APP_ID",
+    "username": "ICONTACT_API_USERNAME",
+    "password": "ICONTACT_API_PASSWORD",
+}
+_LIMITS = {
+    "per_second": "ICONTACT_REQUESTS_PER_SECOND",
+    "per_minute": "ICONTACT_REQUESTS_PER_MINUTE",
+    "per_day": "ICONTACT_REQUESTS_PER_DAY",
+}
+_SECTIONS = ("authorizations", "imports", "audiences", "exports", "schedule")
+
+
+def load_settings(environ: Mapping[str, str] = os.environ, directory: Path | None = None) -> Settings:
+    """Settings from the environment and, where there is one, icontact.yaml (`ICONTACT_ASSETS_CONFIG`).
+
+    Relative paths count from `directory` (default: the working directory). Credentials may be unset: `Import.ready`
+    says so when a run needs them. Raises SettingsError.
+    """
+    root = directory or Path.cwd()
+    named = environ.get("ICONTACT_ASSETS_CONFIG")
+    path = root / (named or "icontact.yaml")
+    if named and not path.exists():
+        raise SettingsError(
+            f"ICONTACT_ASSETS_CONFIG names {path}, which does not exist. Create it, or unset the variable."
+        )
+    document = _Document.read(path) if path.exists() else _Document(path, {}, {})
+    home = root / environ.get("ICONTACT_ASSETS_HOME", ".icontact")
+    return _Loader(environ, document).settings(
+        base_url=_base_url(environ.get("ICONTACT_BASE_URL", PRODUCTION)),
+        home=home,
+        duckdb_path=root / environ.get("ICONTACT_ASSETS_DUCKDB", str(home / "icontact.duckdb")),
+    )
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme not in ("https", "http") or not parts.hostname or (parts.scheme == "http" and not loopback):
+        raise SettingsError(
+            f"ICONTACT_BASE_URL is {parts.scheme}://{parts.hostname or ''}...: credentials travel only over https "
+            f"(http is for loopback). Write {PRODUCTION}, or unset the variable."
+        )
+    return url.rstrip("/")
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML without its surprises: a date stays text until it is checked, and 12:30 is no number."""
+
+
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":int"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?\d+$"), list("-+0123456789"))
+
+
+class _Document:
+    """A YAML file with the line of every key path."""
+
+    def __init__(self, path: Path, data: dict[str, Any], lines: dict[tuple[str | int, ...], int]) -> None:
+        self.path = path
+        self.data = data
+        self._lines = lines
+
+    @classmethod
+    def read(cls, path: Path) -> _Document:
+        try:
+            text = path.read_text(encoding="utf-8")
+            node = yaml.compose(text, Loader=_Yaml)
+            data = yaml.load(text, Loader=_Yaml)  # noqa: S506 (a SafeLoader)
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} cannot be read: {error}. Check the file and its permissions.") from error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f"{path}:{mark.line + 1}" if mark else str(path)
+            problem = getattr(error, "problem", None) or "it is not YAML"
+            raise SettingsError(
+                f"{where}: not readable as YAML: {problem}. Correct the indentation or quoting there."
+            ) from error
+        document = cls(path, {}, {})
+        document._mark((), node)
+        if data is not None and not isinstance(data, dict):
+            raise document.error((), f"found {type(data).__name__}", f"Write sections: {', '.join(_SECTIONS)}.")
+        document.data = data or {}
+        return document
+
+    def _mark(self, at: tuple[str | int, ...], node: yaml.Node | None) -> None:
+        if node is None:
+            return
+        self._lines.setdefault(at, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, value in node.value:
+                here = (*at, key.value)
+                if key.value in seen:
+                    self._lines[here] = key.start_mark.line + 1
+                    raise self.error(here, "found a second time", "Keep one of the two.")
+                seen.add(key.value)
+                self._lines[here] = key.start_mark.line + 1
+                self._mark(here, value)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                self._mark((*at, index), value)
+
+    def error(self, at: tuple[str | int, ...], found: str, remedy: str) -> SettingsError:
+        """An error that names file, line and key."""
+        line = next((self._lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in self._lines), 1)
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
+        return SettingsError(f"{self.path}:{line}: {key + ': ' if key else ''}{found}. {remedy}")
+
+
+class _Loader:
+    """Turns the environment and a document into settings."""
+
+    def __init__(self, environ: Mapping[str, str], document: _Document) -> None:
+        self._environ = environ
+        self._document = document
+
+    def settings(self, *, base_url: str, home: Path, duckdb_path: Path) -> Settings:
+        for key in self._document.data:
+            if key not in _SECTIONS:
+                raise self._unsupported((key,), _SECTIONS)
+        authorizations = {
+            item["name"]: self._authorization(at, item)
+            for at, item in self._items("authorizations", ("label", "description", *_CREDENTIALS))
+        }
+        imports = tuple(
+            self._import(at, item, authorizations)
+            for at, item in self._items(
+                "imports",
+                (
+                    "label",
+                    "description",
+                    "authorization",
+                    "account",
+                    "client_folder",
+                    "keep_updated",
+                    "start_date",
+                    "limits",
+                ),
+            )
+        )
+        imports = imports or (self._environment_import(),)
+        by_name = {import_.name: import_ for import_ in imports}
+        audiences = tuple(
+            self._audience(at, item, by_name)
+            for at, item in self._items("audiences", ("label", "description", "import", "where", "query"))
+        )
+        audience_imports = {audience.name: by_name[audience.import_name] for audience in audiences}
+        exports = tuple(
+            self._export(at, item, audience_imports)
+            for at, item in self._items(
+                "exports",
+                ("label", "description", "audience", "list", "mode", "authorization", "account", "client_folder"),
+            )
+        )
+        schedule = self._build(
+            Schedule, ("schedule",), self._mapping(("schedule",), self._document.data.get("schedule") or {})
+        )
+        return Settings(
+            base_url=base_url,
+            duckdb_path=duckdb_path,
+            home=home,
+            imports=imports,
+            audiences=audiences,
+            exports=exports,
+            schedule=schedule,
+        )
+
+    def _items(self, section: str, keys: tuple[str, ...]) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
+        """The items of a section with their places: names checked, unknown keys refused."""
+        found = self._document.data.get(section) or []
+        if not isinstance(found, list):
+            raise self._document.error(
+                (section,), "found no list", f"Write each of the {section} as an item `- name: ...`."
+            )
+        items: list[tuple[tuple[str | int, ...], dict[str, Any]]] = []
+        names: set[str] = set()
+        for index, raw in enumerate(found):
+            at: tuple[str | int, ...] = (section, index)
+            item = self._mapping(at, raw)
+            name = item.get("name")
+            if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
+                raise self._document.error(
+                    (*at, "name"),
+                    f"found {name!r}",
+                    "A name is at most 40 small letters, digits and underscores, begins with a letter, and is none of "
+                    f"{', '.join(sorted(_RESERVED))}.",
+                )
+            if name in names:
+                raise self._document.error((*at, "name"), f"{name!r} stands twice", "Give each its own name.")
+            names.add(name)
+            for key in item:
+                if key not in ("name", *keys):
+                    raise self._unsupported((*at, key), ("name", *keys))
+            items.append((at, item))
+        return items
+
+    def _unsupported(self, at: tuple[str | int, ...], known: tuple[str, ...]) -> SettingsError:
+        return self._document.error(at, "this setting is not supported", f"Remove it. Known here: {', '.join(known)}.")
+
+    def _mapping(self, at: tuple[str | int, ...], value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self._document.error(at, f"found {type(value).__name__}", "Write `key: value` lines here.")
+        return value
+
+    def _build(self, model: type[_Built], at: tuple[str | int, ...], values: dict[str, Any]) -> _Built:
+        try:
+            return model(**values)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            key: tuple[str | int, ...] = first["loc"]
+            where = (*at, *key)
+            if first["type"] == "extra_forbidden":
+                raise self._unsupported(where, tuple(model.model_fields)) from error
+            found = values.get(str(key[0])) if key else None
+            shown = f"found {found!r}, " if isinstance(found, str | int | float | date) else ""
+            raise self._document.error(where, f"{shown}{first['msg']}", "Correct the value.") from error
+
+    def _reference(self, at: tuple[str | int, ...], value: Any) -> tuple[str | None, str | None]:
+        """A literal or a whole `${ENV_NAME}`: its value, and the variable's name if that is unset."""
+        if value is None:
+            return None, None
+        text = str(value)
+        variable = _VARIABLE.fullmatch(text)
+        if variable is None:
+            if "${" in text:
+                raise self._document.error(
+                    at, "found a variable inside other text", "Write the whole value as ${NAME}."
+                )
+            return text, None
+        name = variable.group(1)
+        return (self._environ[name], None) if self._environ.get(name) else (None, name)
+
+    def _text(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {"label": str(item.get("label") or item["name"]), "description": str(item.get("description") or "")}
+
+    def _authorization(self, at: tuple[str | int, ...], item: dict[str, Any]) -> Authorization:
+        values: dict[str, Any] = {}
+        unset: list[str] = []
+        for key in _CREDENTIALS:
+            value = item.get(key)
+            if value is None:
+                raise self._document.error((*at, key), "is missing", "Write it as ${ENV_NAME}.")
+            if key == "password" and not _VARIABLE.fullmatch(str(value)):
+                raise self._document.error(
+                    (*at, key), "found a literal", "A password stands in the environment: write ${ENV_NAME} here."
+                )
+            text, missing = self._reference((*at, key), value)
+            if missing:
+                unset.append(missing)
+            elif text is not None:
+                values[key] = SecretStr(text)
+        return Authorization(name=item["name"], **self._text(item), **values, unset=tuple(unset))
+
+    def _environment_authorization(self) -> Authorization:
+        values: dict[str, Any] = {
+            key: SecretStr(self._environ[name]) for key, name in _CREDENTIALS.items() if self._environ.get(name)
+        }
+        unset = tuple(name for key, name in _CREDENTIALS.items() if key not in values)
+        return Authorization(name="environment", label="the environment", **values, unset=unset)
+
+    def _environment_import(self) -> Import:
+        ids = {"account_id": "ICONTACT_ACCOUNT_ID", "client_folder_id": "ICONTACT_CLIENT_FOLDER_ID"}
+        return Import(
+            name="icontact",
+            label="iContact",
+            authorization=self._environment_authorization(),
+            account_id=self._environ.get("ICONTACT_ACCOUNT_ID") or None,
+            client_folder_id=self._environ.get("ICONTACT_CLIENT_FOLDER_ID") or None,
+            unset=tuple(name for name in ids.values() if not self._environ.get(name)),
+            limits=self._limits({}, ()),
+            **self._common(None, ()),
+        )
+
+    def _common(self, start: Any, at: tuple[str | int, ...]) -> dict[str, Any]:
+        """What every import takes from the environment: first day, page size, workers."""
+        first = self._variable("ICONTACT_START_DATE", date.fromisoformat, "a date as YYYY-MM-DD", date(2024, 1, 1))
+        if start is not None:
+            try:
+                first = date.fromisoformat(str(start))
+            except ValueError as error:
+                raise self._document.error(at, f"found {start!r}", "Write a date as YYYY-MM-DD.") from error
+        return {
+            "start_date": first,
+            "page_size": self._variable("ICONTACT_PAGE_SIZE", _positive, "a whole number from 1 on", 500),
+            "workers": self._variable("ICONTACT_WORKERS", _positive, "a whole number from 1 on", 1),
+        }
+
+    def _limits(self, raw: dict[str, Any], at: tuple[str | int, ...]) -> RequestLimits:
+        values = {
+            key: self._variable(name, _not_negative, "a number from 0 on; 0 lifts the limit", None)
+            for key, name in _LIMITS.items()
+        }
+        chosen = {key: value for key, value in values.items() if value is not None}
+        return self._build(RequestLimits, at, {**chosen, **raw})
+
+    def _variable(self, name: str, parse: Any, wanted: str, default: Any) -> Any:
+        text = self._environ.get(name)
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise SettingsError(f"{name} is {text!r}. Set it to {wanted}, or unset it.") from error
+
+    def _import(
+        self, at: tuple[str | int, ...], item: dict[str, Any], authorizations: dict[str, Authorization]
+    ) -> Import:
+        ids: dict[str, str | None] = {}
+        unset: list[str] = []
+        for key, target in (("account", "account_id"), ("client_folder", "client_folder_id")):
+            if item.get(key) is None:
+                raise self._document.error((*at, key), "is missing", "`icontact-assets discover` shows the ids.")
+            ids[target], missing = self._reference((*at, key), item[key])
+            unset += [missing] if missing else []
+        return self._build(
+            Import,
+            at,
+            {
+                "name": item["name"],
+                **self._text(item),
+                "authorization": self._authorization_named(at, item, authorizations),
+                **ids,
+                "unset": tuple(unset),
+                "keep_updated": item.get("keep_updated", False),
+                "limits": self._limits(self._mapping((*at, "limits"), item.get("limits") or {}), (*at, "limits")),
+                **self._common(item.get("start_date"), (*at, "start_date")),
+            },
+        )
+
+    def _authorization_named(
+        self, at: tuple[str | int, ...], item: dict[str, Any], authorizations: dict[str, Authorization]
+    ) -> Authorization:
+        name = item.get("authorization")
+        if name is None and not authorizations:
+            return self._environment_authorization()
+        if name not in authorizations:
+            raise self._document.error(
+                (*at, "authorization"),
+                f"found {name!r}",
+                f"Name one of: {', '.join(authorizations) or 'none is declared'}.",
+            )
+        return authorizations[name]
+
+    def _audience(self, at: tuple[str | int, ...], item: dict[str, Any], imports: dict[str, Import]) -> Audience:
+        if item.get("import") not in imports:
+            raise self._document.error(
+                (*at, "import"), f"found {item.get('import')!r}", f"Name one of: {', '.join(imports)}."
+            )
+        chosen = [key for key in ("where", "query") if str(item.get(key) or "").strip()]
+        if len(chosen) != 1:
+            raise self._document.error(
+                at,
+                "an audience is either a condition or a query",
+                "Write `where:` (a SQL condition over icontact_profiles) or `query:` (a SELECT of ic_contact_id).",
+            )
+        return self._build(
+            Audience,
+            at,
+            {"name": item["name"], **self._text(item), "import_name": item["import"], chosen[0]: str(item[chosen[0]])},
+        )
+
+    def _export(
+        self,
+        at: tuple[str | int, ...],
+        item: dict[str, Any],
+        audience_imports: dict[str, Import],
+    ) -> Export:
+        audience = item.get("audience")
+        if audience not in audience_imports:
+            raise self._document.error(
+                (*at, "audience"),
+                f"found {audience!r}",
+                f"Name one of: {', '.join(audience_imports) or 'none is declared'}.",
+            )
+        if not str(item.get("list") or "").strip():
+            raise self._document.error((*at, "list"), "is missing", "Write the id or the exact name of a list.")
+        source = audience_imports[audience]
+        own = {
+            "account": source.account_id,
+            "client_folder": source.client_folder_id,
+            "authorization": source.authorization.name,
+        }
+        for key, expected in own.items():
+            if item.get(key) is not None and self._reference((*at, key), item[key])[0] != expected:
+                raise self._document.error(
+                    (*at, key),
+                    f"differs from the import {source.name} of its audience",
+                    "A contact id belongs to one client folder: export to the folder that the audience was read from.",
+                )
+        values = {"name": item["name"], **self._text(item), "audience": audience, "list": str(item["list"])}
+        return self._build(Export, at, values | ({"mode": item["mode"]} if "mode" in item else {}))
+
+
+_Built = TypeVar("_Built", RequestLimits, Import, Audience, Export, Schedule)
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def _not_negative(text: str) -> float:
+    if not 0 <= (number := float(text)) < float("inf"):
+        raise ValueError(text)
+    return number
