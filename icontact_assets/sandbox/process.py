@@ -1,0 +1,93 @@
+"""A sandbox of one's own: started as a process on a free port, controlled over HTTP, gone afterwards. For tests and the demo."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+import requests
+
+from icontact_assets.sandbox.service import APP_ID, PASSWORD, USERNAME
+from icontact_assets.sandbox.world import ACCOUNT
+
+ACTIONS = ("reset", "log/clear", "faults/clear")
+
+
+class Sandbox:
+    """Context manager around a sandbox process. Without `now` its clock stands still at the real time of the start; request
+    limits are lifted. Further switches are given by name, for instance `Sandbox(ids="mixed")`."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        contacts: int = 200,
+        messages: int = 8,
+        days: int = 30,
+        now: str | None = None,
+        running: bool = False,
+        port: int = 0,
+        **switches: Any,
+    ) -> None:
+        chosen = {"requests_per_minute": 0, "requests_per_day": 0, **switches}
+        self._command = [
+            sys.executable, "-m", "icontact_assets.sandbox", "--port", str(port), "--seed", str(seed), "--contacts", str(contacts),
+            "--messages", str(messages), "--days", str(days), "--with-parent",
+            *(["--now", now] if now else []), *([] if running else ["--frozen"]),
+            *(part for name, value in chosen.items() for part in ("--switch", f"{name}={value}")),
+        ]  # fmt: skip
+        self._running = running
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        assert self._process.stdout is not None  # noqa: S101 -- for the type checker
+        word, _, self.url = self._process.stdout.readline().strip().partition(" ")
+        if word != "ready":
+            self._process.wait()
+            raise RuntimeError(
+                f"the sandbox did not start (exit code {self._process.returncode}): {' '.join(self._command)}"
+            )
+        self._session = requests.Session()
+        self._session.trust_env = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+        self._process.terminate()
+        self._process.communicate()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server."""
+        return self._process.pid
+
+    def environment(self, folder: int = 7601) -> dict[str, str]:
+        """The variables with which the project speaks to this sandbox, request limits lifted."""
+        return {
+            "ICONTACT_BASE_URL": self.url,
+            "ICONTACT_APP_ID": APP_ID,
+            "ICONTACT_API_USERNAME": USERNAME,
+            "ICONTACT_API_PASSWORD": PASSWORD,
+            "ICONTACT_ACCOUNT_ID": str(ACCOUNT),
+            "ICONTACT_CLIENT_FOLDER_ID": str(folder),
+            "ICONTACT_REQUESTS_PER_SECOND": "0",
+            "ICONTACT_REQUESTS_PER_MINUTE": "0",
+            "ICONTACT_REQUESTS_PER_DAY": "0",
+        }
+
+    def control(self, path: str, **values: Any) -> Any:
+        """POSTs `values` to a control path, or reads it when there are none. Raises ValueError with the sandbox's words for a 400."""
+        address = self.url.removesuffix("/icp") + "/_control/" + path
+        if values or path in ACTIONS:
+            answer = self._session.post(address, data=orjson.dumps(values), timeout=120)
+        else:
+            answer = self._session.get(address, timeout=120)
+        if answer.status_code != 200:
+            raise ValueError(answer.json()["error"])
+        return orjson.loads(answer.content)

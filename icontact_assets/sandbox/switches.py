@@ -1,0 +1,87 @@
+"""The readings of what the service leaves open: one typed field per unknown, the default first. Changed through /_control/switches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Switches(BaseModel):
+    """Every choice the sandbox offers. An unknown name or value is refused; docs/sandbox.md says what each one does."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    page_limit: Literal["clamp", "none", "refuse"] = Field("clamp", description="what happens above `page_limit_rows`")
+    page_limit_rows: int = Field(500, ge=1, description="largest page")
+    page_limit_echo: Literal["applied", "asked"] = Field("applied", description="the `limit` written in the reply")
+    bad_limit: Literal["default", "refuse"] = Field(
+        "default", description="limit=0, negative, not a number: 20 rows, or 400"
+    )
+    past_end: Literal["empty", "null", "missing"] = Field("empty", description="the array when offset >= total")
+    listing_order: Literal["ascending", "descending", "shuffled"] = Field(
+        "ascending", description="order of contacts, messages, sends, lists, ... without orderby"
+    )
+    contact_id_comparison: Literal["apply", "warn", "silent"] = Field(
+        "apply", description="contactIdSearchType=gt and so on: honoured, ignored with a warning, ignored without one"
+    )
+    orderby: Literal["apply", "warn", "silent"] = Field("apply", description="orderby on contacts, messages, ...")
+    contacts_default: Literal["listed", "all"] = Field("listed", description="GET /contacts without status")
+    total_includes_deleted: bool = Field(False, description="status=total brings deleted contacts too")
+    deleted_contact: Literal["readable", "not_found"] = Field("readable", description="GET of a deleted contact by id")
+    max_url_length: int = Field(0, ge=0, description="longer ones get 414; 0 lifts it")
+    max_list_values: int = Field(0, ge=0, description="values in one comma list, more get 400; 0 lifts it")
+
+    activity_order: Literal["ascending", "descending", "shuffled", "appended"] = Field(
+        "ascending", description="rows of the four listings: by listing position, reversed, new per call, by visibility"
+    )
+    activity_filters: Literal["ignore", "apply"] = Field("ignore", description="search terms on activity")
+    opens_rows: Literal["every", "first"] = Field("every", description="one row per open, or per contact")
+    identical_rows: Literal["keep", "drop"] = Field("keep", description="fully identical rows of a listing")
+    latency_seconds: int = Field(0, ge=0, description="events become visible that much later")
+    retention_days: int = Field(0, ge=0, description="older events vanish; 0 keeps them")
+    activity_of_deleted: Literal["keep", "drop"] = Field("keep", description="rows of contacts with status deleted")
+    statistics: Literal["equal", "lagging", "distinct"] = Field(
+        "equal", description="row totals, row totals of a while ago, or totals without identical rows"
+    )
+    statistics_lag_seconds: int = Field(86_400, ge=0, description="the while ago")
+    action_details: Literal["empty", "message"] = Field(
+        "empty", description="details of Open, Click, Bounce, ReleaseSend"
+    )
+    automation_sends: Literal["include", "exclude"] = Field(
+        "include", description="sends made by automations in /sends"
+    )
+
+    ids: Literal["string", "integer", "mixed"] = Field("string", description="how ids are written, everywhere")
+    activity_time: Literal["iso", "utc", "no_offset", "no_colon", "blank"] = Field(
+        "iso", description="times of activity rows"
+    )
+    message_date: Literal["iso", "compact", "blank"] = Field("iso", description="createDate of messages")
+    extra_fields: bool = Field(False, description="every row has a field that no page describes")
+    content_type: Literal["application/json", "text/html; charset=utf-8"] = "application/json"
+    gzip: bool = Field(True, description="compress where the caller accepts it")
+
+    bulk_limit: int = Field(500, ge=0, description="rows in one POST, more get 400; 0 lifts it")
+    bulk_failure: Literal["skip", "refuse"] = Field(
+        "skip", description="bad rows are left out with a warning, or 400 for all"
+    )
+    bulk_reply_order: Literal["input", "shuffled"] = "input"
+    post_existing_contact: Literal["merge", "overwrite"] = Field(
+        "merge", description="omitted fields of a known address"
+    )
+    resubscribe: Literal["skip", "400", "409", "success", "pretend"] = Field(
+        "skip",
+        description="posting someone who left or must not be mailed; `pretend` answers a row and changes nothing",
+    )
+    post_existing_subscription: Literal["existing", "warning", "409"] = Field(
+        "existing", description="posting it again"
+    )
+    write_delay_seconds: int = Field(0, ge=0, description="written things show after that many seconds of the clock")
+
+    requests_per_minute: int = Field(60, ge=0, description="sliding 60 s; 0 lifts it")
+    requests_per_day: int = Field(6000, ge=0, description="sliding 24 h; 0 lifts it")
+    limit_reply: Literal["503", "503_retry_after", "503_html", "429", "420"] = "503"
+    auth_status: Literal[401, 403] = Field(401, description="status of refused credentials")
+    foreign_status: Literal[403, 404] = Field(403, description="another account or folder")
+    second_account: Literal["none", "disabled"] = Field("none", description="a disabled account stands first in /a")
+    folders: Literal["plain", "agency"] = Field("plain", description="shape of the client folders listing")
