@@ -21,11 +21,11 @@ def main() -> None:
     parser.add_argument("--contacts", type=int, default=2000)
     parser.add_argument("--messages", type=int, default=40)
     parser.add_argument("--days", type=int, default=90, help="how far the history reaches back")
+    parser.add_argument("--now", type=instant_of, help="ISO 8601; default is real time")
     parser.add_argument(
-        "--now", type=instant_of, help="ISO 8601; the clock then stands still until it is moved. Default: real time"
-    )
-    parser.add_argument(
-        "--frozen", action="store_true", help="the clock stands still although it starts with real time"
+        "--frozen",
+        action=argparse.BooleanOptionalAction,
+        help="the clock stands still until it is moved; default with --now",
     )
     parser.add_argument(
         "--switch", action="append", default=[], metavar="NAME=VALUE", help="see docs/sandbox.md; may be repeated"
@@ -36,7 +36,7 @@ def main() -> None:
     if given.with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     plan = Plan(given.seed, given.contacts, given.messages, given.days)
-    state = State(plan, switches, given.now, frozen=given.frozen or given.now is not None)
+    state = State(plan, switches, given.now, frozen=given.now is not None if given.frozen is None else given.frozen)
     serve(state, given.port, lambda url: print(f"ready {url}", flush=True))
 
 

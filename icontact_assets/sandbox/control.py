@@ -1,4 +1,4 @@
-"""The back door for tests: clock, switches, faults, edits of the world, the request log and the truth, all below /_control/."""
+"""The back door for tests, below /_control/: clock, switches, faults, edits of the world, request log, truth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from icontact_assets.sandbox.world import (
     Message,
     Send,
     Subscription,
-    next_id,
 )
 
 Json = Any
@@ -216,12 +215,12 @@ class Control:
             "contacts/delete": (DeleteContact, self._delete_contact),
             "messages/add": (AddMessage, self._add_message),
             "messages/update": (UpdateMessage, self._update_message),
-            "messages/delete": (OneMessage, lambda folder, edit: self._drop(folder, folder.messages, edit.message_id)),
+            "messages/delete": (OneMessage, lambda folder, edit: self._drop(folder.messages, edit.message_id)),
             "messages/release": (ReleaseMessage, self._release),
-            "sends/delete": (OneSend, lambda folder, edit: self._drop(folder, folder.sends, edit.send_id)),
+            "sends/delete": (OneSend, lambda folder, edit: self._drop(folder.sends, edit.send_id)),
             "lists/add": (AddList, self._add_list),
             "lists/update": (UpdateList, self._update_list),
-            "lists/delete": (OneList, lambda folder, edit: self._drop(folder, folder.lists, edit.list_id)),
+            "lists/delete": (OneList, lambda folder, edit: self._drop(folder.lists, edit.list_id)),
             "subscriptions/set": (SetSubscription, self._set_subscription),
             "subscriptions/delete": (OneSubscription, self._delete_subscription),
             "events/add": (AddEvent, self._add_event),
@@ -258,7 +257,7 @@ class Control:
                 faults = given["faults"] if isinstance(given, dict) and set(given) == {"faults"} else given
                 if not isinstance(faults, list):
                     raise ControlError('faults: give a list of faults, or {"faults": [...]}')
-                state.plans.add(faults)
+                state.plans.add(faults, self.check)
             return [
                 {"seen": planned.seen, "struck": planned.struck, **planned.fault.model_dump(exclude_unset=True)}
                 for planned in state.plans.planned
@@ -281,12 +280,15 @@ class Control:
         known = ["clock", "faults", "faults/clear", "log", "log/clear", "reset", "switches", "truth", *self.edits]
         raise ControlError(f"there is no control path {path!r} for this method; known: {', '.join(known)}")
 
-    def edit(self, path: str, given: Json) -> Json:
-        """One edit of the world."""
+    def check(self, path: str, given: Json) -> BaseModel:
+        """The edit that a path and its values mean; raises ControlError or pydantic.ValidationError."""
         if path not in self.edits:
             raise ControlError(f"there is no edit {path!r}; known: {', '.join(self.edits)}")
-        model, change = self.edits[path]
-        edit = model.model_validate(given)
+        return self.edits[path][0].model_validate(given)
+
+    def edit(self, path: str, given: Json) -> Json:
+        """Edits the world; the reply names the row."""
+        edit, change = self.check(path, given), self.edits[path][1]
         folder = self._folder(edit.folder)  # type: ignore[attr-defined]
         result = change(folder, edit)
         folder.touch()
@@ -328,8 +330,8 @@ class Control:
     # Edits
 
     def _add_contact(self, folder: Folder, edit: AddContact) -> Json:
-        self._check_fields(folder, edit.fields, edit.custom)
-        contact_id = edit.contact_id or next_id(folder.contacts, FIRST_CONTACT)
+        self._check_fields(edit.fields)
+        contact_id = folder.new_id("contacts", FIRST_CONTACT, edit.contact_id)
         self._absent(folder.contacts, contact_id, "contact")
         now = self._now if edit.created is None else edit.created
         fields = {"email": edit.email, **edit.fields}
@@ -339,7 +341,7 @@ class Control:
         return {"contact_id": contact_id}
 
     def _update_contact(self, folder: Folder, edit: UpdateContact) -> Json:
-        self._check_fields(folder, edit.fields, edit.custom)
+        self._check_fields(edit.fields)
         row = self._present(folder.contacts, edit.contact_id, "contact")
         values: dict[str, Any] = {"fields": {**row.fields, **edit.fields}, "custom": {**row.custom, **edit.custom}}
         if edit.status is not None:
@@ -360,7 +362,7 @@ class Control:
         return {"contact_id": row.id}
 
     def _add_message(self, folder: Folder, edit: AddMessage) -> Json:
-        message_id = edit.message_id or next_id(folder.messages, FIRST_MESSAGE)
+        message_id = folder.new_id("messages", FIRST_MESSAGE, edit.message_id)
         self._absent(folder.messages, message_id, "message")
         created = edit.created
         if created is None:
@@ -384,8 +386,10 @@ class Control:
 
     def _update_message(self, folder: Folder, edit: UpdateMessage) -> Json:
         row = self._present(folder.messages, edit.message_id, "message")
-        names = {"subject": "subject", "html_body": "html", "text_body": "text", "message_name": "name", "message_type": "type",
-                 "created": "created"}  # fmt: skip
+        names = {
+            "subject": "subject", "html_body": "html", "text_body": "text", "message_name": "name",
+            "message_type": "type", "created": "created",
+        }  # fmt: skip
         given = edit.model_dump(exclude_none=True)
         folder.messages[row.id] = changed(row, **{names[name]: value for name, value in given.items() if name in names})
         return {"message_id": row.id}
@@ -401,7 +405,7 @@ class Control:
                 if key[0] in edit.lists and row.status_at(at) == "normal"
             }
             recipients = len(people)
-        send_id = edit.send_id or next_id(folder.sends, FIRST_SEND)
+        send_id = folder.new_id("sends", FIRST_SEND, edit.send_id)
         self._absent(folder.sends, send_id, "send")
         scheduled = at if edit.scheduled is None else edit.scheduled
         folder.sends[send_id] = Send(
@@ -412,7 +416,7 @@ class Control:
         return {"message_id": edit.message_id, "send_id": send_id}
 
     def _add_list(self, folder: Folder, edit: AddList) -> Json:
-        list_id = edit.list_id or next_id(folder.lists, FIRST_LIST)
+        list_id = folder.new_id("lists", FIRST_LIST, edit.list_id)
         self._absent(folder.lists, list_id, "list")
         folder.lists[list_id] = MailingList(list_id, edit.name, edit.publicname, edit.description)
         return {"list_id": list_id}
@@ -470,14 +474,15 @@ class Control:
         log.remove(positions)
         return {"rows": len(log)}
 
-    def _set_statistics(self, folder: Folder, edit: SetStatistics) -> Json:
+    @staticmethod
+    def _set_statistics(folder: Folder, edit: SetStatistics) -> Json:
         if edit.values is None:
             folder.statistics.pop(edit.message_id, None)
         else:
             folder.statistics[edit.message_id] = edit.values
         return folder.statistics.get(edit.message_id)
 
-    def _drop(self, folder: Folder, rows: dict[Any, Any], key: int) -> Json:
+    def _drop(self, rows: dict[Any, Any], key: int) -> Json:
         self._present(rows, key, "row")
         del rows[key]
         return {"deleted": key}
@@ -494,8 +499,8 @@ class Control:
             raise ControlError(f"{what} {key} is there already")
 
     @staticmethod
-    def _check_fields(folder: Folder, fields: dict[str, Any], custom: dict[str, Any]) -> None:
-        """Custom values may have any name (a new field is what some tests are about); the others must be the service's."""
+    def _check_fields(fields: dict[str, Any]) -> None:
+        """These must be the service's; custom values may have any name, since some tests are about new fields."""
         unknown = set(fields) - set(CONTACT_FIELDS)
         if unknown:
             raise ControlError(
@@ -508,25 +513,26 @@ def truth(folder: Folder, now: int, resource: str | None) -> Json:
     tables: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "contacts": lambda: [
             {
-                "contact_id": str(row.id), "status": row.status_at(now), "created": utc_text(row.created), "visible": row.created <= now,
-                "bounce_count": row.bounce_count, "fields": row.fields, "custom": row.custom,
-                "lists": sorted(str(number) for number in folder.lists_of.get(row.id, ())),
+                "contact_id": str(row.id), "status": row.status_at(now), "created": utc_text(row.created),
+                "visible": row.created <= now, "bounce_count": row.bounce_count, "fields": row.fields,
+                "custom": row.custom, "lists": sorted(str(number) for number in folder.lists_of.get(row.id, ())),
             }
             for row in folder.contacts.values()
         ],
         "messages": lambda: [
             {
-                "message_id": str(row.id), "created": utc_text(row.created), "visible": row.created <= now, "subject": row.subject,
-                "message_name": row.name, "message_type": row.type, "html_body": row.html,
+                "message_id": str(row.id), "created": utc_text(row.created), "visible": row.created <= now,
+                "subject": row.subject, "message_name": row.name, "message_type": row.type, "html_body": row.html,
                 "campaign_id": None if row.campaign_id is None else str(row.campaign_id),
             }
             for row in folder.messages.values()
         ],
         "sends": lambda: [
             {
-                "send_id": str(row.id), "message_id": str(row.message_id), "status": row.status_at(now), "visible": row.made <= now,
-                "scheduled": utc_text(row.scheduled), "released": None if row.released == NEVER else utc_text(row.released),
-                "recipients": row.recipients, "include_lists": row.include_lists, "include_segments": row.include_segments,
+                "send_id": str(row.id), "message_id": str(row.message_id), "status": row.status_at(now),
+                "visible": row.made <= now, "scheduled": utc_text(row.scheduled),
+                "released": None if row.released == NEVER else utc_text(row.released), "recipients": row.recipients,
+                "include_lists": row.include_lists, "include_segments": row.include_segments,
                 "automation": row.automation,
             }
             for row in folder.sends.values()
@@ -542,7 +548,8 @@ def truth(folder: Folder, now: int, resource: str | None) -> Json:
         "activity": lambda: [
             {
                 "message_id": str(message_id), "kind": kind, "contact_id": str(contact), "instant": utc_text(at),
-                "url": folder.links[link] if link >= 0 else None, "visible": visible <= now, "visible_from": utc_text(visible),
+                "url": folder.links[link] if link >= 0 else None, "visible": visible <= now,
+                "visible_from": utc_text(visible),
             }
             for (message_id, kind), log in folder.activity.items()
             for contact, at, visible, link in zip(

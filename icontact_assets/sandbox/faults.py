@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,10 @@ class _Strict(BaseModel):
 
 
 class Reply(_Strict):
-    """Another answer: a status, an HTML page, an empty body, 200 with only `errors`, a redirect. With `apply` the request is carried out first."""
+    """Another answer: a status, an HTML page, an empty body, 200 with only `errors`, a redirect.
+
+    With `apply` the request is carried out first.
+    """
 
     kind: Literal["reply"]
     status: int = Field(503, ge=200, le=599)
@@ -44,7 +48,7 @@ class Cut(_Strict):
 
 
 class Reset(_Strict):
-    """The connection is reset without an answer. With `apply` the request is carried out first: the answer is lost, the effect is not."""
+    """The connection is reset without an answer. With `apply` the request was carried out: only the answer is lost."""
 
     kind: Literal["reset"]
     apply: bool = False
@@ -96,15 +100,41 @@ class Statistics(_Strict):
 
 
 class Edit(_Strict):
-    """The world is edited right before or right after the answer is made: `[{"path": "contacts/delete", "contact_id": 1}, ...]`."""
+    """The world is edited right before or after the answer is made: `[{"path": "contacts/delete", "contact_id": 1}, ...]`."""
 
     kind: Literal["edit"]
     edits: list[dict[str, Any]] = Field(min_length=1)
     when: Literal["before", "after"] = "after"
 
+    def steps(self) -> list[tuple[str, dict[str, Any]]]:
+        """Control path and values of each edit."""
+        return [
+            (str(edit.get("path")), {name: value for name, value in edit.items() if name != "path"})
+            for edit in self.edits
+        ]
+
+
+class Fields(_Strict):
+    """Every row of a listing loses or changes fields: schema drift."""
+
+    kind: Literal["fields"]
+    drop: list[str] = []
+    set: dict[str, Any] = {}
+
+    def reshaped(self, body: bytes) -> bytes:
+        """A reply with all its rows changed; replies without rows stay."""
+        data = orjson.loads(body)
+        for rows in data.values() if isinstance(data, dict) else ():
+            for row in rows if isinstance(rows, list) else ():
+                if isinstance(row, dict):
+                    for name in self.drop:
+                        row.pop(name, None)
+                    row.update(self.set)
+        return orjson.dumps(data)
+
 
 Action = Annotated[
-    Reply | Cut | Reset | Delay | Slow | Cap | Order | Warn | Statistics | Edit,
+    Reply | Cut | Reset | Delay | Slow | Cap | Order | Warn | Statistics | Edit | Fields,
     Field(discriminator="kind"),
 ]
 
@@ -191,9 +221,13 @@ class Plans:
     def __init__(self) -> None:
         self.planned: list[Planned] = []
 
-    def add(self, faults: list[Any]) -> None:
-        """Plans faults; raises pydantic.ValidationError, and plans none, if one is malformed."""
-        self.planned += [Planned(fault) for fault in [Fault.model_validate(given) for given in faults]]
+    def add(self, faults: list[Any], check: Callable[[str, Any], object]) -> None:
+        """Plans faults, all or none. `check` raises for an edit that makes no sense; so does a malformed fault."""
+        parsed = [Fault.model_validate(given) for given in faults]
+        for fault in parsed:
+            for path, values in fault.do.steps() if isinstance(fault.do, Edit) else ():
+                check(path, values)
+        self.planned += [Planned(fault) for fault in parsed]
 
     def clear(self) -> None:
         self.planned.clear()

@@ -1,4 +1,4 @@
-"""A sandbox of one's own: started as a process on a free port, controlled over HTTP, gone afterwards. For tests and the demo."""
+"""A sandbox of one's own: a process on a free port, controlled over HTTP, gone afterwards. For tests and the demo."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ ACTIONS = ("reset", "log/clear", "faults/clear")
 
 
 class Sandbox:
-    """Context manager around a sandbox process. Without `now` its clock stands still at the real time of the start; request
-    limits are lifted. Further switches are given by name, for instance `Sandbox(ids="mixed")`."""
+    """Context manager around a sandbox process.
+
+    Its clock stands still at the real time of the start, or at `now` (ISO 8601), unless it is `running`; request
+    limits are lifted. Switches are given by name, for instance `Sandbox(ids="mixed")`.
+    """
 
     def __init__(
         self,
@@ -34,16 +37,17 @@ class Sandbox:
     ) -> None:
         chosen = {"requests_per_minute": 0, "requests_per_day": 0, **switches}
         self._command = [
-            sys.executable, "-m", "icontact_assets.sandbox", "--port", str(port), "--seed", str(seed), "--contacts", str(contacts),
-            "--messages", str(messages), "--days", str(days), "--with-parent",
-            *(["--now", now] if now else []), *([] if running else ["--frozen"]),
+            sys.executable, "-m", "icontact_assets.sandbox", "--with-parent", "--port", str(port), "--seed", str(seed),
+            "--contacts", str(contacts), "--messages", str(messages), "--days", str(days),
+            *(["--now", now] if now else []), *(["--no-frozen"] if running else ["--frozen"]),
             *(part for name, value in chosen.items() for part in ("--switch", f"{name}={value}")),
         ]  # fmt: skip
-        self._running = running
         self.url = ""
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        self._process = subprocess.Popen(  # noqa: S603
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert self._process.stdout is not None  # noqa: S101 -- for the type checker
         word, _, self.url = self._process.stdout.readline().strip().partition(" ")
         if word != "ready":
@@ -82,7 +86,10 @@ class Sandbox:
         }
 
     def control(self, path: str, **values: Any) -> Any:
-        """POSTs `values` to a control path, or reads it when there are none. Raises ValueError with the sandbox's words for a 400."""
+        """POSTs `values` to a control path, or reads it when there are none.
+
+        Raises ValueError with the sandbox's words for what it does not understand.
+        """
         address = self.url.removesuffix("/icp") + "/_control/" + path
         if values or path in ACTIONS:
             answer = self._session.post(address, data=orjson.dumps(values), timeout=120)

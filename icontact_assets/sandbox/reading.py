@@ -56,7 +56,7 @@ NOT_FOUND = (404, "Not Found")
 
 @dataclass(frozen=True)
 class Resource:
-    """A listing: where its rows are, how one is written, and what can be searched and sorted (field -> kind, getter)."""
+    """A listing: where its rows are, how one is written, what can be searched and sorted (field -> kind, getter)."""
 
     rows: Callable[[Folder], Sequence[Any]]
     write: Callable[[Any, int, Ident, Switches], Row]
@@ -67,15 +67,15 @@ class Resource:
 
 
 def _field(name: str) -> Getter:
-    return lambda row, now: row.fields.get(name)
+    return lambda row, _now: row.fields.get(name)
 
 
 def _attribute(name: str) -> Getter:
-    return lambda row, now: getattr(row, name)
+    return lambda row, _now: getattr(row, name)
 
 
 def _member(name: str) -> Getter:
-    return lambda row, now: row.row.get(name)
+    return lambda row, _now: row.row.get(name)
 
 
 _CONTACT_TERMS: dict[str, tuple[str, Getter]] = {
@@ -100,28 +100,28 @@ _SUBSCRIPTION_TERMS: dict[str, tuple[str, Getter]] = {
 }
 
 
-def _plain(row: Any, now: int, write: Ident, switches: Switches) -> Row:
-    return render.plain(row, now, write)
+def _plain(row: Any, _now: int, write: Ident, _: Switches) -> Row:
+    return render.plain(row, write)
 
 
 RESOURCES: dict[str, Resource] = {
     "contacts": Resource(
         lambda folder: sorted(folder.contacts.values(), key=lambda row: row.id),
-        lambda row, now, write, switches: render.contact(row, now, write),
+        lambda row, now, write, _: render.contact(row, now, write),
         lambda row: row.id,
         _CONTACT_TERMS,
         {**_CONTACT_TERMS, "status": ("text", lambda row, now: row.status_at(now))},
     ),
     "messages": Resource(
         lambda folder: sorted(folder.messages.values(), key=lambda row: row.id),
-        lambda row, now, write, switches: render.message(row, now, write, switches.message_date),
+        lambda row, _now, write, switches: render.message(row, write, switches.message_date),
         lambda row: row.id,
         _MESSAGE_TERMS,
         {**_MESSAGE_TERMS, "messageId": ("id", _attribute("id")), "createDate": ("time", _attribute("created"))},
     ),
     "sends": Resource(
         lambda folder: sorted(folder.sends.values(), key=lambda row: row.id),
-        lambda row, now, write, switches: render.send(row, now, write),
+        lambda row, now, write, _: render.send(row, now, write),
         lambda row: row.id,
         {},
         {
@@ -133,14 +133,14 @@ RESOURCES: dict[str, Resource] = {
     ),
     "lists": Resource(
         lambda folder: sorted(folder.lists.values(), key=lambda row: row.id),
-        lambda row, now, write, switches: render.mailing_list(row, now, write),
+        lambda row, _now, write, _: render.mailing_list(row, write),
         lambda row: row.id,
         _NAME,
         {**_NAME, "listId": ("id", _attribute("id"))},
     ),
     "subscriptions": Resource(
         lambda folder: list(folder.subscriptions.values()),
-        lambda row, now, write, switches: render.subscription(row, now, write),
+        lambda row, now, write, _: render.subscription(row, now, write),
         lambda row: (row.list_id, row.contact_id),
         _SUBSCRIPTION_TERMS,
         {**_SUBSCRIPTION_TERMS, "addDate": ("time", _attribute("created"))},
@@ -222,9 +222,7 @@ class Reader:
         items = [resource.write(row, now, write, switches) for row in chosen]
         if switches.extra_fields:
             items = [{**item, "sourceChannel": "unknown"} for item in items]
-        return self._envelope(
-            name, orjson.dumps(items), len(items), total, page, [*warnings, *tweaks.warnings], resource.paged
-        )
+        return self._envelope(name, orjson.dumps(items), total, page, [*warnings, *tweaks.warnings], resource.paged)
 
     def page(self, query: Query, tweaks: Tweaks) -> Page | Answer:
         """`limit` and `offset` of a request under the switches, or the refusal."""
@@ -254,11 +252,11 @@ class Reader:
         return Page(limit, numbers["offset"], asked if echo_asked else limit)
 
     def _envelope(
-        self, name: str, items: bytes, count: int, total: int, page: Page, warnings: list[str], paged: bool = True
+        self, name: str, items: bytes, total: int, page: Page, warnings: list[str], paged: bool = True
     ) -> Answer:
         past = self.world.switches.past_end
         parts = []
-        if count or page.offset < total or past == "empty" or not page.offset:
+        if page.offset < total or past == "empty":
             parts.append(f'"{name}":'.encode() + items)
         elif past == "null":
             parts.append(f'"{name}":null'.encode())
@@ -294,8 +292,7 @@ class Reader:
                 if term.removesuffix("SearchType") not in resource.terms or value not in search.OPERATORS:
                     ignored.append(term)
                 continue
-            operator = query.get(f"{term}SearchType", "eq")
-            operator = operator if operator in search.OPERATORS else "eq"
+            operator = search.operator_of(query, term)
             if name == "contacts" and term == "status":
                 status = value
             elif name == "contacts" and term == "listId":
@@ -341,7 +338,8 @@ class Reader:
                     known.ids = [row.id for row in rows]
                 rows = rows[search.slice_by_id(known.ids, *by_id)]
             else:
-                test = search.condition("contactId", by_id[1], by_id[0], *reversed(resource.terms["contactId"]))  # type: ignore[arg-type]
+                kind, getter = resource.terms["contactId"]
+                test = search.condition(by_id[1], by_id[0], getter, kind)
                 rows = [row for row in rows if test(row, now)]
         return rows, [search.unknown_terms(ignored)] if ignored else []
 
@@ -361,8 +359,8 @@ class Reader:
         source = resource.rows(folder) if candidates is None else candidates
         until = next_moment(source, now)
         rows = [row for row in source if row.created <= now]
-        for term, value, operator, (kind, getter) in tests:
-            test = search.condition(term, value, operator, getter, kind)
+        for _, value, operator, (kind, getter) in tests:
+            test = search.condition(value, operator, getter, kind)
             rows = [row for row in rows if test(row, now)]
         if name == "contacts":
             rows = self._contacts(folder, rows, status, list_ids, now)
@@ -459,7 +457,7 @@ class Reader:
         warnings = [search.unknown_terms(terms)] if terms else []
         chosen = positions[page.offset : page.offset + page.limit]
         items = render.activity(log, chosen, kind, folder.links, switches)
-        return self._envelope(kind, items, len(chosen), len(positions), page, [*warnings, *tweaks.warnings])
+        return self._envelope(kind, items, len(positions), page, [*warnings, *tweaks.warnings])
 
     def _filtered(
         self, folder: Folder, message_id: int, kind: Kind, positions: Longs, query: Query, now: int
@@ -467,11 +465,14 @@ class Reader:
         """Search and order on activity, for services that have it: contactId, the time, clickLink."""
         log = folder.log(message_id, kind)
         fields: dict[str, tuple[str, Getter]] = {
-            "contactId": ("id", lambda row, now: int(log.contact[row])),
-            render.ACTIVITY_TIME[kind]: ("time", lambda row, now: int(log.at[row])),
+            "contactId": ("id", lambda row, _now: int(log.contact[row])),
+            render.ACTIVITY_TIME[kind]: ("time", lambda row, _now: int(log.at[row])),
         }
         if kind == "clicks":
-            fields["clickLink"] = ("text", lambda row, now: folder.links[log.link[row]] if log.link[row] >= 0 else None)
+            fields["clickLink"] = (
+                "text",
+                lambda row, _now: folder.links[log.link[row]] if log.link[row] >= 0 else None,
+            )
         rows = positions.tolist()
         ignored = []
         for term, value in query.items():
@@ -482,7 +483,7 @@ class Reader:
                 ignored.append(term)
                 continue
             kind_of, getter = fields[term]
-            test = search.condition(term, value, query.get(f"{term}SearchType", "eq"), getter, kind_of)
+            test = search.condition(value, search.operator_of(query, term), getter, kind_of)
             rows = [row for row in rows if value != "" and test(row, now)]
         if query.get("orderby"):
             rows, unknown = search.order(rows, query["orderby"], fields, now)
@@ -515,7 +516,7 @@ class Reader:
 
     def actions(self, folder: Folder, key: str, query: Query, tweaks: Tweaks) -> Answer:
         """The history of a contact, newest first."""
-        switches, now = self.world.switches, self.world.clock.now()
+        now = self.world.clock.now()
         contact = find(folder, "contacts", key, now)
         if contact is None:
             return error(*NOT_FOUND)
@@ -527,16 +528,16 @@ class Reader:
         for term, value in query.items():
             base = term.removesuffix("SearchType")
             fields: dict[str, tuple[str, Getter]] = {
-                "actor": ("text", lambda row, now: row[2]),
-                "actionType": ("text", lambda row, now: row[1]),
-                "actionTime": ("time", lambda row, now: row[0]),
+                "actor": ("text", lambda row, _now: row[2]),
+                "actionType": ("text", lambda row, _now: row[1]),
+                "actionTime": ("time", lambda row, _now: row[0]),
             }
             if term in ("limit", "offset") or (base != term and base in fields and base in query):
                 continue
             if term not in fields:
                 ignored.append(term)
                 continue
-            test = search.condition(term, value, query.get(f"{term}SearchType", "eq"), fields[term][1], fields[term][0])
+            test = search.condition(value, search.operator_of(query, term), fields[term][1], fields[term][0])
             happened = [row for row in happened if value != "" and test(row, now)]
         happened.sort(key=lambda row: row[0], reverse=True)
         items = [
@@ -545,7 +546,7 @@ class Reader:
         ]
         warnings = [search.unknown_terms(ignored)] if ignored else []
         body = orjson.dumps(items)
-        return self._envelope("actions", body, len(items), len(happened), page, [*warnings, *tweaks.warnings])
+        return self._envelope("actions", body, len(happened), page, [*warnings, *tweaks.warnings])
 
     def _history(self, folder: Folder, contact: Contact, now: int) -> list[tuple[int, str, str, Any]]:
         switches = self.world.switches

@@ -1,4 +1,4 @@
-"""Facts as the service writes them: field names, nulls, ids, flags and times. No decisions about which rows are shown."""
+"""Facts as the service writes them: field names, nulls, ids, flags and times. Not which rows are shown."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def ident(switches: Switches) -> Ident:
 
 
 def contact(row: Contact, now: int, write: Ident, *, written: bool = False) -> Row:
-    """A contact: unset fields are null in what is read and "" in answers to writes, where `business` is always there."""
+    """A contact: unset fields are null in what is read, "" in answers to writes; only these always have `business`."""
     blank = "" if written else None
     fields = row.fields
     out: Row = {name: fields.get(name, blank) for name in CONTACT_FIELDS[:-1]}
@@ -66,7 +66,7 @@ def contact(row: Contact, now: int, write: Ident, *, written: bool = False) -> R
     return out
 
 
-def message(row: Message, now: int, write: Ident, style: Style) -> Row:
+def message(row: Message, write: Ident, style: Style) -> Row:
     out: Row = {
         "messageId": write(row.id),
         "campaignId": "" if row.campaign_id is None else write(row.campaign_id),
@@ -107,7 +107,7 @@ def send(row: Send, now: int, write: Ident) -> Row:
     }
 
 
-def mailing_list(row: MailingList, now: int, write: Ident, *, written: bool = False) -> Row:
+def mailing_list(row: MailingList, write: Ident, *, written: bool = False) -> Row:
     """A list; its flags are strings in what is read and numbers in answers to writes."""
     flag: Callable[[int], str | int] = int if written else str
     return {
@@ -135,8 +135,8 @@ def subscription(row: Subscription, now: int, write: Ident) -> Row:
     return out
 
 
-def plain(row: Plain, now: int, write: Ident) -> Row:
-    """Campaigns, custom fields, segments, web hooks: as kept, with the ids as the switch says (a web hook's own id is a number)."""
+def plain(row: Plain, write: Ident) -> Row:
+    """Campaigns, custom fields, segments, web hooks: as kept, ids as the switch says, but a web hook's own a number."""
     return {
         name: write(value) if name.endswith("Id") and name != "webhookId" and isinstance(value, int) else value
         for name, value in row.row.items()
@@ -144,7 +144,7 @@ def plain(row: Plain, now: int, write: Ident) -> Row:
 
 
 def activity(log: ActivityLog, positions: Longs, kind: Kind, links: list[str], switches: Switches) -> bytes:
-    """The array of a page of activity rows as JSON; built by hand, since these pages are most of what is ever asked for."""
+    """The array of a page of activity rows as JSON; built by hand, since these pages are most of what is asked for."""
     style, time_field = switches.activity_time, ACTIVITY_TIME[kind]
     contacts, instants = log.contact[positions].tolist(), log.at[positions].tolist()
     quoted = switches.ids == "string"

@@ -1,4 +1,4 @@
-"""Search terms, comparisons, wildcards and ordering of the listings, with the warnings the service gives for what it ignores."""
+"""Search terms, comparisons, wildcards and ordering of the listings, and the warning for what is ignored."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def unknown_terms(names: Sequence[str]) -> str:
     """The recorded warning of a read whose terms were not all understood."""
     return (
         "The data you received may not be what you expected. This happened because your request contained terms which "
-        f"could not be recognized and so were ignored ({', '.join(names)}).\nYou can do either of the following: ignore this "
-        "warning and continue, or make a new request using terms listed in the API documentation."
+        f"could not be recognized and so were ignored ({', '.join(names)}).\nYou can do either of the following: "
+        "ignore this warning and continue, or make a new request using terms listed in the API documentation."
     )
 
 
@@ -34,7 +34,13 @@ def _instant(text: str) -> int | None:
         return None
 
 
-def condition(name: str, value: str, operator: str, getter: Getter, kind: str) -> Callable[[Any, int], bool]:
+def operator_of(query: Mapping[str, str], term: str) -> str:
+    """The comparison asked for; one that does not exist counts as none."""
+    asked = query.get(f"{term}SearchType", "eq")
+    return asked if asked in OPERATORS else "eq"
+
+
+def condition(value: str, operator: str, getter: Getter, kind: str) -> Callable[[Any, int], bool]:
     """A test of one row: `kind` is `id`, `time` or `text`. A value of the wrong kind matches nothing."""
     read: Callable[[str], Any] = {"id": _number, "time": _instant, "text": str.lower}[kind]
     if operator == "eq" and kind == "text":
@@ -51,7 +57,7 @@ def condition(name: str, value: str, operator: str, getter: Getter, kind: str) -
         wanted = set(values) - {None}
         return lambda row, now: getter(row, now) in wanted
     if None in values or len(values) != (2 if operator == "bet" else 1):
-        return lambda row, now: False
+        return lambda _row, _now: False
     low, high = values[0], values[-1]
 
     def compare(row: Any, now: int) -> bool:
@@ -96,9 +102,15 @@ def order(
         else:
             keys.append((fields[name][1], direction == "desc"))
     for getter, descending in reversed(keys):
-        rows = sorted(rows, key=lambda row, get=getter: _sortable(get(row, now)), reverse=descending)  # type: ignore[misc]
+        rows = sorted(rows, key=_sort_key(getter, now), reverse=descending)
     return rows, ignored
 
 
-def _sortable(value: Any) -> tuple[int, Any]:
-    return (0, 0) if value is None else (1, value.lower() if isinstance(value, str) else value)
+def _sort_key(getter: Getter, now: int) -> Callable[[Any], tuple[int, Any]]:
+    """Unset values first, text without regard to case."""
+
+    def key(row: Any) -> tuple[int, Any]:
+        value = getter(row, now)
+        return (0, 0) if value is None else (1, value.lower() if isinstance(value, str) else value)
+
+    return key

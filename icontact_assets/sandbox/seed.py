@@ -1,4 +1,4 @@
-"""Invents a world from a seed: believable people, mailings and events, skewed like real mail. Same arguments, same world."""
+"""Invents a world from a seed: believable people, mailings and events, skewed like real mail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from faker import Faker
 from icontact_assets.sandbox.switches import Switches
 from icontact_assets.sandbox.times import EASTERN, stamp
 from icontact_assets.sandbox.world import (
-    KINDS,
     NEVER,
     ActivityLog,
     Clock,
@@ -28,7 +27,6 @@ from icontact_assets.sandbox.world import (
     Send,
     Subscription,
     World,
-    next_id,
 )
 
 HOUR, DAY = 3600, 86_400
@@ -43,7 +41,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Plan:
-    """How large a world is. `contacts` and `messages` exist at the start in the main folder; the other one holds a fifth of each."""
+    """How large a world is: what exists at the start in the main folder; the other one holds a fifth of it."""
 
     seed: int = 1
     contacts: int = 2000
@@ -52,7 +50,7 @@ class Plan:
 
 
 def build(plan: Plan, clock: Clock, switches: Switches) -> World:
-    """The world of a plan, with its history up to the clock's present and what will happen in the three weeks after it."""
+    """The world of a plan: its history up to the clock's present and three weeks beyond. Same arguments, same world."""
     folders = {}
     for number, (folder_id, name) in enumerate(FOLDERS):
         share = 1 if number == 0 else 5
@@ -113,11 +111,13 @@ class _Maker:
                 {
                     "campaignId": key, "name": name, "fromName": "Dana Owner", "fromEmail": "news@example.com",
                     "forwardToFriend": 0, "subscriptionManagement": 1, "clickTrackMode": 1, "useAccountAddress": 0,
-                    "archiveByDefault": 0, "description": "", "street": "", "city": "", "state": "", "zip": "", "country": "",
+                    "archiveByDefault": 0, "description": "", "street": "", "city": "", "state": "", "zip": "",
+                    "country": "",
                 },
             )  # fmt: skip
         for name, public, kind in [
-            ("crm_id", "CRM id", "text"), ("tier", "Tier", "text"), ("birthday", "Birthday", "date"), ("score", "Score", "number"),
+            ("crm_id", "CRM id", "text"), ("tier", "Tier", "text"), ("birthday", "Birthday", "date"),
+            ("score", "Score", "number"),
         ]:  # fmt: skip
             folder.customfields[name] = Plain(
                 name,
@@ -133,7 +133,7 @@ class _Maker:
         )
 
     def _contacts(self) -> None:
-        """People, how eager each of them is, and which lists they are on. One id in fifty is missing: those contacts are gone."""
+        """People, how eager each is, and on which lists. One id in fifty is missing: those contacts are gone."""
         random, count = self.random, self.contact_count
         ahead = max(1, count * AHEAD_DAYS // (40 * max(self.days, AHEAD_DAYS)))
         total = count + ahead
@@ -205,7 +205,7 @@ class _Maker:
         self.strikes = np.zeros(total, np.int64)
 
     def _messages(self) -> None:
-        """Mailings at working hours over the history and three weeks beyond; one in ten is never sent, two are old confirmations."""
+        """Mailings over the history and three weeks beyond; one in ten is never sent, two are old confirmations."""
         random, count = self.random, self.message_count
         ahead = max(1, count * AHEAD_DAYS // max(self.days, 1) // 2)
         old = min(2, count - 1) if count > 3 else 0
@@ -244,7 +244,8 @@ class _Maker:
         elif fate < 0.6:
             tag = f"<!-- lytics-aid:{AIDS[0]}0 -->"
         paragraphs = "".join(
-            f'<p>{self.phrases[int(random.integers(len(self.phrases)))]}. <a href="{link.replace("&", "&amp;")}">Read on</a></p>'
+            f"<p>{self.phrases[int(random.integers(len(self.phrases)))]}. "
+            f'<a href="{link.replace("&", "&amp;")}">Read on</a></p>'
             for link in links
         )
         self.folder.messages[message_id] = Message(
@@ -264,7 +265,7 @@ class _Maker:
         self.links = [self.folder.link_number(link) for link in dict.fromkeys(links)]
 
     def link(self, message_id: int) -> str:
-        """One link of a mailing: mostly tagged pages of the own site, some with fragments, odd case, or another host."""
+        """A link of a mailing: mostly tagged pages of the own site, some with fragments, odd case, or another host."""
         page = self.pages[int(self.random.integers(len(self.pages)))]
         form = self.random.random()
         if form < 0.6:
@@ -284,7 +285,7 @@ class _Maker:
             on = (self.member[:, chosen] & (self.left[:, chosen] > released)).any(axis=1)
             on &= (self.created < released) & (self.bounced_at > released) & self.mailable
             recipients = np.flatnonzero(on).astype(np.int64)
-        send_id = next_id(folder.sends, FIRST_SEND)
+        send_id = folder.new_id("sends", FIRST_SEND)
         folder.sends[send_id] = Send(
             send_id,
             message_id,
@@ -304,7 +305,7 @@ class _Maker:
             self._events(message_id, released, recipients, chosen)
 
     def _events(self, message_id: int, released: int, people: Longs, lists: list[int]) -> None:
-        """What the recipients of one mailing did. Delays are skewed so that nine in ten opens fall into the first two days."""
+        """What the recipients of one mailing did."""
         random = self.random
         bounced = random.random(len(people)) < np.where(self.frail[people], 0.5, 0.004)
         losers = people[bounced]

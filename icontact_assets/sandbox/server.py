@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import orjson
@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from icontact_assets.sandbox.control import Control, ControlError, State
-from icontact_assets.sandbox.faults import Cut, Delay, Edit, Planned, Reply, Request, Reset, Slow, tweak
+from icontact_assets.sandbox.faults import Cut, Delay, Edit, Fields, Planned, Reply, Request, Reset, Slow, tweak
 from icontact_assets.sandbox.reading import Answer, Tweaks
 from icontact_assets.sandbox.times import utc_text
 
@@ -33,7 +33,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope[TRANSPORT] = self.transport  # type: ignore[typeddict-unknown-key]
+        cast(dict[str, Any], self.scope)[TRANSPORT] = self.transport
 
 
 class Application:
@@ -127,6 +127,8 @@ class Application:
             action = strike.fault.do
             if isinstance(action, Edit) and action.when == "after":
                 self._edit(action)
+            if isinstance(action, Fields) and answer is not None:
+                answer.body = action.reshaped(answer.body)
             if isinstance(action, Reply | Reset) and instead is None:
                 instead = action
         if isinstance(instead, Reset):
@@ -134,8 +136,8 @@ class Application:
         return answer if instead is None else instead.answer()
 
     def _edit(self, action: Edit) -> None:
-        for edit in action.edits:
-            self.control.edit(edit["path"], {name: value for name, value in edit.items() if name != "path"})
+        for path, values in action.steps():
+            self.control.edit(path, values)
 
 
 async def _body(receive: Receive) -> bytes:
@@ -184,10 +186,13 @@ async def _reset(transport: Any) -> None:
 
 
 def serve(state: State, port: int, announce: Callable[[str], None]) -> None:
-    """Serves a state on 127.0.0.1 until SIGINT or SIGTERM; port 0 takes a free one. `announce` gets the base address once it listens."""
+    """Serves a state on 127.0.0.1 until SIGINT or SIGTERM; port 0 takes a free one.
+
+    `announce` gets the base address once it listens.
+    """
     listener = socket.create_server(("127.0.0.1", port), backlog=256)
     config = uvicorn.Config(
-        Application(state), http=_Protocol, lifespan="off", interface="asgi3", log_level="critical", access_log=False,
+        Application(state), http=_Protocol, lifespan="off", interface="asgi3", log_level="error", access_log=False,
         proxy_headers=False, server_header=False, timeout_keep_alive=60, timeout_graceful_shutdown=1,
     )  # fmt: skip
     announce(f"http://127.0.0.1:{listener.getsockname()[1]}{PREFIX}")

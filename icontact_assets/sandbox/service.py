@@ -1,4 +1,4 @@
-"""One request in, one answer out: headers, accounts, folders, routes, request limits. Everything the real service decides per request."""
+"""One request in, one answer out: credentials, accounts, folders, routes, request limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from icontact_assets.sandbox.times import stamp
 from icontact_assets.sandbox.world import ACCOUNT, CLOSED_ACCOUNT, KINDS, Folder, World
 from icontact_assets.sandbox.writing import Writer
 
-APP_ID, USERNAME, PASSWORD = "sandbox-app", "sandbox-user", "sandbox-pass"  # noqa: S105 -- opens nothing but this sandbox
+APP_ID, USERNAME, PASSWORD = "sandbox-app", "sandbox-user", "sandbox-pass"
 VERSIONS = ("2.0", "2.1", "2.2")
 EDGE_HTML = (
     b"<html><head><title>503 Service Temporarily Unavailable</title></head>"
@@ -60,7 +60,7 @@ class Service:
             return error(501, "Not Implemented")
         if len(parts) < 3:
             return self._accounts(method, parts[1:], query, tweaks)
-        foreign = error(switches.foreign_status, "Forbidden" if switches.foreign_status == 403 else "Not Found")
+        foreign = error(403, "Forbidden") if switches.foreign_status == "403" else error(*NOT_FOUND)
         if parts[1] != str(ACCOUNT):
             return foreign
         if parts[2] != "c":
@@ -112,7 +112,7 @@ class Service:
             return error(406, "Not Acceptable")
         if method in ("POST", "PUT") and not headers.get("content-type", "").startswith("application/json"):
             return error(415, "Unsupported Media Type")
-        status = self.world.switches.auth_status
+        status = int(self.world.switches.auth_status)
         if headers.get("api-username") != USERNAME:
             return error(status, "Api username invalid")
         if headers.get("api-appid") != APP_ID:
@@ -144,15 +144,16 @@ class Service:
         if method != "GET":
             return error(405, "Method Not Allowed")
         rows = [self._folder_row(folder) for folder in self.world.folders.values()]
-        return reply({"clientfolders": rows, "total": len(rows)})
+        paging = {"limit": 20, "offset": 0} if self.world.switches.folders == "agency" else {}
+        return reply({"clientfolders": rows, "total": len(rows), **paging})
 
     def _folder_row(self, folder: Folder) -> dict[str, Any]:
         row: dict[str, Any] = {"clientFolderId": str(folder.id), "logoId": None, "emailRecipient": "owner@example.com"}
         if self.world.switches.folders == "agency":
             row |= {
-                "name": folder.name, "fromName": "Dana Owner", "fromEmail": "news@example.com", "street": "1 Sample Way",
-                "city": "Springfield", "state": "NC", "postalCode": "00000", "country": "United States", "enabled": "1",
-                "footerLogoUrl": "", "useLogoInFooter": "0",
+                "name": folder.name, "fromName": "Dana Owner", "fromEmail": "news@example.com",
+                "street": "1 Sample Way", "city": "Springfield", "state": "NC", "postalCode": "00000",
+                "country": "United States", "enabled": "1", "footerLogoUrl": "", "useLogoInFooter": "0",
             }  # fmt: skip
         return row
 
@@ -193,7 +194,7 @@ def _account(account_id: int, company: str, *, enabled: bool) -> dict[str, str]:
     return {
         "billingStreet": "", "billingCity": "", "billingState": "", "billingPostalCode": "", "billingCountry": "",
         "city": "Springfield", "accountId": str(account_id), "companyName": company, "country": "United States",
-        "email": "owner@example.com", "enabled": "1" if enabled else "0", "fax": "", "firstName": "Dana", "lastName": "Owner",
-        "multiClientFolder": "0", "multiUser": "0", "phone": "", "postalCode": "00000", "state": "NC", "street": "1 Sample Way",
-        "title": "", "accountType": "0", "subscriberLimit": "250000",
+        "email": "owner@example.com", "enabled": "1" if enabled else "0", "fax": "", "firstName": "Dana",
+        "lastName": "Owner", "multiClientFolder": "0", "multiUser": "0", "phone": "", "postalCode": "00000",
+        "state": "NC", "street": "1 Sample Way", "title": "", "accountType": "0", "subscriberLimit": "250000",
     }  # fmt: skip

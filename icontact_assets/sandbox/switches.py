@@ -1,4 +1,4 @@
-"""The readings of what the service leaves open: one typed field per unknown, the default first. Changed through /_control/switches."""
+"""The readings of what the service leaves open: one typed field per unknown, the default first."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Switches(BaseModel):
     requests_per_minute: int = Field(60, ge=0, description="sliding 60 s; 0 lifts it")
     requests_per_day: int = Field(6000, ge=0, description="sliding 24 h; 0 lifts it")
     limit_reply: Literal["503", "503_retry_after", "503_html", "429", "420"] = "503"
-    auth_status: Literal[401, 403] = Field(401, description="status of refused credentials")
-    foreign_status: Literal[403, 404] = Field(403, description="another account or folder")
+    auth_status: Literal["401", "403"] = Field("401", description="status of refused credentials")
+    foreign_status: Literal["403", "404"] = Field("403", description="another account or folder")
     second_account: Literal["none", "disabled"] = Field("none", description="a disabled account stands first in /a")
     folders: Literal["plain", "agency"] = Field("plain", description="shape of the client folders listing")

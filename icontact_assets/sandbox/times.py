@@ -1,4 +1,4 @@
-"""How the service writes instants, and how it reads them. Instants are whole seconds of Unix time, everywhere in the sandbox."""
+"""How the service writes and reads instants, which are whole seconds of Unix time everywhere in the sandbox."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ISO = re.compile(
 
 @lru_cache(maxsize=200_000)
 def hour_frame(style: Style, hour: int) -> tuple[str, str]:
-    """What stands before and after `MINUTES[second]` for a whole hour of Unix time; Eastern offsets change on whole hours only."""
+    """What stands around `MINUTES[second]` in a whole hour of Unix time; offsets change on whole hours only."""
     local = datetime.fromtimestamp(hour * 3600, UTC if style == "utc" else EASTERN)
     before = local.strftime(_DAY.get(style, "%Y-%m-%d")) + _BETWEEN.get(style, "T") + local.strftime("%H:")
     offset = local.strftime("%z")
@@ -31,7 +31,7 @@ def hour_frame(style: Style, hour: int) -> tuple[str, str]:
 
 
 def stamp(instant: int, style: Style = "iso") -> str:
-    """An instant as the service writes it; Eastern wall time with the offset of that day unless the style says otherwise."""
+    """An instant as the service writes it: Eastern wall time, with the offset of that moment if the style has one."""
     hour, second = divmod(instant, 3600)
     before, after = hour_frame(style, hour)
     return before + MINUTES[second] + after

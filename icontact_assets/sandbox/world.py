@@ -1,4 +1,4 @@
-"""The facts: accounts, folders, people, mailings, events, and the clock they are seen by. Knows nothing of HTTP or JSON."""
+"""The facts: folders, people, mailings, events, and the clock they are seen by. No HTTP, no JSON."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Clock:
         return int(self._base if self.frozen else self._base + time.monotonic() - self._since)
 
     def limiter(self) -> float:
-        """Seconds that always run on, also when the clock stands still, and that jump with it: request limits are counted in these."""
+        """Seconds for request limits: they run on when the clock stands still, and jump forward with it."""
         return time.monotonic() + self._jumps
 
     def set(self, now: float) -> None:
@@ -161,7 +161,7 @@ class Plain:
 
 
 class ActivityLog:
-    """The rows of one message and kind in listing order, as arrays: contact, instant, visible-from instant, link number (-1: none)."""
+    """The rows of one message and kind in listing order, as arrays; `visible` is from when, `link` -1 means none."""
 
     __slots__ = ("_figures", "at", "contact", "link", "version", "visible")
 
@@ -189,13 +189,12 @@ class ActivityLog:
         self.version += 1
 
     def remove(self, positions: Longs) -> None:
-        self.contact, self.at, self.visible, self.link = (
-            np.delete(array, positions) for array in (self.contact, self.at, self.visible, self.link)
-        )
+        self.contact, self.at = np.delete(self.contact, positions), np.delete(self.at, positions)
+        self.visible, self.link = np.delete(self.visible, positions), np.delete(self.link, positions)
         self.version += 1
 
     def shown(self, now: int, folder: Folder, kind: Kind, switches: Switches) -> Longs:
-        """Positions of the rows that the service shows at an instant, in listing order, after all switches that hide rows."""
+        """Positions of the rows that the service shows at an instant, in listing order, under the switches."""
         mask = self.visible + switches.latency_seconds <= now
         if switches.retention_days:
             mask &= self.at >= now - switches.retention_days * 86_400
@@ -233,7 +232,7 @@ def _firsts(*columns: npt.NDArray[Any]) -> Longs:
 
 @dataclass
 class Folder:
-    """One client folder with everything in it. Change it through `put`, `drop` and `touch` only, so that listings notice."""
+    """One client folder with everything in it. Who changes its rows calls `touch`, so that listings notice."""
 
     id: int
     name: str
@@ -255,14 +254,13 @@ class Folder:
     lists_of: dict[int, set[int]] = field(default_factory=dict)
     pending: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
     _link_numbers: dict[str, int] = field(default_factory=dict)
+    _last_ids: dict[str, int] = field(default_factory=dict)
 
     def touch(self) -> None:
         self.version += 1
 
     def put_contact(self, row: Contact) -> None:
-        before = self.contacts.get(row.id)
-        if before is not None:
-            self.by_email.pop((before.fields.get("email") or "").lower(), None)
+        self._forget_email(row.id)
         self.contacts[row.id] = row
         if row.status != "deleted":
             self.by_email[(row.fields.get("email") or "").lower()] = row.id
@@ -270,11 +268,17 @@ class Folder:
 
     def drop_contact(self, contact_id: int) -> None:
         """The contact and its subscriptions are gone without a trace; its activity stays."""
-        row = self.contacts.pop(contact_id)
-        self.by_email.pop((row.fields.get("email") or "").lower(), None)
+        self._forget_email(contact_id)
+        del self.contacts[contact_id]
         for list_id in list(self.lists_of.get(contact_id, ())):
             self.drop_subscription(list_id, contact_id)
         self.touch()
+
+    def _forget_email(self, contact_id: int) -> None:
+        row = self.contacts.get(contact_id)
+        email = (row.fields.get("email") or "").lower() if row is not None else ""
+        if self.by_email.get(email) == contact_id:
+            del self.by_email[email]
 
     def put_subscription(self, row: Subscription) -> None:
         self.subscriptions[row.list_id, row.contact_id] = row
@@ -285,6 +289,14 @@ class Folder:
         del self.subscriptions[list_id, contact_id]
         self.lists_of[contact_id].discard(list_id)
         self.touch()
+
+    def new_id(self, resource: str, first: int, wanted: int | None = None) -> int:
+        """An id that was never given out, or the wanted one; delayed writes have theirs before they show."""
+        if resource not in self._last_ids:
+            self._last_ids[resource] = max(getattr(self, resource), default=first - 1)
+        given = self._last_ids[resource] + 1 if wanted is None else wanted
+        self._last_ids[resource] = max(self._last_ids[resource], given)
+        return given
 
     def log(self, message_id: int, kind: Kind) -> ActivityLog:
         return self.activity.setdefault((message_id, kind), ActivityLog.empty())
@@ -311,10 +323,6 @@ class Folder:
         """Carries out delayed writes whose time has come."""
         while self.pending and self.pending[0][0] <= now:
             self.pending.pop(0)[1]()
-
-
-def next_id(taken: Iterable[int], first: int) -> int:
-    return max(taken, default=first - 1) + 1
 
 
 def next_moment(rows: Iterable[Any], now: int) -> int:

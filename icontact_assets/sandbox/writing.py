@@ -23,11 +23,13 @@ from icontact_assets.sandbox.world import (
     Send,
     Subscription,
     World,
-    next_id,
 )
 
 Json = Any
-BAD_STATUS = "The status value you provided was not valid. status can be either donotcontact or normal. Please provide a valid status"
+BAD_STATUS = (
+    "The status value you provided was not valid. status can be either donotcontact or normal. "
+    "Please provide a valid status"
+)
 NO_EMAIL = "You did not provide an email field, which is required. Please provide an email field"
 FINAL = ("donotcontact", "pending", "invitable")
 SUBSCRIPTION_STATUSES = ("normal", "pending", "unsubscribed")
@@ -51,7 +53,7 @@ MESSAGE_FIELDS = {
 
 
 class Refusal(Exception):
-    """One row that is not written: the words of the service, and the status when it stands alone or the whole POST is refused."""
+    """A row that is not written: the service's words, and the status if it stands alone or the whole POST fails."""
 
     def __init__(self, text: str, status: int = 400, *, whole: bool = False) -> None:
         super().__init__(text)
@@ -93,7 +95,7 @@ class Writer:
         if name == "contacts":
             return render.contact(row, now, write, written=True)
         if name == "lists":
-            return render.mailing_list(row, now, write, written=True)
+            return render.mailing_list(row, write, written=True)
         return RESOURCES[name].write(row, now, write, self.world.switches)
 
     # Collections
@@ -130,14 +132,14 @@ class Writer:
         items = [self._row(name, row) for row, _ in done]
         if switches.bulk_reply_order == "shuffled":
             random.Random(f"{self.world.seed}-{next(self.world.calls)}").shuffle(items)
-        empty = [] if name == "sends" else None
+        empty: list[Any] | None = [] if name == "sends" else None
         out: dict[str, Any] = {name: items or empty}
         if warnings:
             out["warnings"] = warnings
         return reply(out)
 
     def _make_subscription(
-        self, folder: Folder, row: Json, before: list[Any]
+        self, folder: Folder, row: Json, _before: list[Any]
     ) -> tuple[Subscription, Callable[[], None]]:
         switches, now = self.world.switches, self.world.clock.now()
         for required in ("status", "listId", "contactId"):
@@ -182,31 +184,28 @@ class Writer:
         if not re.fullmatch(r"[^@\s]+@[^@\s]+", str(email)):
             raise Refusal("The email you provided was not valid. Please provide a valid email")
         key = folder.by_email.get(str(email).lower())
-        existing = next((made for made in before if made.fields["email"].lower() == str(email).lower()), None)
+        existing = next((made for made in reversed(before) if made.fields["email"].lower() == str(email).lower()), None)
         if existing is None and key is not None:
             existing = find(folder, "contacts", str(key), now)
         if existing is None:
-            taken = [*folder.contacts, *(made.id for made in before)]
-            existing = Contact(next_id(taken, 90_000_001), now, {})
+            existing = Contact(folder.new_id("contacts", 90_000_001), now, {})
         new = self._merged(folder, existing, row, blank=self.world.switches.post_existing_contact == "overwrite")
         return new, self._put_contact(folder, existing, new)
 
-    def _make_list(self, folder: Folder, row: Json, before: list[Any]) -> tuple[MailingList, Callable[[], None]]:
+    def _make_list(self, folder: Folder, row: Json, _before: list[Any]) -> tuple[MailingList, Callable[[], None]]:
         if not row.get("name"):
             raise Refusal("You did not provide a name field, which is required. Please provide a name field")
-        new = MailingList(next_id([*folder.lists, *(made.id for made in before)], 5001), "")
+        new = MailingList(folder.new_id("lists", 5001), "")
         new = changed(new, **{LIST_FIELDS[name]: value for name, value in row.items() if name in LIST_FIELDS})
         return new, lambda: _put(folder, folder.lists, new.id, new)
 
-    def _make_message(self, folder: Folder, row: Json, before: list[Any]) -> tuple[Message, Callable[[], None]]:
+    def _make_message(self, folder: Folder, row: Json, _before: list[Any]) -> tuple[Message, Callable[[], None]]:
         for required in ("campaignId", "messageType", "subject"):
             if not row.get(required):
                 raise Refusal(
                     f"You did not provide a {required} field, which is required. Please provide a {required} field"
                 )
-        new = Message(
-            next_id([*folder.messages, *(made.id for made in before)], 310_001), self.world.clock.now(), "", ""
-        )
+        new = Message(folder.new_id("messages", 310_001), self.world.clock.now(), "", "")
         new = changed(new, campaign_id=_id(row["campaignId"]), **_message_fields(row))
         return new, lambda: _put(folder, folder.messages, new.id, new)
 
@@ -230,13 +229,17 @@ class Writer:
             raise Refusal(
                 "You did not provide an includeListIds field, which is required. Please provide an includeListIds field"
             )
-        at = instant_of(row["scheduledTime"]) if row.get("scheduledTime") else now
+        try:
+            at = instant_of(row["scheduledTime"]) if row.get("scheduledTime") else now
+        except ValueError as problem:
+            raise Refusal("The scheduledTime you provided was not valid") from problem
         people = {
             key[1] for key, kept in folder.subscriptions.items() if key[0] in lists and kept.status_at(now) == "normal"
         }
         new = Send(
-            next_id([*folder.sends, *(made.id for made in before)], 978_001), message_id, now, at, at, len(people),
-            *(str(row.get(name, "")) for name in ("includeListIds", "excludeListIds", "includeSegmentIds", "excludeSegmentIds")),
+            folder.new_id("sends", 978_001), message_id, now, at, at, len(people),
+            str(row.get("includeListIds", "")), str(row.get("excludeListIds", "")),
+            str(row.get("includeSegmentIds", "")), str(row.get("excludeSegmentIds", "")),
         )  # fmt: skip
         return new, lambda: _put(folder, folder.sends, new.id, new)
 
@@ -262,7 +265,7 @@ class Writer:
             "webhooks": ("webhookId", 1),
         }[name]
         rows: dict[int, Plain] = getattr(folder, name)
-        made = Plain(next_id(rows, first), {})
+        made = Plain(folder.new_id(name, first), {})
         made.row = {**row, field_name: made.id}
         return made, lambda: _put(folder, rows, made.id, made)
 
@@ -288,6 +291,7 @@ class Writer:
         if not isinstance(data, dict):
             return error(400, f"The request body must be one {SINGULAR[name]}")
         warnings: list[str] = []
+        new: Any
         if name == "contacts":
             new = self._merged(folder, row, data, blank=method == "PUT")
             change = self._put_contact(folder, row, new)
@@ -369,7 +373,7 @@ class Writer:
     def _move(
         self, folder: Folder, row: Subscription, data: Json
     ) -> tuple[Subscription, Callable[[], None], list[str]]:
-        """The subscription under the other list; only `listId` counts. Someone who left is not moved back onto a list."""
+        """The subscription under the other list; only `listId` counts. Who left that list is not moved to it."""
         now = self.world.clock.now()
         if not data.get("listId"):
             raise Refusal("You did not provide a listId field, which is required. Please provide a listId field")
