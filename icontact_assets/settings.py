@@ -48,6 +48,12 @@ class Authorization(_Model):
     password: SecretStr | None = None
     unset: tuple[str, ...] = ()
 
+    def credentials(self) -> tuple[str, str, str]:
+        """Application id, user name and password. Raises SettingsError naming the variables that are unset."""
+        if self.app_id is None or self.username is None or self.password is None:
+            raise _unset(f"The authorization {self.name}", self.unset)
+        return self.app_id.get_secret_value(), self.username.get_secret_value(), self.password.get_secret_value()
+
 
 class Import(_Model):
     """One client folder of one account; its name is the asset key prefix and the DuckDB schema."""
@@ -65,15 +71,12 @@ class Import(_Model):
     workers: int = Field(default=1, ge=1, le=64)
     unset: tuple[str, ...] = ()
 
-    def ready(self) -> None:
-        """Raise SettingsError naming everything that is unset before iContact can be asked."""
-        missing = [*self.authorization.unset, *self.unset]
-        if missing:
-            raise SettingsError(
-                f"The import {self.name} cannot ask iContact: {', '.join(missing)} "
-                f"{'is' if len(missing) == 1 else 'are'} unset. Set {'it' if len(missing) == 1 else 'them'} in the "
-                "environment that Dagster runs in; `icontact-assets discover` shows account and client folder ids."
-            )
+    def ready(self) -> tuple[str, str]:
+        """Account and client folder id. Raises SettingsError naming everything unset before iContact can be asked."""
+        missing = (*self.authorization.unset, *self.unset)
+        if missing or self.account_id is None or self.client_folder_id is None:
+            raise _unset(f"The import {self.name}", missing)
+        return self.account_id, self.client_folder_id
 
 
 class Audience(_Model):
@@ -149,6 +152,14 @@ class Settings(_Model):
         return self.import_named(self.audience(export.audience).import_name)
 
 
+def _unset(who: str, names: tuple[str, ...]) -> SettingsError:
+    return SettingsError(
+        f"{who} cannot ask iContact: {', '.join(names)} {'is' if len(names) == 1 else 'are'} unset. Set "
+        f"{'it' if len(names) == 1 else 'them'} in the environment that Dagster runs in; `icontact-assets discover` "
+        "shows account and client folder ids."
+    )
+
+
 _Item = TypeVar("_Item", Import, Audience, Export)
 
 
@@ -194,7 +205,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, directory: Path | Non
     return _Loader(environ, document).settings(
         base_url=_base_url(environ.get("ICONTACT_BASE_URL", PRODUCTION)),
         home=home,
-        duckdb_path=root / environ.get("ICONTACT_ASSETS_DUCKDB", str(home / "icontact.duckdb")),
+        duckdb_path=root / environ.get("ICONTACT_ASSETS_DUCKDB", str(home / "warehouse.duckdb")),
     )
 
 

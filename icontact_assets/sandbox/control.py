@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -40,19 +41,20 @@ class ControlError(Exception):
 
 
 class State:
-    """Everything one running sandbox holds: the plan, the world, its service, the planned faults, the request log."""
+    """Everything one running sandbox holds: the world, its service, the planned faults, the request log."""
 
     def __init__(self, plan: Plan, switches: Switches, now: float | None = None, *, frozen: bool = False) -> None:
-        self.plan, self.first_switches, self.first_now, self.frozen = plan, switches, now, frozen
+        self.first = (plan, now, frozen)
+        self.first_switches = switches
         self.log: list[dict[str, Any]] = []
         self.numbers = itertools.count(1)
         self.plans = Plans()
-        self.rebuild()
+        self.rebuild(*self.first)
 
-    def rebuild(self) -> None:
-        """The world as at the start: no faults, no log, the first switches."""
-        clock = Clock(time.time() if self.first_now is None else self.first_now, self.frozen)
-        self.service = Service(build(self.plan, clock, self.first_switches.model_copy()))
+    def rebuild(self, plan: Plan, now: float | None, frozen: bool) -> None:
+        """A new world without faults and log, under the first switches. Without `now` it is real time."""
+        clock = Clock(time.time() if now is None else now, frozen)
+        self.service = Service(build(plan, clock, self.first_switches.model_copy()))
         self.world = self.service.world
         self.log.clear()
         self.numbers = itertools.count(1)
@@ -315,16 +317,12 @@ class Control:
         return {"now": utc_text(clock.now()), "timestamp": clock.now(), "frozen": clock.frozen}
 
     def _reset(self, change: Reset) -> Json:
-        state, plan = self.state, self.state.plan
-        state.plan = Plan(
-            plan.seed if change.seed is None else change.seed,
-            plan.contacts if change.contacts is None else change.contacts,
-            plan.messages if change.messages is None else change.messages,
-            plan.days if change.days is None else change.days,
+        plan, now, frozen = self.state.first
+        self.state.rebuild(
+            replace(plan, **change.model_dump(exclude_none=True, include={"seed", "contacts", "messages", "days"})),
+            now if change.now is None else change.now,
+            frozen if change.frozen is None else change.frozen,
         )
-        state.first_now = state.first_now if change.now is None else change.now
-        state.frozen = state.frozen if change.frozen is None else change.frozen
-        state.rebuild()
         return self._clock(SetClock())
 
     # Edits

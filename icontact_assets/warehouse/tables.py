@@ -40,9 +40,7 @@ _OBSERVED = Column(
     "when this version was first stored (UTC); the latest version of a row has the largest",
 )
 _PARTITION = Column("partition_date", "DATE", "the daily partition the row stands on (UTC day)")
-_DELETED = Column(
-    "deleted_at", "TIMESTAMP", "when a complete reading first missed the row (UTC); NULL while it exists"
-)
+_DELETED = Column("deleted_at", "TIMESTAMP", "when a complete reading first missed the row (UTC); NULL while it exists")
 _MESSAGE = Column("message_id", "VARCHAR", "iContact message id")
 
 _VERSIONED = (_DELETED, _OBSERVED, _PARTITION)
@@ -213,13 +211,9 @@ IMPORT_COVERAGE = Table(
     "import_coverage",
     "The ledger: what was asked of iContact, what it announced, what is stored, and whether that is complete.",
     (
-        Column(
-            "resource", "VARCHAR", "contacts, messages, sends, lists, subscriptions, statistics or activity"
-        ),
+        Column("resource", "VARCHAR", "contacts, messages, sends, lists, subscriptions, statistics or activity"),
         Column("message_id", "VARCHAR", "message id; '' for listings of the whole folder"),
-        Column(
-            "kind", "VARCHAR", "opens, clicks, bounces, unsubscribes; for subscriptions the list id; else ''"
-        ),
+        Column("kind", "VARCHAR", "opens, clicks, bounces, unsubscribes; for subscriptions the list id; else ''"),
         Column("announced", "BIGINT", "rows iContact announced at the last complete reading"),
         Column("stored", "BIGINT", "rows that reading held"),
         Column(
@@ -227,15 +221,11 @@ IMPORT_COVERAGE = Table(
             "TIMESTAMP",
             "when the last complete reading began (UTC): everything before it is stored",
         ),
-        Column(
-            "verified_at", "TIMESTAMP", "when the last complete reading from the first row on began (UTC)"
-        ),
+        Column("verified_at", "TIMESTAMP", "when the last complete reading from the first row on began (UTC)"),
         Column("verdict", "VARCHAR", "complete, incomplete or failed: how the last attempt ended"),
         Column("reason", "VARCHAR", "why it is not complete, or what is noteworthy"),
         Column("requests", "BIGINT", "requests spent so far"),
-        Column(
-            "figure", "BIGINT", "iContact's own figure of this kind just before the last complete reading"
-        ),
+        Column("figure", "BIGINT", "iContact's own figure of this kind just before the last complete reading"),
         Column("moved_at", "TIMESTAMP", "statistics: when a probe last differed from the one before (UTC)"),
         Column("head", "VARCHAR[]", "digests of the first lines of the listing, to recognise it"),
         Column("tail", "VARCHAR[]", "digests of the last lines of the listing, to go on from"),

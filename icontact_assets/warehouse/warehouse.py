@@ -14,8 +14,11 @@ from filelock import FileLock, Timeout
 
 from icontact_assets.warehouse.tables import TABLES
 
+# The file is attached under a name of its own: DuckDB would call it by its file's name, which may be an import's too.
+_CATALOG = "warehouse_file"
+
 # Files are created so that DuckDB 1.5 opens what 2.0 wrote.
-_STORAGE: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.5.0"}
+_STORAGE = "STORAGE_VERSION 'v1.5.0'"
 
 
 class WarehouseError(Exception):
@@ -60,9 +63,7 @@ class Warehouse:
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A read-only connection. Raises WarehouseError if there is no database yet, WarehouseBusy."""
         if not self.path.exists():
-            raise WarehouseError(
-                f"There is no database at {self.path} yet: materialize the raw assets first."
-            )
+            raise WarehouseError(f"There is no database at {self.path} yet: materialize the raw assets first.")
         with self._locked("reading"):
             connection = self._open(read_only=True)
             try:
@@ -98,18 +99,21 @@ class Warehouse:
 
     def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + self._wait
+        path = str(self.path).replace("'", "''")
+        connection = duckdb.connect()
+        connection.execute("SET TimeZone = 'UTC'")
         while True:
             try:
-                connection = duckdb.connect(
-                    str(self.path), read_only=read_only, config={} if read_only else _STORAGE
-                )
-                connection.execute("SET TimeZone = 'UTC'")
+                connection.execute(f"ATTACH '{path}' AS {_CATALOG} ({'READ_ONLY' if read_only else _STORAGE})")
+                connection.execute(f"USE {_CATALOG}")
                 return connection
             except duckdb.IOException as error:
                 # A program that does not know our lock (a notebook, the duckdb shell) may have the file.
                 if "lock" not in str(error).lower():
+                    connection.close()
                     raise WarehouseError(self._unwritable(error)) from error
                 if time.monotonic() > deadline:
+                    connection.close()
                     raise WarehouseBusy(
                         f"{self.path} is open in another program for more than {self._wait:.0f} s: "
                         f"{_first_line(error)} Close it there and run again."

@@ -1,0 +1,269 @@
+"""The raw assets of one import: iContact's listings as daily-partitioned tables."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from icontact_assets.assets.report import column_schema, observe_other_days, report_days
+from icontact_assets.connect import open_folder
+from icontact_assets.icontact.errors import IContactError
+from icontact_assets.icontact.folder import Folder
+from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead
+from icontact_assets.ingest.changes import Changes, Window, read_changes
+from icontact_assets.ingest.staging import Staging, StagingBusy
+from icontact_assets.partitions import daily_partitions, window_of
+from icontact_assets.settings import Import, Settings, SettingsError
+from icontact_assets.warehouse.tables import (
+    RAW_ACTIVITY,
+    RAW_CONTACTS,
+    RAW_LISTS,
+    RAW_MESSAGES,
+    RAW_SENDS,
+    RAW_STATISTICS,
+    RAW_SUBSCRIPTIONS,
+    Table,
+)
+from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
+
+POOL = "icontact"
+"""Runs that talk to iContact share this pool; `dagster.yaml` gives it one slot."""
+
+_LISTINGS = {"contacts": RAW_CONTACTS, "messages": RAW_MESSAGES, "sends": RAW_SENDS, "lists": RAW_LISTS}
+
+_EXPECTED = (IContactError, SettingsError, WarehouseError, StagingBusy, NothingToRead)
+
+
+def raw_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
+    """The raw assets of an import, keyed `<import>/raw_...`; `raw_subscriptions` only where an export names a list."""
+    listings = [_listing_asset(settings, import_, resource, table) for resource, table in _LISTINGS.items()]
+    audiences = {audience.name for audience in settings.audiences if audience.import_name == import_.name}
+    lists = sorted({export.list for export in settings.exports if export.audience in audiences})
+    if lists:
+        listings.append(_subscriptions_asset(settings, import_, lists))
+    return [*listings, _statistics_asset(settings, import_), _activity_asset(settings, import_)]
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def _asset(
+    import_: Import,
+    table: Table,
+    deps: tuple[str, ...],
+    body: Callable[[dg.AssetExecutionContext], dg.MaterializeResult[Any]],
+) -> dg.AssetsDefinition:
+    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        try:
+            return body(context)
+        except _EXPECTED as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+
+    return dg.asset(
+        name=table.name,
+        key_prefix=[import_.name],
+        deps=[dg.AssetKey([import_.name, name]) for name in deps],
+        partitions_def=daily_partitions(import_),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        description=table.description,
+        metadata={
+            "dagster/column_schema": column_schema(table.columns),
+            "dagster/table_name": f"{import_.name}.{table.name}",
+        },
+        group_name=f"{import_.name}_raw",
+        kinds={"duckdb"},
+        pool=POOL,
+    )(run)
+
+
+@contextmanager
+def _open(settings: Settings, import_: Import) -> Iterator[tuple[Folder, Warehouse, Staging]]:
+    folder = open_folder(settings, import_)
+    warehouse = Warehouse(settings.duckdb_path)
+    warehouse.prepare(import_.name)
+    with Staging(settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.{import_.name}.staging")) as staging:
+        yield folder, warehouse, staging
+
+
+def _listing_asset(settings: Settings, import_: Import, resource: str, table: Table) -> dg.AssetsDefinition:
+    def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        window = window_of(context)
+        with _open(settings, import_) as (folder, warehouse, staging):
+            changes = read_changes(
+                folder, warehouse, staging, import_.name, resource, window, start_date=import_.start_date, clock=_clock
+            )
+        return _report_changes(context, import_, window, changes)
+
+    return _asset(import_, table, (), body)
+
+
+def _subscriptions_asset(settings: Settings, import_: Import, lists: list[str]) -> dg.AssetsDefinition:
+    def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        window = window_of(context)
+        total = Changes("subscriptions", asked=False, total=0)
+        with _open(settings, import_) as (folder, warehouse, staging):
+            for list_id in _list_ids(warehouse, import_, lists):
+                total.add(
+                    read_changes(
+                        folder,
+                        warehouse,
+                        staging,
+                        import_.name,
+                        "subscriptions",
+                        window,
+                        start_date=import_.start_date,
+                        list_id=list_id,
+                        clock=_clock,
+                    )
+                )
+        return _report_changes(context, import_, window, total)
+
+    return _asset(import_, RAW_SUBSCRIPTIONS, ("raw_lists",), body)
+
+
+def _list_ids(warehouse: Warehouse, import_: Import, lists: list[str]) -> list[str]:
+    """Ids of the lists that exports name by id or exact name, from raw_lists. Raises SettingsError for one unknown."""
+    with warehouse.read() as connection:
+        known = connection.execute(
+            f'SELECT list_id, name FROM "{import_.name}".raw_lists '
+            "QUALIFY row_number() OVER (PARTITION BY list_id ORDER BY observed_at DESC) = 1 AND deleted_at IS NULL"
+        ).fetchall()
+    ids = []
+    for wanted in lists:
+        found = [list_id for list_id, name in known if wanted in (list_id, name)]
+        if len(found) != 1:
+            raise SettingsError(
+                f"An export of {import_.name} names the list {wanted!r}, which "
+                f"{'stands for several lists' if found else 'is not among the lists of the client folder'}. "
+                "Name it by its id: `icontact-assets discover` lists them."
+            )
+        ids += found
+    return ids
+
+
+def _report_changes(
+    context: dg.AssetExecutionContext, import_: Import, window: Window, changes: Changes
+) -> dg.MaterializeResult[Any]:
+    if not changes.asked:
+        context.log.info(f"{changes.resource} was read completely since the end of the window: nothing to ask for.")
+    facts = {
+        "total": changes.total,
+        "new": changes.new,
+        "changed": changes.changed,
+        "vanished": changes.vanished,
+        "quarantined": changes.quarantined,
+        "requests": changes.requests,
+    }
+    report_days(context, window, lambda day: {"dagster/partition_row_count": changes.rows_by_day.get(day, 0), **facts})
+    outside = observe_other_days(context, window, import_.start_date, changes.rows_by_day)
+    return dg.MaterializeResult(metadata={"rows_outside_partitions": outside})
+
+
+def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
+    def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        with _reader(settings, import_, context) as reader:
+            done = reader.probe()
+        if done.stopped or done.failed:
+            raise dg.Failure(_why(done, []), allow_retries=False)
+        facts = {"messages_due": done.messages, "requests": done.requests}
+        report_days(context, reader.window, lambda _: facts)
+        return dg.MaterializeResult()
+
+    return _asset(import_, RAW_STATISTICS, ("raw_messages", "raw_sends"), body)
+
+
+def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
+    def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        with _reader(settings, import_, context) as reader:
+            done = reader.read()
+        facts = {
+            "messages_due": done.messages,
+            "listings_read": done.listings,
+            "requests": done.requests,
+            "quarantined": done.quarantined,
+        }
+        days = {day.day: day for day in done.days}
+        unread = [day for day in done.days if not day.read]
+        outside = observe_other_days(context, reader.window, import_.start_date, done.new_by_day)
+        if unread or done.failed:
+            for day in done.days:
+                if day.read:
+                    context.log_event(
+                        dg.AssetMaterialization(
+                            context.asset_key, partition=day.day.isoformat(), metadata={**_day_facts(day), **facts}
+                        )
+                    )
+            raise dg.Failure(_why(done, unread), metadata=facts, allow_retries=False)
+        report_days(context, reader.window, lambda day: {**_day_facts(days[day]), **facts})
+        unsettled = [day for day in done.days if not day.settled]
+        if unsettled:
+            context.log.warning(
+                f"{len(unsettled)} of {len(done.days)} days are read but not settled: up to "
+                f"{max(day.open_messages for day in unsettled)} older messages are looked at again later."
+            )
+        return dg.MaterializeResult(metadata={"rows_outside_partitions": outside})
+
+    return _asset(import_, RAW_ACTIVITY, ("raw_messages", "raw_sends", "raw_statistics"), body)
+
+
+@contextmanager
+def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionContext) -> Iterator[ActivityReader]:
+    def progress(done: int, due: int) -> None:
+        if done % 100 == 0 or done == due:
+            context.log.info(f"{done} of {due} due messages looked at.")
+
+    with _open(settings, import_) as (folder, warehouse, staging):
+        yield ActivityReader(
+            folder=folder,
+            warehouse=warehouse,
+            staging=staging,
+            schema=import_.name,
+            window=window_of(context),
+            workers=import_.workers,
+            run_began=_run_began(context),
+            clock=_clock,
+            progress=progress,
+        )
+
+
+def _run_began(context: dg.AssetExecutionContext) -> datetime:
+    record = context.instance.get_run_record_by_id(context.run_id)
+    if record is None:
+        raise dg.Failure(f"Dagster's instance has no record of run {context.run_id}.")
+    created: datetime = record.create_timestamp
+    return created.astimezone(UTC)
+
+
+def _day_facts(day: Day) -> dict[str, Any]:
+    return {
+        "dagster/partition_row_count": day.rows,
+        "rows_new": day.new,
+        "settled": day.settled,
+        "open_messages": day.open_messages,
+    }
+
+
+def _why(done: ActivityRead, unread: list[Day]) -> str:
+    sentences = []
+    if done.stopped:
+        sentences.append(
+            f"Stopped by the request budget: {done.left} of {done.messages} due messages were not looked at. "
+            f"It goes on from {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC: materialize the same partitions again."
+        )
+    if done.failed:
+        listed = sorted({f"{message_id} ({kind}: {error})" for (message_id, kind), error in done.failed.items()})
+        more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+        sentences.append(
+            f"{len({message_id for message_id, _ in done.failed})} messages could not be read and are due again: "
+            f"{'; '.join(listed[:10])}{more}."
+        )
+    if done.days:
+        sentences.append(f"{len(done.days) - len(unread)} of {len(done.days)} days are read.")
+    if unread and not (done.stopped or done.failed):
+        sentences.append(
+            "Messages and sends were last read before these days ended: materialize raw_messages and raw_sends too."
+        )
+    return " ".join(sentences)

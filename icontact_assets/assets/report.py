@@ -1,0 +1,48 @@
+"""What a run tells Dagster about the days it worked on, and how a table's columns are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from icontact_assets.ingest.changes import Window
+from icontact_assets.partitions import is_open
+from icontact_assets.warehouse.tables import Column
+
+
+def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
+    """Columns with their types and descriptions, for the asset's page."""
+    return dg.TableSchema(columns=[dg.TableColumn(c.name, type=c.type, description=c.description) for c in columns])
+
+
+def report_days(
+    context: dg.AssetExecutionContext, window: Window, metadata: Callable[[date], Mapping[str, Any]]
+) -> None:
+    """Give each day of the run's window its own metadata."""
+    for day in window.days:
+        facts = {**metadata(day), **({"open": True} if is_open(day) else {})}
+        context.add_asset_metadata(facts, partition_key=day.isoformat())
+
+
+def observe_other_days(
+    context: dg.AssetExecutionContext, window: Window, start_date: date, rows_by_day: Mapping[date, int]
+) -> int:
+    """An observation for each valid partition outside the window that got rows; returns the rows of other days."""
+    elsewhere = 0
+    for day, rows in sorted(rows_by_day.items()):
+        if window.first <= day <= window.last:
+            continue
+        if day < start_date or (is_open(day) and not _is_today(day)):
+            elsewhere += rows
+            continue
+        context.log_event(
+            dg.AssetObservation(asset_key=context.asset_key, partition=day.isoformat(), metadata={"rows_stored": rows})
+        )
+    return elsewhere
+
+
+def _is_today(day: date) -> bool:
+    return is_open(day) and not is_open(date.fromordinal(day.toordinal() - 1))

@@ -1,0 +1,32 @@
+"""Settings in, an open way to iContact out: what the assets and the command line share."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.folder import Folder
+from icontact_assets.icontact.session import Credentials, Session
+from icontact_assets.settings import Import, Settings
+
+
+def open_session(settings: Settings, import_: Import) -> Session:
+    """A session signed as the import asks, on the account's budget below `<home>/budget`.
+
+    Raises SettingsError naming credentials that are unset.
+    """
+    app_id, username, password = import_.authorization.credentials()
+    budget = Budget(
+        settings.home / "budget",
+        f"{urlsplit(settings.base_url).netloc}-{import_.account_id or 'any'}",
+        per_second=import_.limits.per_second,
+        per_minute=import_.limits.per_minute,
+        per_day=import_.limits.per_day,
+    )
+    return Session(settings.base_url, Credentials(app_id, username, password), budget)
+
+
+def open_folder(settings: Settings, import_: Import) -> Folder:
+    """The client folder of an import. Raises SettingsError naming everything that is unset."""
+    account_id, client_folder_id = import_.ready()
+    return Folder(open_session(settings, import_), account_id, client_folder_id, page_size=import_.page_size)

@@ -1,0 +1,75 @@
+"""The request budget of an account: per second, per minute, per day; on disk, shared by threads and processes."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from filelock import FileLock
+from pyrate_limiter import Duration, Rate, RateItem, SQLiteBucket
+
+from icontact_assets.icontact.errors import BudgetSpent
+
+
+class Budget:
+    """Counts every request of one account in `directory`. 0 lifts a limit; a day is the last 24 hours."""
+
+    def __init__(
+        self, directory: Path, account_key: str, *, per_second: float = 1, per_minute: int = 60, per_day: int = 5000
+    ) -> None:
+        self._per_day = per_day
+        self._threads = threading.Lock()
+        self._bucket: SQLiteBucket | None = None
+        rates = []
+        if per_second:
+            # Less than one request a second is one request in more than a second.
+            count = max(1, int(per_second))
+            rates.append(Rate(count, round(Duration.SECOND.value * count / per_second)))
+        if per_minute:
+            rates.append(Rate(per_minute, Duration.MINUTE))
+        if per_day:
+            rates.append(Rate(per_day, Duration.DAY))
+        if rates:
+            directory.mkdir(parents=True, exist_ok=True)
+            path = directory / (re.sub(r"[^A-Za-z0-9.-]+", "_", account_key) + ".sqlite")
+            self._processes = FileLock(path.with_suffix(".lock"), thread_local=False)
+            with self._processes:
+                self._bucket = SQLiteBucket.init_from_file(rates, db_path=str(path))
+
+    def take(self) -> None:
+        """Take one request: wait for the second and the minute. Raises BudgetSpent when the day's are used up."""
+        if self._bucket is None:
+            return
+        while (wait := self._try(self._bucket)) > 0:
+            time.sleep(wait)
+
+    def left_today(self) -> int | None:
+        """Requests left of the last 24 hours' budget; None if the day is not limited."""
+        if self._bucket is None or not self._per_day:
+            return None
+        with self._threads, self._processes:
+            self._bucket.leak(self._bucket.now())  # type: ignore[no-untyped-call]
+            return max(0, self._per_day - self._bucket.count())
+
+    def _try(self, bucket: SQLiteBucket) -> float:
+        """0 if a request was taken, else the seconds after which to try again."""
+        with self._threads, self._processes:
+            now: int = bucket.now()  # type: ignore[no-untyped-call]
+            item = RateItem("request", now)
+            if bucket.put(item):
+                bucket.leak(now)
+                return 0.0
+            wait = max(int(bucket.waiting(item)), 1) / 1000  # type: ignore[arg-type]
+            failing = bucket.failing_rate
+        if failing is not None and failing.interval == Duration.DAY.value:
+            resumes_at = datetime.now(UTC) + timedelta(seconds=wait)
+            raise BudgetSpent(
+                f"The day's budget of {self._per_day} requests is used up; the next request is free at "
+                f"{resumes_at:%Y-%m-%d %H:%M} UTC. Run again then, or raise the limit per day "
+                "(ICONTACT_REQUESTS_PER_DAY) if iContact allows this account more.",
+                resumes_at,
+            )
+        return wait

@@ -1,0 +1,53 @@
+"""What can go wrong with iContact: one small tree, caught at the height a caller needs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class IContactError(Exception):
+    """Anything that iContact, or the way to it, did not do as asked. The text names request, answer and remedy."""
+
+
+class Transient(IContactError):
+    """Asked again as often as allowed and still no usable answer; later it may work."""
+
+
+class PageFailed(Transient):
+    """iContact answered, but with an error or without the rows: a smaller page may go around it."""
+
+
+class BudgetSpent(IContactError):
+    """The day's requests are used up. `resumes_at` (aware UTC): when the next one is free."""
+
+    def __init__(self, text: str, resumes_at: datetime) -> None:
+        super().__init__(text)
+        self.resumes_at = resumes_at
+
+
+class Refused(IContactError):
+    """iContact does not serve this caller (401, 402, 403, 507). `status` is the HTTP status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class NotFound(IContactError):
+    """There is no such thing (404, or the 500 that says "No result")."""
+
+
+class Rejected(IContactError):
+    """The request itself is at fault (400, 405, 406, 415, 501, a redirect): asking again changes nothing."""
+
+
+class Incomplete(IContactError):
+    """A listing that is not proven whole. `reason` says what did not fit."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class UnknownOutcome(IContactError):
+    """The answer to a write was lost: read the state before anything is repeated."""

@@ -1,0 +1,276 @@
+"""What an account and a client folder of iContact offer, as plain methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from icontact_assets.icontact.errors import Incomplete, NotFound, Rejected, Transient
+from icontact_assets.icontact.listing import (
+    KeyPagingUnsupported,
+    Known,
+    Page,
+    Proof,
+    Row,
+    Sink,
+    read_by_key,
+    read_by_offset,
+)
+from icontact_assets.icontact.session import Reply, Session
+from icontact_assets.icontact.values import as_id, as_instant, as_int
+
+_MESSAGES_PAGE = 50
+"""A page of messages carries all their bodies."""
+
+_IDS_PER_REQUEST = 50
+_SUBSCRIBE_AT_MOST = 100
+_ALL = {"status": "total"}
+"""Without it, contacts on no list may be left out (API reference, 3.1)."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """iContact's own figures of a message; None where the answer has none."""
+
+    bounces: int | None
+    delivered: int | None
+    unsubscribes: int | None
+    opens_unique: int | None
+    opens_total: int | None
+    clicks_unique: int | None
+    clicks_total: int | None
+    forwards: int | None
+    comments: int | None
+    complaints: int | None
+
+
+@dataclass(frozen=True)
+class SubscribeReply:
+    """What a bulk subscription answered: the rows that came back, and the service's words about the others."""
+
+    rows: list[Row]
+    warnings: tuple[str, ...]
+
+
+class Account:
+    """What can be asked before a client folder is known."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def time(self) -> datetime:
+        """The service's clock (aware UTC)."""
+        body = self._session.get("/time").body
+        stamp = as_instant(body.get("time")) if isinstance(body, dict) else None
+        if stamp is None:
+            raise Transient("GET /time: the answer holds no readable time.")
+        return stamp
+
+    def accounts(self) -> list[Row]:
+        """The accounts this user may see."""
+        return _collection(self._session.get("/a", None, _holds("accounts")).body, "accounts").rows
+
+    def client_folders(self, account_id: str) -> list[Row]:
+        """The client folders of an account."""
+        reply = self._session.get(f"/a/{account_id}/c", None, _holds("clientfolders"))
+        return _collection(reply.body, "clientfolders").rows
+
+
+class Folder:
+    """One client folder of one account."""
+
+    def __init__(self, session: Session, account_id: str, client_folder_id: str, *, page_size: int = 500) -> None:
+        self.session = session
+        self._base = f"/a/{account_id}/c/{client_folder_id}"
+        self._page_size = page_size
+        self._by_key = True
+
+    def contacts(self, sink: Sink, known: Known | None = None) -> Proof:
+        """Every contact, on a list or not: by ascending id where the service takes that, else by offset."""
+        if self._by_key:
+            try:
+                return read_by_key(
+                    self._contacts_after,
+                    lambda: self._page("contacts", "contacts", {**_ALL, "limit": 1, "offset": 0}).total,
+                    sink,
+                    id_key="contactId",
+                    page_size=self._page_size,
+                    known=known,
+                )
+            except KeyPagingUnsupported:
+                self._by_key = False
+                known = None
+        return self._by_offset("contacts", "contacts", sink, known, id_key="contactId", params=_ALL)
+
+    def messages(self, sink: Sink, known: Known | None = None) -> Proof:
+        """Every message, with its bodies."""
+        size = min(_MESSAGES_PAGE, self._page_size)
+        return self._by_offset("messages", "messages", sink, known, id_key="messageId", page_size=size)
+
+    def sends(self, sink: Sink, known: Known | None = None) -> Proof:
+        """Every send."""
+        return self._by_offset("sends", "sends", sink, known, id_key="sendId")
+
+    def lists(self, sink: Sink, known: Known | None = None) -> Proof:
+        """Every list."""
+        return self._by_offset("lists", "lists", sink, known, id_key="listId")
+
+    def subscriptions(self, list_id: str, sink: Sink, known: Known | None = None) -> Proof:
+        """Every subscription to one list. Raises Incomplete if the service did not apply the filter."""
+        return self._by_offset(
+            "subscriptions",
+            "subscriptions",
+            sink,
+            known,
+            id_key="subscriptionId",
+            params={"listId": list_id},
+            belongs=lambda row: as_id(row.get("listId")) == list_id,
+        )
+
+    def activity(self, message_id: str, kind: str, sink: Sink, known: Known | None = None) -> Proof:
+        """One of the four listings of a message: `bounces`, `opens`, `clicks`, `unsubscribes`."""
+        return self._by_offset(f"messages/{message_id}/{kind}", kind, sink, known)
+
+    def statistics(self, message_id: str) -> Statistics:
+        """iContact's own figures of a message."""
+        path = f"{self._base}/messages/{message_id}/statistics"
+        body = self.session.get(
+            path, None, lambda body: isinstance(body, dict) and isinstance(body.get("statistics"), dict)
+        ).body
+        figures = body["statistics"]
+        opens, clicks = figures.get("opens"), figures.get("clicks")
+        opens = opens if isinstance(opens, dict) else {}
+        clicks = clicks if isinstance(clicks, dict) else {}
+        return Statistics(
+            bounces=as_int(figures.get("bounces")),
+            delivered=as_int(figures.get("delivered")),
+            unsubscribes=as_int(figures.get("unsubscribes")),
+            opens_unique=as_int(opens.get("unique")),
+            opens_total=as_int(opens.get("total")),
+            clicks_unique=as_int(clicks.get("unique")),
+            clicks_total=as_int(clicks.get("total")),
+            forwards=as_int(figures.get("forwards")),
+            comments=as_int(figures.get("comments")),
+            complaints=as_int(figures.get("complaints")),
+        )
+
+    def contact(self, contact_id: str) -> Row:
+        """One contact; also one that is deleted. Raises NotFound."""
+        return self._single(f"contacts/{contact_id}", "contact")
+
+    def contacts_by_id(self, ids: Sequence[str]) -> dict[str, Row]:
+        """The contacts of these ids as they are now, 50 a request; those that do not exist are left out."""
+        found: dict[str, Row] = {}
+        for start in range(0, len(ids), _IDS_PER_REQUEST):
+            wanted = list(dict.fromkeys(ids[start : start + _IDS_PER_REQUEST]))
+            params: dict[str, str | int] = {**_ALL, "contactId": ",".join(wanted), "limit": len(wanted), "offset": 0}
+            reply = self.session.get(f"{self._base}/contacts", params, _holds("contacts"))
+            page = _collection(reply.body, "contacts")
+            rows = {} if reply.warnings else {as_id(row.get("contactId")): row for row in page.rows}
+            for id_ in wanted:
+                row = rows.get(id_)
+                if row is None:
+                    try:
+                        row = self.contact(id_)
+                    except NotFound:
+                        continue
+                found[id_] = row
+        return found
+
+    def subscription(self, list_id: str, contact_id: str) -> Row | None:
+        """One subscription, None if there is none."""
+        try:
+            return self._single(f"subscriptions/{list_id}_{contact_id}", "subscription")
+        except NotFound:
+            return None
+
+    def subscribe(self, list_id: str, contact_ids: Sequence[str], status: str = "normal") -> SubscribeReply:
+        """Subscribe at most 100 contacts in one POST. A 200 may hold refusals: see the rows that did not come back."""
+        if not 0 < len(contact_ids) <= _SUBSCRIBE_AT_MOST:
+            raise ValueError(f"a batch has 1 to {_SUBSCRIBE_AT_MOST} contacts, not {len(contact_ids)}")
+        body = [{"contactId": id_, "listId": list_id, "status": status} for id_ in contact_ids]
+        reply = self.session.post(f"{self._base}/subscriptions", body)
+        rows = reply.body.get("subscriptions") if isinstance(reply.body, dict) else None
+        return SubscribeReply([row for row in rows or [] if isinstance(row, dict)], reply.warnings)
+
+    def set_subscription(self, list_id: str, contact_id: str, status: str) -> Row:
+        """Change the status of a subscription; returns it as iContact then has it."""
+        path = f"{self._base}/subscriptions/{list_id}_{contact_id}"
+        return _one(self.session.post(path, {"status": status}), "subscription", path)
+
+    def move_subscription(self, list_id: str, contact_id: str, to_list_id: str) -> Row:
+        """Move a subscription to another list; returns the new one."""
+        path = f"{self._base}/subscriptions/{list_id}_{contact_id}"
+        return _one(self.session.put(path, {"listId": to_list_id}), "subscription", path)
+
+    def _single(self, path: str, key: str) -> Row:
+        full = f"{self._base}/{path}"
+        return _one(self.session.get(full), key, full)
+
+    def _contacts_after(self, after: str, limit: int) -> Page:
+        params: dict[str, str | int] = {
+            **_ALL,
+            "contactId": after,
+            "contactIdSearchType": "gt",
+            "orderby": "contactId",
+            "limit": limit,
+            "offset": 0,
+        }
+        reply = self.session.get(f"{self._base}/contacts", params, _holds("contacts"))
+        if reply.warnings:
+            raise KeyPagingUnsupported
+        return _collection(reply.body, "contacts")
+
+    def _page(self, path: str, key: str, params: Mapping[str, str | int]) -> Page:
+        reply = self.session.get(f"{self._base}/{path}", params, _holds(key))
+        if reply.warnings and params.keys() - {"limit", "offset"}:
+            raise Incomplete(f"iContact may have ignored the filter on {path}: {' '.join(reply.warnings)[:300]}")
+        return _collection(reply.body, key)
+
+    def _by_offset(
+        self,
+        path: str,
+        key: str,
+        sink: Sink,
+        known: Known | None,
+        *,
+        id_key: str | None = None,
+        params: Mapping[str, str | int] | None = None,
+        page_size: int | None = None,
+        belongs: Callable[[Row], bool] | None = None,
+    ) -> Proof:
+        def fetch(offset: int, limit: int) -> Page:
+            page = self._page(path, key, {**(params or {}), "limit": limit, "offset": offset})
+            if belongs is not None and not all(belongs(row) for row in page.rows):
+                raise Incomplete(f"iContact ignored the filter on {path}: rows of others came too")
+            return page
+
+        return read_by_offset(fetch, sink, page_size=page_size or self._page_size, id_key=id_key, known=known)
+
+
+def _holds(key: str) -> Callable[[Any], bool]:
+    """Whether a body is a collection of `key`: that may be null, {} or missing where `total` says there are none."""
+
+    def holds(body: Any) -> bool:
+        if not isinstance(body, dict):
+            return False
+        rows = body.get(key)
+        if isinstance(rows, list):
+            return all(isinstance(row, dict) for row in rows)
+        total, offset = as_int(body.get("total")), as_int(body.get("offset")) or 0
+        return not rows and total is not None and (total == 0 or offset >= total)
+
+    return holds
+
+
+def _collection(body: Any, key: str) -> Page:
+    return Page(body.get(key) or [], as_int(body.get("total")))
+
+
+def _one(reply: Reply, key: str, path: str) -> Row:
+    row = reply.body.get(key) if isinstance(reply.body, dict) else None
+    if not isinstance(row, dict):
+        raise Rejected(f"{path}: the answer holds no {key}. {' '.join(reply.warnings)[:300]}")
+    return row

@@ -1,0 +1,64 @@
+"""Liberal readers of single values: ids, numbers, flags, texts and times in every form the API is known to use."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+EASTERN = ZoneInfo("America/New_York")
+"""The zone of a time without an offset (API reference, unknown 16)."""
+
+_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})[ T](\d{2}:\d{2}:\d{2})$")
+
+
+def as_id(value: object) -> str | None:
+    """An id as decimal text: a string or an integer; None for anything else or empty."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value).strip() or None
+
+
+def as_text(value: object) -> str | None:
+    """Text as it is; numbers and flags become text; null stays None."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return str(value)
+
+
+def as_int(value: object) -> int | None:
+    """An integer given as a number or numeric text; None for null, empty or anything else."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+\s*", value):
+        return int(value)
+    return None
+
+
+def as_flag(value: object) -> bool | None:
+    """0/1, "0"/"1", true/false; None for anything else."""
+    return {"0": False, "1": True, "false": False, "true": True}.get(str(value).strip().lower())
+
+
+def as_instant(text: str | None) -> datetime | None:
+    """A time as an aware UTC instant: ISO 8601 with any offset (with or without colon), a blank for the T, compact
+    dates; without an offset it is America/New_York. None if it cannot be read."""
+    if not text:
+        return None
+    text = text.strip()
+    if compact := _COMPACT.match(text):
+        year, month, day, clock = compact.groups()
+        text = f"{year}-{month}-{day}T{clock}"
+    try:
+        instant = datetime.fromisoformat(text)
+        if instant.tzinfo is None:
+            instant = instant.replace(tzinfo=EASTERN)
+        return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

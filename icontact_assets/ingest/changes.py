@@ -1,0 +1,333 @@
+"""Reads what exists now (contacts, messages, sends, lists, subscriptions) and stores only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+import duckdb
+import pyarrow as pa
+
+from icontact_assets.icontact.errors import IContactError, Incomplete
+from icontact_assets.icontact.folder import Folder
+from icontact_assets.icontact.listing import Known, Proof, Sink
+from icontact_assets.ingest.coverage import entries, naive, record_complete, record_failure
+from icontact_assets.ingest.rows import LISTING_READERS, OWN_DATE
+from icontact_assets.ingest.staging import Listing, ProvenReading, Rejected, Staging
+from icontact_assets.warehouse.tables import (
+    RAW_CONTACTS,
+    RAW_LISTS,
+    RAW_MESSAGES,
+    RAW_SENDS,
+    RAW_SUBSCRIPTIONS,
+    Table,
+)
+from icontact_assets.warehouse.warehouse import Warehouse
+
+_TABLES = {
+    "contacts": RAW_CONTACTS,
+    "messages": RAW_MESSAGES,
+    "sends": RAW_SENDS,
+    "lists": RAW_LISTS,
+    "subscriptions": RAW_SUBSCRIPTIONS,
+}
+
+_SUSPICIOUS_SHARE, _SUSPICIOUS_ROWS = 0.2, 50
+"""A listing that would retire more than this share and more than this many rows needs a second reading to agree."""
+
+_SECOND_OPINION = timedelta(hours=1)
+_STAGED_FOR = timedelta(hours=1)
+_BATCH_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Window:
+    """The daily partitions of a run, first and last day included (UTC days)."""
+
+    first: date
+    last: date
+
+    @property
+    def end(self) -> datetime:
+        """The first instant after the window (aware UTC)."""
+        return end_of(self.last)
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+
+
+def end_of(day: date) -> datetime:
+    """The first instant after a UTC day."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+@dataclass
+class Changes:
+    """What one reading of a listing did. `rows_by_day`: rows written, by the partition they stand on."""
+
+    resource: str
+    asked: bool
+    total: int
+    new: int = 0
+    changed: int = 0
+    vanished: int = 0
+    quarantined: int = 0
+    requests: int = 0
+    rows_by_day: dict[date, int] = field(default_factory=dict)
+
+    def add(self, other: Changes) -> None:
+        """Take in another listing of the same resource."""
+        self.asked = self.asked or other.asked
+        self.total += other.total
+        self.new += other.new
+        self.changed += other.changed
+        self.vanished += other.vanished
+        self.quarantined += other.quarantined
+        self.requests += other.requests
+        for day, rows in other.rows_by_day.items():
+            self.rows_by_day[day] = self.rows_by_day.get(day, 0) + rows
+
+
+def read_changes(
+    folder: Folder,
+    warehouse: Warehouse,
+    staging: Staging,
+    schema: str,
+    resource: str,
+    window: Window,
+    *,
+    start_date: date,
+    list_id: str = "",
+    clock: Callable[[], datetime],
+) -> Changes:
+    """Read a listing if it was not read since the end of the window, and store new, changed and vanished rows.
+
+    `list_id` names the list whose subscriptions are read. Raises Incomplete and the other errors of iContact;
+    the stored rows are then as before and the ledger says why.
+    """
+    listing = Listing(resource, kind=list_id)
+    with warehouse.read() as connection:
+        entry = entries(connection, schema, resource).get(listing)
+    if entry and entry.read_through and entry.read_through >= window.end:
+        return Changes(resource, asked=False, total=entry.stored or 0)
+    try:
+        _read(folder, staging, listing, not_before=clock() - _STAGED_FOR)
+        return _land(warehouse, staging, schema, listing, window, start_date=start_date, now=clock())
+    except IContactError as error:
+        with warehouse.write(f"recording a failed reading of {resource}") as connection:
+            verdict = "incomplete" if isinstance(error, Incomplete) else "failed"
+            record_failure(connection, schema, listing, verdict, str(error))
+        raise
+
+
+def _read(folder: Folder, staging: Staging, listing: Listing, *, not_before: datetime) -> None:
+    for reading in staging.proven():
+        if reading.listing == listing:
+            staging.landed([reading])
+    sink, known = staging.open(listing, LISTING_READERS[listing.resource], not_before=not_before)
+    sink.prove(_listing_call(folder, listing)(sink, known))
+
+
+def _listing_call(folder: Folder, listing: Listing) -> Callable[[Sink, Known | None], Proof]:
+    if listing.resource == "subscriptions":
+        return lambda sink, known: folder.subscriptions(listing.kind, sink, known)
+    calls = {
+        "contacts": folder.contacts,
+        "messages": folder.messages,
+        "sends": folder.sends,
+        "lists": folder.lists,
+    }
+    return calls[listing.resource]
+
+
+def _land(
+    warehouse: Warehouse,
+    staging: Staging,
+    schema: str,
+    listing: Listing,
+    window: Window,
+    *,
+    start_date: date,
+    now: datetime,
+) -> Changes:
+    (reading,) = [reading for reading in staging.proven() if reading.listing == listing]
+    with warehouse.write(f"storing {listing.resource}") as connection:
+        rejected = load_pages(connection, staging, reading)
+        suspicion = _suspicion(connection, schema, listing, reading, now)
+        if suspicion is None:
+            changes = _store(connection, schema, listing, reading, window, start_date=start_date, now=now)
+            changes.quarantined = quarantine(connection, schema, listing.resource, "", rejected, now)
+            record_complete(connection, schema, [reading])
+    staging.landed([reading])
+    if suspicion is not None:
+        raise Incomplete(suspicion)
+    return changes
+
+
+def load_pages(connection: duckdb.DuckDBPyConnection, staging: Staging, reading: ProvenReading) -> list[Rejected]:
+    """Make the temporary table `page_rows` of a reading's pages, in listing order; return the rejected rows."""
+    rejected: list[Rejected] = []
+    waiting: list[pa.Table] = [LISTING_READERS[reading.listing.resource].schema.empty_table()]
+    connection.register("batch", waiting[0])
+    connection.execute("CREATE OR REPLACE TEMP TABLE page_rows AS FROM batch")
+
+    def write() -> None:
+        connection.register("batch", pa.concat_tables(waiting))
+        connection.execute("INSERT INTO page_rows FROM batch")
+        waiting.clear()
+
+    for table, bad in staging.pages(reading):
+        waiting.append(table)
+        rejected += bad
+        if sum(page.num_rows for page in waiting) >= _BATCH_ROWS:
+            write()
+    if waiting:
+        write()
+    connection.unregister("batch")
+    return rejected
+
+
+def _suspicion(
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    listing: Listing,
+    reading: ProvenReading,
+    now: datetime,
+) -> str | None:
+    """Why this reading is not believed yet, or None. Remembers what it missed, for the second reading to confirm."""
+    table = _TABLES[listing.resource]
+    id_ = table.key[0]
+    connection.execute(
+        f'CREATE OR REPLACE TEMP TABLE alive AS SELECT "{id_}" AS id FROM {_latest(schema, table, listing)} '
+        "WHERE deleted_at IS NULL"
+    )
+    connection.execute(
+        f'CREATE OR REPLACE TEMP TABLE gone AS SELECT id FROM alive ANTI JOIN page_rows ON alive.id = page_rows."{id_}"'
+    )
+    scope = {"resource": listing.resource, "scope": listing.kind}
+    missed = f'"{schema}".missed'
+    connection.execute(
+        f"DELETE FROM {missed} WHERE resource=$resource AND scope=$scope AND id NOT IN (SELECT id FROM gone)",
+        scope,
+    )
+    [(alive,)] = connection.execute("SELECT count(*) FROM alive").fetchall()
+    [(gone,)] = connection.execute("SELECT count(*) FROM gone").fetchall()
+    [(unconfirmed,)] = connection.execute(
+        f"SELECT count(*) FROM gone WHERE id NOT IN (SELECT id FROM {missed} "
+        "WHERE resource=$resource AND scope=$scope AND missed_at <= $before)",
+        {**scope, "before": naive(now - _SECOND_OPINION)},
+    ).fetchall()
+    if unconfirmed <= _SUSPICIOUS_ROWS or unconfirmed <= alive * _SUSPICIOUS_SHARE:
+        connection.execute(f"DELETE FROM {missed} WHERE resource=$resource AND scope=$scope", scope)
+        return None
+    connection.execute(
+        f"INSERT INTO {missed} SELECT $resource, $scope, id, $now FROM gone "
+        f"WHERE id NOT IN (SELECT id FROM {missed} WHERE resource=$resource AND scope=$scope)",
+        {**scope, "now": naive(now)},
+    )
+    return (
+        f"The listing of {listing.resource} held {reading.total} rows and would retire {gone} of {alive} known ones. "
+        "Nothing was changed. If that is true, a second reading an hour or more later agrees and retires them."
+    )
+
+
+def _latest(schema: str, table: Table, listing: Listing) -> str:
+    scope = f"WHERE list_id = '{listing.kind}' " if listing.resource == "subscriptions" else ""
+    return (
+        f'(SELECT * FROM "{schema}"."{table.name}" {scope}'
+        f'QUALIFY row_number() OVER (PARTITION BY "{table.key[0]}" ORDER BY observed_at DESC) = 1)'
+    )
+
+
+def _store(
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    listing: Listing,
+    reading: ProvenReading,
+    window: Window,
+    *,
+    start_date: date,
+    now: datetime,
+) -> Changes:
+    table = _TABLES[listing.resource]
+    target = f'"{schema}"."{table.name}"'
+    id_ = table.key[0]
+    [(doubled,)] = connection.execute(f'SELECT count(*) - count(DISTINCT "{id_}") FROM page_rows').fetchall()
+    if doubled:
+        raise Incomplete(f"The listing of {listing.resource} held {doubled} rows whose id stood in it already.")
+    previous = entries(connection, schema, listing.resource).get(listing)
+    previous_day = previous.read_through.date() if previous and previous.read_through else date.min
+    reading_day = reading.began.date()
+    change_day = min(max(window.last, previous_day), reading_day)
+    own = [name for name in table.column_names if name not in ("deleted_at", "observed_at", "partition_date")]
+    columns = ", ".join(f'"{name}"' for name in own)
+    differs = " OR ".join(f'p."{name}" IS DISTINCT FROM l."{name}"' for name in own)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE latest AS SELECT * FROM {_latest(schema, table, listing)}")
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE versions AS
+        SELECT {", ".join(f'p."{name}"' for name in own)}, NULL::TIMESTAMP AS deleted_at,
+            CASE WHEN l."{id_}" IS NULL THEN 'new' ELSE 'changed' END AS change,
+            CASE WHEN l."{id_}" IS NULL
+                THEN coalesce(greatest(least(p.{OWN_DATE}, $reading_day), $start_date), $reading_day)
+                ELSE $change_day END AS partition_date
+        FROM page_rows p LEFT JOIN latest l ON p."{id_}" = l."{id_}"
+        WHERE l."{id_}" IS NULL OR l.deleted_at IS NOT NULL OR {differs}
+        UNION ALL
+        SELECT {", ".join(f'l."{name}"' for name in own)}, $now, 'vanished', $change_day
+        FROM latest l ANTI JOIN page_rows p ON p."{id_}" = l."{id_}" WHERE l.deleted_at IS NULL
+        """,
+        {"reading_day": reading_day, "start_date": start_date, "change_day": change_day, "now": naive(now)},
+    )
+    connection.execute(
+        f'DELETE FROM {target} t USING versions v WHERE t."{id_}" = v."{id_}" AND t.partition_date = v.partition_date'
+    )
+    connection.execute(
+        f"INSERT INTO {target} ({columns}, deleted_at, observed_at, partition_date) "
+        f'SELECT {columns}, deleted_at, $now, partition_date FROM versions ORDER BY partition_date, "{id_}"',
+        {"now": naive(now)},
+    )
+    counts = dict(connection.execute("SELECT change, count(*) FROM versions GROUP BY change").fetchall())
+    by_day = connection.execute(
+        "SELECT partition_date, count(*) FROM versions GROUP BY ALL ORDER BY partition_date"
+    ).fetchall()
+    return Changes(
+        listing.resource,
+        asked=True,
+        total=reading.total,
+        new=counts.get("new", 0),
+        changed=counts.get("changed", 0),
+        vanished=counts.get("vanished", 0),
+        requests=reading.requests,
+        rows_by_day=dict(by_day),
+    )
+
+
+def quarantine(
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    resource: str,
+    message_id: str,
+    rejected: list[Rejected],
+    now: datetime,
+) -> int:
+    """Store rows that could not be read, each once with how often it stood in the listing; returns how many rows."""
+    grouped: dict[str, tuple[Rejected, int]] = {}
+    for row in rejected:
+        grouped[row.digest] = (row, grouped.get(row.digest, (row, 0))[1] + 1)
+    for row, occurrences in grouped.values():
+        key = {"resource": resource, "message_id": message_id, "digest": row.digest}
+        found = connection.execute(
+            f'UPDATE "{schema}".quarantine SET occurrences=$n '
+            "WHERE resource=$resource AND message_id=$message_id AND digest=$digest RETURNING 1",
+            {**key, "n": occurrences},
+        ).fetchall()
+        if not found:
+            connection.execute(
+                f'INSERT INTO "{schema}".quarantine '
+                "VALUES ($resource, $message_id, $digest, $reason, $content, $n, $now)",
+                {**key, "reason": row.reason, "content": row.content, "n": occurrences, "now": naive(now)},
+            )
+    return len(rejected)

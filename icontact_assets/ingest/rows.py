@@ -1,0 +1,201 @@
+"""What a row of each iContact listing becomes: typed columns, its own date, or a reason why it cannot be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from icontact_assets.icontact.listing import Row
+from icontact_assets.icontact.values import as_id, as_instant, as_int, as_text
+from icontact_assets.warehouse.tables import (
+    RAW_ACTIVITY,
+    RAW_CONTACTS,
+    RAW_LISTS,
+    RAW_MESSAGES,
+    RAW_SENDS,
+    RAW_SUBSCRIPTIONS,
+    Table,
+)
+
+_ARROW = {
+    "VARCHAR": pa.string(),
+    "VARCHAR[]": pa.list_(pa.string()),
+    "BIGINT": pa.int64(),
+    "TIMESTAMP": pa.timestamp("us"),
+    "DATE": pa.date32(),
+}
+
+OWN_DATE = "own_date"
+"""Column beside a listing's own ones: the UTC day the row itself names (creation, release), NULL without one."""
+
+
+class Unreadable(Exception):
+    """A row that goes to quarantine; the text is the reason and holds no personal data."""
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Reads the rows of one listing into columns. `read` raises Unreadable."""
+
+    schema: pa.Schema
+    read: Callable[[Row], tuple[Any, ...]]
+
+    def batch(self, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
+        """Rows in the order of `schema` as one Arrow batch."""
+        columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(self.schema)
+        return pa.record_batch(
+            [pa.array(column, type=field.type) for column, field in zip(columns, self.schema, strict=True)],
+            schema=self.schema,
+        )
+
+
+def _schema(table: Table, leave_out: tuple[str, ...], *more: tuple[str, pa.DataType]) -> pa.Schema:
+    own = [(c.name, _ARROW[c.type]) for c in table.columns if c.name not in leave_out]
+    return pa.schema([*own, *more])
+
+
+_VERSION_COLUMNS = ("deleted_at", "observed_at", "partition_date")
+
+
+def _id(row: Row, key: str) -> str:
+    value = as_id(row.get(key))
+    if value is None:
+        raise Unreadable(f"no {key}")
+    return value
+
+
+def _instant(text: object) -> datetime | None:
+    """UTC without a zone, as the tables hold it; None if there is none or it cannot be read."""
+    instant = as_instant(as_text(text))
+    return None if instant is None else instant.astimezone(UTC).replace(tzinfo=None)
+
+
+def _day(instant: datetime | None) -> date | None:
+    return None if instant is None else instant.date()
+
+
+_CONTACT_FIELDS = (
+    "email",
+    "prefix",
+    "firstName",
+    "lastName",
+    "suffix",
+    "street",
+    "street2",
+    "city",
+    "state",
+    "postalCode",
+    "phone",
+    "fax",
+    "business",
+    "status",
+    "bounceCount",
+    "createDate",
+)
+_CONTACT_KNOWN = frozenset(("contactId", *_CONTACT_FIELDS))
+
+
+def _contact(row: Row) -> tuple[Any, ...]:
+    custom = {key: value for key, value in row.items() if key not in _CONTACT_KNOWN}
+    return (
+        _id(row, "contactId"),
+        *(as_text(row.get(name)) for name in _CONTACT_FIELDS),
+        orjson.dumps(custom, option=orjson.OPT_SORT_KEYS).decode() if custom else None,
+        _day(_instant(row.get("createDate"))),
+    )
+
+
+# The exact comment of the vendor's "Filter by AID" setting.
+_AID = re.compile(r"<!-- lytics-aid:(.+?) -->")
+
+
+def _message(row: Row) -> tuple[Any, ...]:
+    return (
+        _id(row, "messageId"),
+        as_text(row.get("campaignId")),
+        as_text(row.get("messageType")),
+        as_text(row.get("subject")),
+        as_text(row.get("messageName")),
+        as_text(row.get("createDate")),
+        sorted(set(_AID.findall(as_text(row.get("htmlBody")) or ""))),
+        _day(_instant(row.get("createDate"))),
+    )
+
+
+def _send(row: Row) -> tuple[Any, ...]:
+    scheduled, released = _instant(row.get("scheduledTime")), _instant(row.get("releasedTime"))
+    return (
+        _id(row, "sendId"),
+        _id(row, "messageId"),
+        as_text(row.get("includeListIds")),
+        as_text(row.get("excludeListIds")),
+        as_text(row.get("includeSegmentIds")),
+        as_text(row.get("excludeSegmentIds")),
+        as_text(row.get("scheduledTime")),
+        as_text(row.get("releasedTime")),
+        scheduled,
+        released,
+        as_int(row.get("recipientCount")),
+        as_text(row.get("status")),
+        _day(released or scheduled),
+    )
+
+
+def _list(row: Row) -> tuple[Any, ...]:
+    return (
+        _id(row, "listId"),
+        as_text(row.get("name")),
+        as_text(row.get("publicname")),
+        as_text(row.get("description")),
+        None,
+    )
+
+
+def _subscription(row: Row) -> tuple[Any, ...]:
+    added = _instant(row.get("addDate"))
+    list_id, contact_id = _id(row, "listId"), _id(row, "contactId")
+    return (
+        f"{list_id}_{contact_id}",
+        list_id,
+        contact_id,
+        as_text(row.get("status")),
+        as_text(row.get("addDate")),
+        added,
+        _day(added),
+    )
+
+
+_OWN_DATE = (OWN_DATE, pa.date32())
+
+LISTING_READERS = {
+    "contacts": RowReader(_schema(RAW_CONTACTS, _VERSION_COLUMNS, _OWN_DATE), _contact),
+    "messages": RowReader(_schema(RAW_MESSAGES, _VERSION_COLUMNS, _OWN_DATE), _message),
+    "sends": RowReader(_schema(RAW_SENDS, _VERSION_COLUMNS, _OWN_DATE), _send),
+    "lists": RowReader(_schema(RAW_LISTS, _VERSION_COLUMNS, _OWN_DATE), _list),
+    "subscriptions": RowReader(_schema(RAW_SUBSCRIPTIONS, _VERSION_COLUMNS, _OWN_DATE), _subscription),
+}
+
+EVENT_TYPES = {"opens": "open", "clicks": "click", "bounces": "bounce", "unsubscribes": "unsubscribe"}
+"""iContact's four listings of a message, and the event type their rows become."""
+
+_EVENT_SCHEMA = _schema(RAW_ACTIVITY, ("message_id", "event_type", "ordinal", "extracted_at", "partition_date"))
+
+
+def activity_reader(kind: str) -> RowReader:
+    """Reads rows of one of the four listings: contact_id, event_time (UTC), event_url."""
+    time_key = f"{EVENT_TYPES[kind]}Time"
+
+    def read(row: Row) -> tuple[Any, ...]:
+        contact_id = _id(row, "contactId")
+        instant = _instant(row.get(time_key))
+        if instant is None:
+            raise Unreadable(f"no readable {time_key}")
+        return contact_id, instant, as_text(row.get("clickLink")) if kind == "clicks" else None
+
+    return RowReader(_EVENT_SCHEMA, read)

@@ -1,0 +1,314 @@
+"""Pages of listings on their way to the tables: on disk as they come, used again after a kill, gone once landed."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import orjson
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from icontact_assets.icontact.listing import OVERLAP, Known, Proof, Row, digest
+from icontact_assets.ingest.rows import RowReader, Unreadable
+
+
+class StagingBusy(Exception):
+    """Another run reads the same import; the text says so and the remedy."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Which listing of a client folder: `message_id` and `kind` as in `import_coverage`."""
+
+    resource: str
+    message_id: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that could not be read."""
+
+    digest: str
+    reason: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The statistics of a message as they were at `at` (aware UTC)."""
+
+    message_id: str
+    at: datetime
+    figures: dict[str, int | None]
+
+
+class StagedReading:
+    """One reading of one listing. It is the sink that the listing reader fills; `prove` ends it."""
+
+    def __init__(self, staging: Staging, listing: Listing, reader: RowReader, id_: str, base: int) -> None:
+        self.listing = listing
+        self._staging = staging
+        self._reader = reader
+        self._id = id_
+        self._base = base
+
+    def start(self) -> None:
+        """A reading from the first row begins: what came before is forgotten."""
+        self._base = 0
+        self._staging._restart(self._id)
+
+    def page(self, offset: int, rows: list[Row]) -> None:
+        """Keep one page; rows that cannot be read are kept apart with the reason."""
+        good, bad = [], []
+        for row in rows:
+            try:
+                good.append(self._reader.read(row))
+            except Unreadable as error:
+                content = orjson.dumps(row, option=orjson.OPT_SORT_KEYS).decode()
+                bad.append(asdict(Rejected(digest(row), str(error), content)))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self._reader.schema) as writer:
+            writer.write_batch(self._reader.batch(good))
+        self._staging._page(
+            self._id,
+            offset,
+            len(rows),
+            sink.getvalue().to_pybytes(),
+            orjson.dumps(bad) if bad else None,
+            [digest(row) for row in rows[:OVERLAP]],
+            [digest(row) for row in rows[-OVERLAP:]],
+            good[-1][0] if good else None,
+        )
+
+    def prove(self, proof: Proof, figure: int | None = None) -> None:
+        """The listing is proven whole: the reading may land. `figure`: iContact's own count just before it."""
+        self._staging._prove(self._id, proof, figure)
+
+
+@dataclass(frozen=True)
+class ProvenReading:
+    """A proven reading that waits to land. `base`: rows that stood in the table before it (0: from the start)."""
+
+    id: str
+    listing: Listing
+    base: int
+    began: datetime
+    total: int
+    requests: int
+    figure: int | None
+    head: list[str]
+    tail: list[str]
+
+
+class Staging:
+    """The staging file of one import at `path` (SQLite). One run at a time has it: an operating-system lock guards it.
+
+    Raises StagingBusy on opening when another run keeps it longer than `wait_seconds`.
+    """
+
+    def __init__(self, path: Path, *, wait_seconds: float = 60.0) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file_lock = FileLock(path.with_name(path.name + ".lock"))
+        try:
+            self._file_lock.acquire(timeout=wait_seconds)
+        except Timeout as error:
+            raise StagingBusy(
+                f"Another run is reading this import (it holds {path}). Wait for it to end, or stop it, and run again."
+            ) from error
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        # A power cut may lose the last pages, never mix them up: what is lost is read again.
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.executescript(
+            """
+            CREATE TABLE IF NOT EXISTS reading (id TEXT PRIMARY KEY, resource TEXT, message_id TEXT, kind TEXT,
+                base INTEGER, began TEXT, proof TEXT, figure INTEGER, UNIQUE (resource, message_id, kind));
+            CREATE TABLE IF NOT EXISTS page (reading TEXT, "offset" INTEGER, size INTEGER, rows BLOB, rejected BLOB,
+                head TEXT, tail TEXT, last_id TEXT, PRIMARY KEY (reading, "offset")) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS probe (message_id TEXT, at TEXT, figures TEXT);
+            """
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._connection.close()
+        self._file_lock.release()
+
+    def open(
+        self,
+        listing: Listing,
+        reader: RowReader,
+        landed: Known | None = None,
+        *,
+        not_before: datetime | None = None,
+    ) -> tuple[StagedReading, Known | None]:
+        """Begin, or go on with, the reading of a listing: the sink, and what is already held of the listing.
+
+        What a killed reading left is used again if it began at the first row and not before `not_before` (aware UTC);
+        else the reading goes on from `landed`, the end known to the ledger, or from the start.
+        """
+        with self._lock:
+            found = self._connection.execute(
+                "SELECT id, base, began FROM reading WHERE resource=? AND message_id=? AND kind=?",
+                (listing.resource, listing.message_id, listing.kind),
+            ).fetchone()
+            if found is not None:
+                held = self._held(found[0])
+                fresh = not_before is None or (found[2] and datetime.fromisoformat(found[2]) >= not_before)
+                if held is not None and found[1] == 0 and fresh:
+                    return StagedReading(self, listing, reader, found[0], 0), held
+                self._drop(found[0])
+            id_, base = uuid.uuid4().hex, landed.count if landed else 0
+            self._connection.execute(
+                "INSERT INTO reading VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
+                (
+                    id_,
+                    listing.resource,
+                    listing.message_id,
+                    listing.kind,
+                    base,
+                    datetime.now(UTC).isoformat(),
+                ),
+            )
+        return StagedReading(self, listing, reader, id_, base), landed
+
+    def proven(self) -> list[ProvenReading]:
+        """Readings that may land, oldest first."""
+        with self._lock:
+            found = self._connection.execute(
+                "SELECT id, resource, message_id, kind, base, began, proof, figure FROM reading "
+                "WHERE proof IS NOT NULL ORDER BY rowid"
+            ).fetchall()
+        readings = []
+        for id_, resource, message_id, kind, base, began, proof, figure in found:
+            facts = orjson.loads(proof)
+            readings.append(
+                ProvenReading(
+                    id=id_,
+                    listing=Listing(resource, message_id, kind),
+                    base=base,
+                    began=datetime.fromisoformat(began),
+                    total=facts["total"],
+                    requests=facts["requests"],
+                    figure=figure,
+                    head=facts["head"],
+                    tail=facts["tail"],
+                )
+            )
+        return readings
+
+    def pages(self, reading: ProvenReading) -> Iterator[tuple[pa.Table, list[Rejected]]]:
+        """The pages of a proven reading in listing order: the rows read, and those that could not be."""
+        with self._lock:
+            offsets = self._connection.execute(
+                'SELECT "offset" FROM page WHERE reading=? ORDER BY "offset"', (reading.id,)
+            ).fetchall()
+        for (offset,) in offsets:
+            with self._lock:
+                rows, rejected = self._connection.execute(
+                    'SELECT rows, rejected FROM page WHERE reading=? AND "offset"=?', (reading.id, offset)
+                ).fetchone()
+            with pa.ipc.open_stream(rows) as stream:
+                table = stream.read_all()
+            yield table, [Rejected(**item) for item in orjson.loads(rejected)] if rejected else []
+
+    def landed(self, readings: list[ProvenReading]) -> None:
+        """The rows of these readings stand in the tables: forget them here."""
+        with self._lock:
+            for reading in readings:
+                self._drop(reading.id)
+
+    def drop(self, listing: Listing) -> None:
+        """Forget what was read of a listing that turned out not to be provable."""
+        with self._lock:
+            self._drop(
+                *self._connection.execute(
+                    "SELECT id FROM reading WHERE resource=? AND message_id=? AND kind=?",
+                    (listing.resource, listing.message_id, listing.kind),
+                ).fetchone()
+            )
+
+    def keep_probe(self, message_id: str, at: datetime, figures: dict[str, int | None]) -> None:
+        """Keep the statistics of a message until they land."""
+        with self._lock:
+            self._connection.execute(
+                "INSERT INTO probe VALUES (?, ?, ?)",
+                (message_id, at.isoformat(), orjson.dumps(figures).decode()),
+            )
+
+    def probes(self) -> list[Probe]:
+        """The probes that wait to land, oldest first."""
+        with self._lock:
+            rows = self._connection.execute("SELECT message_id, at, figures FROM probe ORDER BY rowid").fetchall()
+        return [Probe(id_, datetime.fromisoformat(at), orjson.loads(figures)) for id_, at, figures in rows]
+
+    def forget_probes(self, probes: list[Probe]) -> None:
+        """These probes stand in the tables: forget them here."""
+        with self._lock:
+            self._connection.executemany(
+                "DELETE FROM probe WHERE message_id=? AND at=?",
+                [(p.message_id, p.at.isoformat()) for p in probes],
+            )
+
+    def _restart(self, id_: str) -> None:
+        with self._lock:
+            self._connection.execute("DELETE FROM page WHERE reading=?", (id_,))
+            self._connection.execute(
+                "UPDATE reading SET base=0, began=? WHERE id=?", (datetime.now(UTC).isoformat(), id_)
+            )
+
+    def _page(
+        self,
+        id_: str,
+        offset: int,
+        size: int,
+        rows: bytes,
+        rejected: bytes | None,
+        head: list[str],
+        tail: list[str],
+        last_id: str | None,
+    ) -> None:
+        with self._lock:
+            self._connection.execute(
+                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (id_, offset, size, rows, rejected, orjson.dumps(head).decode(), orjson.dumps(tail).decode(), last_id),
+            )
+
+    def _prove(self, id_: str, proof: Proof, figure: int | None) -> None:
+        facts = {"total": proof.total, "requests": proof.requests, "head": proof.head, "tail": proof.tail}
+        with self._lock:
+            self._connection.execute(
+                "UPDATE reading SET proof=?, figure=? WHERE id=?", (orjson.dumps(facts).decode(), figure, id_)
+            )
+
+    def _held(self, id_: str) -> Known | None:
+        with closing(self._connection.cursor()) as cursor:
+            pages = cursor.execute(
+                'SELECT "offset", size, head, tail, last_id FROM page WHERE reading=? ORDER BY "offset"', (id_,)
+            ).fetchall()
+        count, tail, last_id = 0, list[str](), None
+        for offset, size, _, page_tail, last_id in pages:  # noqa: B007 (the last page's is wanted)
+            if offset != count:
+                return None
+            count += size
+            tail = [*tail, *orjson.loads(page_tail)][-OVERLAP:]
+        return Known(count, tuple(tail), tuple(orjson.loads(pages[0][2])), last_id) if count else None
+
+    def _drop(self, id_: str) -> None:
+        self._connection.execute("BEGIN")
+        self._connection.execute("DELETE FROM page WHERE reading=?", (id_,))
+        self._connection.execute("DELETE FROM reading WHERE id=?", (id_,))
+        self._connection.execute("COMMIT")

@@ -1,0 +1,18 @@
+"""The jobs of an import: all of it for a window of days."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from icontact_assets.settings import Import, Settings
+
+
+def import_job(settings: Settings, import_: Import) -> dg.UnresolvedAssetJobDefinition:
+    """Import, mapping and audiences of one import. Exports are the sensor's business."""
+    exports = [dg.AssetKey([import_.name, f"export_{export.name}"]) for export in settings.exports]
+    return dg.define_asset_job(
+        f"{import_.name}_import",
+        selection=dg.AssetSelection.key_prefixes([import_.name]) - dg.AssetSelection.assets(*exports),
+        description=f"Reads {import_.label}, maps it, computes its audiences.",
+        executor_def=dg.in_process_executor,
+    )

@@ -1,0 +1,40 @@
+"""The daily partitions of an import, and the window of days a run was asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+from icontact_assets.ingest.changes import Window
+from icontact_assets.settings import Import
+
+
+def daily_partitions(import_: Import) -> dg.DailyPartitionsDefinition:
+    """UTC days from the import's start date to today; today is a partition that is still open."""
+    return dg.DailyPartitionsDefinition(start_date=import_.start_date.isoformat(), timezone="UTC", end_offset=1)
+
+
+def window_of(context: dg.AssetExecutionContext) -> Window:
+    """The days this run is for."""
+    days = context.partition_key_range
+    return Window(date.fromisoformat(days.start), date.fromisoformat(days.end))
+
+
+def is_open(day: date) -> bool:
+    """Whether a partition's day has not ended yet (UTC)."""
+    return day >= datetime.now(UTC).date()
+
+
+def trailing_days(import_: Import, now: datetime, days: int) -> Window:
+    """The last `days` UTC days that have ended at `now` (aware), not before the import's start."""
+    last = now.astimezone(UTC).date() - timedelta(days=1)
+    return Window(max(import_.start_date, last - timedelta(days=days - 1)), last)
+
+
+def range_tags(window: Window) -> dict[str, str]:
+    """Run tags that ask for all days of a window in one run."""
+    return {
+        "dagster/asset_partition_range_start": window.first.isoformat(),
+        "dagster/asset_partition_range_end": window.last.isoformat(),
+    }
