@@ -279,5 +279,94 @@ RAW_TABLES = (
     RAW_ACTIVITY,
 )
 
-TABLES = (*RAW_TABLES, QUARANTINE, IMPORT_COVERAGE, MISSED, TOUCHED_CONTACTS, LINKS)
+_AUDIENCE = Column("audience", "VARCHAR", "name of the audience")
+_MEMBER = Column("contact_id", "VARCHAR", "iContact contact id")
+_EXPORT = Column("export", "VARCHAR", "name of the export")
+_RUN = Column("run_id", "VARCHAR", "id of the run")
+
+AUDIENCE_MEMBERS = Table(
+    "audience_members",
+    "Who is in each audience now.",
+    (
+        _AUDIENCE,
+        _MEMBER,
+        Column("entered_at", "TIMESTAMP", "when the contact entered the audience (UTC)"),
+    ),
+    key=("audience", "contact_id"),
+)
+
+AUDIENCE_CHANGES = Table(
+    "audience_changes",
+    "Who entered and left each audience, and when.",
+    (
+        _AUDIENCE,
+        _MEMBER,
+        Column("change", "VARCHAR", "entered or left"),
+        Column("at", "TIMESTAMP", "when it was found (UTC)"),
+        Column("version", "VARCHAR", "hash of the membership that this change led to"),
+    ),
+    key=("audience", "contact_id", "at"),
+)
+
+EXPORT_RUNS = Table(
+    "export_runs",
+    "Every run of every export, with its counts.",
+    (
+        _RUN,
+        _EXPORT,
+        _AUDIENCE,
+        Column("audience_storage_id", "VARCHAR", "storage id of the audience materialization that was exported"),
+        Column("audience_version", "VARCHAR", "hash of the membership that was exported"),
+        Column("list_id", "VARCHAR", "iContact list id"),
+        Column("mode", "VARCHAR", "dry_run or add"),
+        Column("plan_hash", "VARCHAR", "hash of the plan: list, additions, refusals"),
+        Column("began_at", "TIMESTAMP", "when the run began (UTC)"),
+        Column("ended_at", "TIMESTAMP", "when it ended (UTC); NULL while it runs, or if it was killed"),
+        Column("verdict", "VARCHAR", "running, done or failed"),
+        Column("reason", "VARCHAR", "why it failed"),
+        Column("planned", "BIGINT", "members to be subscribed by the plan"),
+        Column("added", "BIGINT", "subscribed by this run"),
+        Column("already", "BIGINT", "on the list already"),
+        Column("skipped", "BIGINT", "members who may not be mailed, never sent to iContact"),
+        Column("refused", "BIGINT", "refused by iContact"),
+        Column("remaining", "BIGINT", "planned, but not done"),
+        Column("list_size_before", "BIGINT", "normal subscriptions on the list before"),
+        Column("list_size_after", "BIGINT", "normal subscriptions on the list after; NULL if it was not read again"),
+        Column("requests", "BIGINT", "requests spent"),
+    ),
+    key=("run_id", "export"),
+)
+
+EXPORT_OUTCOMES = Table(
+    "export_outcomes",
+    "What became of each member of an audience in each run of an export.",
+    (
+        _RUN,
+        _EXPORT,
+        _MEMBER,
+        Column("action", "VARCHAR", "subscribe"),
+        Column(
+            "outcome",
+            "VARCHAR",
+            "added, already (on the list), skipped (may not be mailed), refused (by iContact), planned (dry run)",
+        ),
+        Column("reason", "VARCHAR", "why"),
+        Column("words", "VARCHAR", "what iContact said, e-mail addresses masked"),
+        Column("at", "TIMESTAMP", "when it was recorded (UTC)"),
+    ),
+    key=("run_id", "export", "contact_id", "action"),
+)
+
+TABLES = (
+    *RAW_TABLES,
+    QUARANTINE,
+    IMPORT_COVERAGE,
+    MISSED,
+    TOUCHED_CONTACTS,
+    LINKS,
+    AUDIENCE_MEMBERS,
+    AUDIENCE_CHANGES,
+    EXPORT_RUNS,
+    EXPORT_OUTCOMES,
+)
 """Every table that `Warehouse.prepare` creates in the schema of an import."""
