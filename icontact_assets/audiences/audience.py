@@ -1,0 +1,173 @@
+"""Evaluates an audience over the profiles of an import, and remembers who is in it, who entered and who left."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import duckdb
+import pyarrow as pa
+
+from icontact_assets.icontact.session import mask
+from icontact_assets.settings import Audience
+from icontact_assets.warehouse.warehouse import Warehouse
+
+# These speak of the SQL text; any other error of DuckDB may quote a value of somebody's row.
+_ABOUT_THE_TEXT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException)
+
+
+class AudienceError(Exception):
+    """An audience cannot be computed. One paragraph: audience, problem, remedy; no value of anybody's row."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """An audience after it was computed. `moved`: the members differ from before; `missing`: why it was not computed
+    but kept, None if it was; `version_hash` is the same for the same members."""
+
+    size: int
+    entered: int
+    left: int
+    version_hash: str
+    moved: bool
+    missing: str | None
+
+
+def compute(warehouse: Warehouse, schema: str, audience: Audience, *, now: datetime, missing: str | None) -> Membership:
+    """Compute the members of an audience and record who entered and left, in one transaction.
+
+    A member is a contact id that the audience's `where` or `query` selects from `icontact_profiles`; each counts once,
+    profiles without `ic_contact_id` do not count, nor do contacts that vanished from iContact (`deleted_at`), whatever
+    the condition says: they cannot be mailed, and their last known fields are no longer anybody's.
+    `missing` says which data is incomplete: given, nothing is evaluated and the last membership stays.
+    `now` is aware. Raises AudienceError.
+    """
+    if missing is not None:
+        with warehouse.read() as connection:
+            kept = members(connection, schema, audience.name)
+        return Membership(len(kept), 0, 0, version_hash(kept), moved=False, missing=missing)
+    selected = _select(warehouse, schema, audience)
+    version = version_hash(selected)
+    with warehouse.write(f"storing the audience {audience.name}") as connection:
+        entered, left = _record(connection, schema, audience.name, selected, version, now)
+    return Membership(len(selected), entered, left, version, moved=bool(entered or left), missing=None)
+
+
+def members(connection: duckdb.DuckDBPyConnection, schema: str, audience: str) -> list[str]:
+    """Contact ids of an audience as last computed, those who entered first first."""
+    rows = connection.execute(
+        f'SELECT contact_id FROM "{schema}".audience_members WHERE audience = ? ORDER BY entered_at, contact_id',
+        [audience],
+    ).fetchall()
+    return [contact_id for (contact_id,) in rows]
+
+
+def version_hash(contact_ids: Iterable[str]) -> str:
+    """32 hexadecimal digits that stand for this set of contact ids."""
+    return hashlib.blake2b("\n".join(sorted(contact_ids)).encode(), digest_size=16).hexdigest()
+
+
+def _select(warehouse: Warehouse, schema: str, audience: Audience) -> list[str]:
+    try:
+        sql = _sql(audience)
+        with warehouse.read() as connection:
+            # The user's SQL sees the tables of the import, and neither files nor the network nor Python's variables.
+            [(catalog,)] = connection.execute("SELECT current_database()").fetchall()
+            connection.execute(f'USE "{catalog}"."{schema}"')
+            connection.execute("SET python_enable_replacements = false")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            rows = connection.execute(sql).fetchall()
+    except duckdb.Error as error:
+        raise _error(audience, _problem(error)) from None
+    return [contact_id for (contact_id,) in rows]
+
+
+def _sql(audience: Audience) -> str:
+    if audience.where is not None:
+        # Parsed bare as well as in parentheses, so that it cannot close them and become something else.
+        _parsed(audience, f"SELECT ic_contact_id FROM icontact_profiles WHERE {audience.where}")
+        chosen = f"SELECT ic_contact_id FROM icontact_profiles WHERE ({audience.where}\n)"
+    else:
+        chosen = _parsed(audience, audience.query or "")
+    sql = f"""
+        WITH chosen AS (SELECT DISTINCT trim(CAST(ic_contact_id AS VARCHAR)) AS contact_id FROM ({chosen}\n))
+        SELECT contact_id FROM chosen
+        WHERE contact_id <> ''
+            AND contact_id NOT IN (
+                SELECT ic_contact_id FROM icontact_profiles WHERE deleted_at IS NOT NULL AND ic_contact_id IS NOT NULL
+            )
+    """
+    _parsed(audience, sql)
+    return sql
+
+
+def _parsed(audience: Audience, sql: str) -> str:
+    """The SQL without a closing semicolon. Raises AudienceError unless it is exactly one SELECT."""
+    statements = duckdb.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
+        raise _error(audience, f"it must be one SELECT, but is {kinds}")
+    text: str = statements[0].query
+    return text.strip().removesuffix(";")
+
+
+def _problem(error: duckdb.Error) -> str:
+    first = str(error).partition("\n")[0].strip()
+    if isinstance(error, _ABOUT_THE_TEXT):
+        return mask(re.sub(r"'[^']*'", "'...'", first))
+    column = re.search(r"when casting from source column (\w+)", first)
+    where = f" of the column {column[1]}" if column else ""
+    return f"{first.partition(':')[0]}: a value{where} does not fit (the value is not shown)"
+
+
+def _error(audience: Audience, problem: str) -> AudienceError:
+    key = "where" if audience.where is not None else "query"
+    wanted = "a SQL condition over icontact_profiles" if key == "where" else "one SELECT that yields ic_contact_id"
+    return AudienceError(
+        f"The audience {audience.name} cannot be computed: {problem.rstrip('.')}. Its members stay as they were. "
+        f"Correct `{key}` of the audience in icontact.yaml: {wanted}, in DuckDB's SQL."
+    )
+
+
+def _record(
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    audience: str,
+    selected: list[str],
+    version: str,
+    now: datetime,
+) -> tuple[int, int]:
+    """Bring audience_members to `selected`; returns how many entered and left."""
+    connection.register("selected", pa.table({"contact_id": pa.array(selected, pa.string())}))
+    stored = f'"{schema}".audience_members'
+    values = {"audience": audience, "at": now.astimezone(UTC).replace(tzinfo=None)}
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE moves AS
+        SELECT contact_id, 'entered' AS change FROM selected
+        WHERE contact_id NOT IN (SELECT contact_id FROM {stored} WHERE audience = $audience)
+        UNION ALL
+        SELECT contact_id, 'left' FROM {stored}
+        WHERE audience = $audience AND contact_id NOT IN (SELECT contact_id FROM selected)
+        """,
+        {"audience": audience},
+    )
+    connection.execute(
+        f"DELETE FROM {stored} WHERE audience = $audience "
+        "AND contact_id IN (SELECT contact_id FROM moves WHERE change = 'left')",
+        {"audience": audience},
+    )
+    connection.execute(
+        f"INSERT INTO {stored} SELECT $audience, contact_id, $at FROM moves WHERE change = 'entered'", values
+    )
+    connection.execute(
+        f'INSERT INTO "{schema}".audience_changes SELECT $audience, contact_id, change, $at, $version FROM moves',
+        {**values, "version": version},
+    )
+    counts = dict(connection.execute("SELECT change, count(*) FROM moves GROUP BY change").fetchall())
+    connection.unregister("selected")
+    return counts.get("entered", 0), counts.get("left", 0)

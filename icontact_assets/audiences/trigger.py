@@ -1,0 +1,105 @@
+"""Decides when an export is due. Pure: compares what its caller read from Dagster's own records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+FIRST_WAIT = timedelta(minutes=5)
+LONGEST_WAIT = timedelta(hours=6)
+
+EXPORT_TAG = "icontact_assets/export"
+STORAGE_ID_TAG = "icontact_assets/audience_storage_id"
+ATTEMPT_TAG = "icontact_assets/attempt"
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The newest materialization of an audience: its storage id in Dagster's event log, and its membership's hash."""
+
+    storage_id: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What the last successful export named: the hash of the membership, and `target(...)` as it was then."""
+
+    version: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A finished run that was requested here, from its tags. `ended_at` is aware."""
+
+    storage_id: str
+    number: int
+    ended_at: datetime
+    succeeded: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run to request."""
+
+    run_key: str
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Why nothing is requested."""
+
+    reason: str
+
+
+def target(mode: str, wanted_list: str) -> str:
+    """Where and how an export goes: an audience exported elsewhere, or only tried, is not exported yet."""
+    return f"{mode} {wanted_list}"
+
+
+def decide(
+    export: str,
+    wanted: str,
+    newest: Computed | None,
+    exported: Exported | None,
+    attempts: Sequence[Attempt],
+    *,
+    under_way: bool,
+    now: datetime,
+) -> Request | Skip:
+    """Whether to request a run of an export: once per change of its audience or target, again after a failure.
+
+    `wanted` is the export's `target(...)` now; `exported` its last successful materialization, however started;
+    `attempts` the finished runs that carry its tags; `under_way` whether a run of it is queued or running. After the
+    n-th failure in a row it waits 5 min * 2^(n-1), at most 6 h. `run_key` names export, materialization and attempt,
+    since Dagster never runs one key twice.
+    """
+    if newest is None:
+        return Skip("The audience has not been computed yet.")
+    if under_way:
+        return Skip("A run of this export is queued or running.")
+    if exported == Exported(newest.version, wanted):
+        return Skip("The audience is as it was last exported.")
+    failures = _failures_in_a_row(attempts)
+    if failures:
+        again_at = failures[-1].ended_at + min(FIRST_WAIT * 2 ** min(len(failures) - 1, 20), LONGEST_WAIT)
+        if now < again_at:
+            tries = f"{len(failures)} time{'s' if len(failures) > 1 else ''} in a row"
+            return Skip(f"The export failed {tries}; it is tried again at {again_at:%Y-%m-%d %H:%M} UTC.")
+    # The largest number, not the count: a deleted run must not bring an old key back.
+    number = 1 + max((attempt.number for attempt in attempts if attempt.storage_id == newest.storage_id), default=0)
+    return Request(
+        run_key=f"{export}-{newest.storage_id}-{number}",
+        tags={EXPORT_TAG: export, STORAGE_ID_TAG: newest.storage_id, ATTEMPT_TAG: str(number)},
+    )
+
+
+def _failures_in_a_row(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The failed attempts since the last one that succeeded, in the order of their ends."""
+    failures: list[Attempt] = []
+    for attempt in sorted(attempts, key=lambda attempt: attempt.ended_at):
+        failures = [] if attempt.succeeded else [*failures, attempt]
+    return failures
