@@ -269,6 +269,15 @@ LINKS = Table(
     key=("event_url",),
 )
 
+MAPPING_STATE = Table(
+    "mapping_state",
+    "Which mapping icontact_activity was computed with; another one computes everything anew.",
+    (
+        Column("digest", "VARCHAR", "hash of the field table and of the functions' version"),
+        Column("computed_at", "TIMESTAMP", "when (UTC)"),
+    ),
+)
+
 RAW_TABLES = (
     RAW_CONTACTS,
     RAW_MESSAGES,
@@ -364,6 +373,7 @@ TABLES = (
     MISSED,
     TOUCHED_CONTACTS,
     LINKS,
+    MAPPING_STATE,
     AUDIENCE_MEMBERS,
     AUDIENCE_CHANGES,
     EXPORT_RUNS,

@@ -1,0 +1,194 @@
+"""Reads the field tables, their expressions and conditions, and compiles each field to SQL."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+
+import yaml
+
+SQL_TYPES = {
+    "string": "VARCHAR",
+    "int": "BIGINT",
+    "date": "TIMESTAMP",
+    "[]string": "VARCHAR[]",
+    "map[string]time": "MAP(VARCHAR, TIMESTAMP)",
+    "map[string]intsum": "MAP(VARCHAR, BIGINT)",
+}
+
+
+class MappingError(Exception):
+    """A field table holds something that has no meaning; the text names file, field and remedy."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function applied to arguments; a plain column is an argument without a call."""
+
+    function: str
+    arguments: tuple[Call | Column | Literal, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the stream's rows."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A quoted text."""
+
+    text: str
+
+
+Expression = Call | Column | Literal
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row of a field table. `sql_type` is the column's type in DuckDB; `condition` is SQL or None."""
+
+    name: str
+    source: Expression
+    condition: str | None
+    sql_type: str
+    merge: str
+    description: str
+    personal: bool
+
+
+_TOKEN = re.compile(r'\s*(?:([A-Za-z_]\w*)|"([^"]*)"|([(),=]))')
+
+
+def parse_expression(text: str) -> Expression:
+    """An expression such as `valuect(hash(urlmain(event_url)))`. Raises ValueError saying what was found."""
+    tokens = _tokens(text)
+    expression, rest = _expression(tokens)
+    if rest:
+        raise ValueError(f"found {rest[0][1]!r} after the expression's end")
+    return expression
+
+
+def compile_condition(text: str) -> str:
+    """A condition such as `event_type = "open"` or `event_type in ("open", "click")` as SQL. Raises ValueError.
+
+    Comparison is exact, as the vendor's `eq` and `IN` are.
+    """
+    tokens = _tokens(text)
+    kinds = [kind for kind, _ in tokens]
+    words = [value for _, value in tokens]
+    if kinds == ["name", "mark", "text"] and words[1] == "=":
+        return f'"{words[0]}" = {_quote(words[2])}'
+    if kinds[:3] == ["name", "name", "mark"] and words[1].lower() == "in" and words[2] == "(" and words[-1] == ")":
+        inside = tokens[3:-1]
+        values = [value for kind, value in inside[::2] if kind == "text"]
+        if inside and len(values) == len(inside[::2]) and all(token == ("mark", ",") for token in inside[1::2]):
+            return f'"{words[0]}" IN ({", ".join(_quote(value) for value in values)})'
+    raise ValueError('a condition reads column = "value" or column in ("value", ...)')
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    tokens, at = [], 0
+    while text[at:].strip():
+        found = _TOKEN.match(text, at)
+        if found is None:
+            raise ValueError(f"found {text[at:].strip()[0]!r}, which has no meaning here")
+        name, quoted, mark = found.groups()
+        tokens.append(("name", name) if name else ("mark", mark) if mark else ("text", quoted))
+        at = found.end()
+    return tokens
+
+
+def _expression(tokens: list[tuple[str, str]]) -> tuple[Expression, list[tuple[str, str]]]:
+    if not tokens or tokens[0][0] == "mark":
+        raise ValueError("an expression is a column, a quoted text or a function call")
+    (kind, value), rest = tokens[0], tokens[1:]
+    if kind == "text":
+        return Literal(value), rest
+    if not rest or rest[0] != ("mark", "("):
+        return Column(value), rest
+    rest, arguments = rest[1:], []
+    while rest and rest[0] != ("mark", ")"):
+        argument, rest = _expression(rest)
+        arguments.append(argument)
+        if rest and rest[0] == ("mark", ","):
+            rest = rest[1:]
+    if not rest:
+        raise ValueError(f"the call of {value} is not closed")
+    return Call(value, tuple(arguments)), rest[1:]
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def field_table(name: str) -> list[Field]:
+    """The fields of `icontact_users` or `icontact_activity`, in the vendor's order. Raises MappingError."""
+    fields = []
+    for row in yaml.safe_load(source_text(name)):
+        where = f"{name}.yaml, field {row.get('field')!r}"
+        try:
+            condition = compile_condition(row["condition"]) if "condition" in row else None
+            fields.append(
+                Field(
+                    row["field"],
+                    parse_expression(row["source"]),
+                    condition,
+                    SQL_TYPES[row["type"]],
+                    row["merge"],
+                    row["description"],
+                    row.get("personal", False),
+                )
+            )
+        except (KeyError, ValueError) as error:
+            raise MappingError(f"{where}: {error}. Correct that row.") from error
+    return fields
+
+
+def source_text(name: str) -> str:
+    """The field table as it is written."""
+    return (files("icontact_assets.mapping") / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def lookup(field: Field) -> tuple[str, str] | None:
+    """The function and the column of a user field whose value is computed per distinct text; None for a plain copy."""
+    match field.source:
+        case Call(("email" | "emaildomain") as function, (Column(column),)):
+            return function, column
+        case Column(column) if field.sql_type == "TIMESTAMP":
+            return "todate", column
+        case Column():
+            return None
+    raise MappingError(f"icontact_users.yaml, field {field.name!r}: its expression has no meaning for contacts.")
+
+
+def user_value(field: Field) -> str:
+    """SQL for the value that one version of a contact gives a field; NULL writes nothing, nor does empty text."""
+    if (found := lookup(field)) is not None:
+        return f'"{found[0]}_{found[1]}".value'
+    assert isinstance(field.source, Column)  # noqa: S101 (lookup has checked it)
+    return f"nullif(v.\"{field.source.name}\", '')"
+
+
+def activity_value(field: Field) -> str:
+    """SQL aggregate for a field over the events of one contact; NULL where no event has a value."""
+    where = f" FILTER (WHERE {field.condition})" if field.condition else ""
+    match field.source:
+        case Column("contact_id"):
+            return '"contact_id"'
+        case Call("count", (Column(column),)):
+            present = f"\"{column}\" <> ''" + (f" AND {field.condition}" if field.condition else "")
+            return f"nullif(count(*) FILTER (WHERE {present}), 0)"
+        case Call(("min" | "max") as function, (Call("epochms", ()),)):
+            return f'{function}("event_time"){where}'
+        case Call("map", (Literal(key), Call("epochms", ()))):
+            newest = f'max("event_time"){where}'
+            return f"CASE WHEN {newest} IS NOT NULL THEN MAP {{{_quote(key)}: {newest}}} END"
+        case Call("set", (Literal(value),)):
+            return f"CASE WHEN count(*){where} > 0 THEN [{_quote(value)}] END"
+        case Call("valuect", (Call("hash", (Call("urlmain", (Column("event_url"),)),)),)) if field.condition is None:
+            return 'any_value("links")'
+    raise MappingError(f"icontact_activity.yaml, field {field.name!r}: its expression has no meaning for events.")
