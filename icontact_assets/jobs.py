@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import dagster as dg
 
-from icontact_assets.settings import Import, Settings
+from icontact_assets.assets.audiences import export_key
+from icontact_assets.settings import Export, Import, Settings
 
 
 def import_job(settings: Settings, import_: Import) -> dg.UnresolvedAssetJobDefinition:
     """Import, mapping and audiences of one import. Exports are the sensor's business."""
-    exports = [dg.AssetKey([import_.name, f"export_{export.name}"]) for export in settings.exports]
+    exports = [export_key(settings, export) for export in settings.exports]
     return dg.define_asset_job(
         f"{import_.name}_import",
         selection=dg.AssetSelection.key_prefixes([import_.name]) - dg.AssetSelection.assets(*exports),
         description=f"Reads {import_.label}, maps it, computes its audiences.",
+        executor_def=dg.in_process_executor,
+    )
+
+
+def export_job(settings: Settings, export: Export) -> dg.UnresolvedAssetJobDefinition:
+    """One export, as its sensor requests it."""
+    return dg.define_asset_job(
+        f"export_{export.name}",
+        selection=dg.AssetSelection.assets(export_key(settings, export)),
+        description=f"Puts the audience {export.audience} on its list.",
         executor_def=dg.in_process_executor,
     )

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from icontact_assets.ingest.changes import Window
 from icontact_assets.partitions import is_open
@@ -46,3 +47,15 @@ def observe_other_days(
 
 def _is_today(day: date) -> bool:
     return is_open(day) and not is_open(date.fromordinal(day.toordinal() - 1))
+
+
+def preview(connection: duckdb.DuckDBPyConnection, table: str, columns: Iterable[str]) -> dg.MarkdownMetadataValue:
+    """The first rows of a table as a Markdown table of the given columns, none of which may be personal."""
+    names = list(columns)
+    rows = connection.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY ALL LIMIT 10").fetchall()
+    lines = [names, ["---"] * len(names), *([_cell(value) for value in row] for row in rows)]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value).replace("|", "\\|")

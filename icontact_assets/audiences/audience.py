@@ -116,12 +116,12 @@ def _parsed(audience: Audience, sql: str) -> str:
 
 
 def _problem(error: duckdb.Error) -> str:
-    first = str(error).partition("\n")[0].strip()
+    words = " ".join(str(error).partition("LINE 1:")[0].split())
     if isinstance(error, _ABOUT_THE_TEXT):
-        return mask(re.sub(r"'[^']*'", "'...'", first))
-    column = re.search(r"when casting from source column (\w+)", first)
+        return mask(re.sub(r"'[^']*'", "'...'", words))
+    column = re.search(r"when casting from source column (\w+)", words)
     where = f" of the column {column[1]}" if column else ""
-    return f"{first.partition(':')[0]}: a value{where} does not fit (the value is not shown)"
+    return f"{words.partition(':')[0]}: a value{where} does not fit (the value is not shown)"
 
 
 def _error(audience: Audience, problem: str) -> AudienceError:

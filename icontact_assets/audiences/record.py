@@ -65,7 +65,7 @@ class Record:
                 "outcome": item.outcome,
                 "reason": item.reason,
                 "words": item.words,
-                "at": naive(at),
+                "recorded_at": naive(at),
             }
             for item in outcomes
         ]

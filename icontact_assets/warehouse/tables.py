@@ -311,10 +311,10 @@ AUDIENCE_CHANGES = Table(
         _AUDIENCE,
         _MEMBER,
         Column("change", "VARCHAR", "entered or left"),
-        Column("at", "TIMESTAMP", "when it was found (UTC)"),
+        Column("changed_at", "TIMESTAMP", "when it was found (UTC)"),
         Column("version", "VARCHAR", "hash of the membership that this change led to"),
     ),
-    key=("audience", "contact_id", "at"),
+    key=("audience", "contact_id", "changed_at"),
 )
 
 EXPORT_RUNS = Table(
@@ -361,7 +361,7 @@ EXPORT_OUTCOMES = Table(
         ),
         Column("reason", "VARCHAR", "why"),
         Column("words", "VARCHAR", "what iContact said, e-mail addresses masked"),
-        Column("at", "TIMESTAMP", "when it was recorded (UTC)"),
+        Column("recorded_at", "TIMESTAMP", "when (UTC)"),
     ),
     key=("run_id", "export", "contact_id", "action"),
 )

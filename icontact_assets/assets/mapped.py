@@ -1,0 +1,117 @@
+"""The mapped assets of one import: icontact_users, icontact_activity, and the profiles that join them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from icontact_assets.assets.report import column_schema, preview
+from icontact_assets.mapping.build import build_activity, build_users
+from icontact_assets.mapping.expressions import field_table
+from icontact_assets.settings import Import, Settings
+from icontact_assets.warehouse.tables import Column
+from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
+
+FOLLOW = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+).with_label("an upstream asset was materialized since")
+"""Condition of the mapped assets. `eager()` would wait until every historic day is there."""
+
+_DELETED = Column(
+    "deleted_at", "TIMESTAMP", "when the contact was first missing in iContact (UTC); NULL while it exists"
+)
+
+_Body = Callable[[duckdb.DuckDBPyConnection], dict[str, Any]]
+
+
+def mapped_columns(name: str) -> list[Column]:
+    """Columns of a mapped table with types and descriptions, from the field tables."""
+    if name == "icontact_profiles":
+        users, activity = mapped_columns("icontact_users"), mapped_columns("icontact_activity")
+        return [*users, *activity[1:]]
+    columns = [Column(f.name, f.sql_type, f.description, f.personal) for f in field_table(name)]
+    return [*columns, _DELETED] if name == "icontact_users" else columns
+
+
+def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
+    """icontact_users, icontact_activity and icontact_profiles of an import; they follow the raw assets."""
+    schema = import_.name
+
+    def users(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+        return {"dagster/row_count": build_users(connection, schema).rows}
+
+    def activity(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+        built = build_activity(connection, schema)
+        [(outside,)] = connection.execute(
+            f'SELECT count(*) FROM "{schema}".raw_activity WHERE partition_date < ? OR partition_date > current_date',
+            [import_.start_date],
+        ).fetchall()
+        return {
+            "dagster/row_count": built.rows,
+            "contacts_computed": built.computed,
+            "all_computed": built.full,
+            "events_outside_partitions": outside,
+        }
+
+    def profiles(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+        [(rows,)] = connection.execute(f'SELECT count(*) FROM "{schema}".icontact_profiles').fetchall()
+        [(shared,)] = connection.execute(
+            f'SELECT count(*) FROM (SELECT email FROM "{schema}".icontact_users WHERE email IS NOT NULL '
+            "GROUP BY email HAVING count(*) > 1)"
+        ).fetchall()
+        return {"dagster/row_count": rows, "addresses_of_several_contacts": shared}
+
+    return [
+        _asset(
+            settings, import_, "icontact_users", ("raw_contacts",), users, "One row per contact, mapped as Lytics does."
+        ),
+        _asset(
+            settings,
+            import_,
+            "icontact_activity",
+            ("raw_activity",),
+            activity,
+            "One row per contact that did something: counts, first and last times, links, mapped as Lytics does.",
+        ),
+        _asset(
+            settings,
+            import_,
+            "icontact_profiles",
+            ("icontact_users", "icontact_activity"),
+            profiles,
+            "Contacts and what they did, joined by contact id; activity of unknown contacts is kept.",
+        ),
+    ]
+
+
+def _asset(
+    settings: Settings, import_: Import, name: str, deps: tuple[str, ...], body: _Body, description: str
+) -> dg.AssetsDefinition:
+    columns = mapped_columns(name)
+
+    def run() -> dg.MaterializeResult[Any]:
+        warehouse = Warehouse(settings.duckdb_path)
+        try:
+            warehouse.prepare(import_.name)
+            with warehouse.write(f"computing {name}") as connection:
+                facts = body(connection)
+                shown = preview(
+                    connection, f'"{import_.name}"."{name}"', [column.name for column in columns if not column.personal]
+                )
+        except WarehouseError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        return dg.MaterializeResult(metadata={**facts, "preview": shown})
+
+    return dg.asset(
+        name=name,
+        key_prefix=[import_.name],
+        deps=[dg.AssetKey([import_.name, dep]) for dep in deps],
+        description=description,
+        metadata={"dagster/column_schema": column_schema(columns), "dagster/table_name": f"{import_.name}.{name}"},
+        group_name=f"{import_.name}_mapped",
+        kinds={"duckdb"},
+        automation_condition=FOLLOW,
+    )(run)

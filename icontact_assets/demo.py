@@ -1,0 +1,210 @@
+"""The main job on the sandbox, end to end, and the Dagster UI on the same data."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from icontact_assets.sandbox.process import Sandbox
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from icontact_assets.settings import Settings
+
+DAYS = 45
+
+_CONFIG = """\
+audiences:
+  - name: active_readers
+    label: Active readers
+    description: Opened or clicked in the last 30 days.
+    import: icontact
+    where: last_active_ts >= now()::TIMESTAMP - INTERVAL 30 DAY
+exports:
+  - name: active_readers
+    label: Active readers to a list
+    audience: active_readers
+    list: "{list_id}"
+    mode: add
+"""
+
+_DAGSTER = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_monitoring:
+  enabled: true
+concurrency:
+  pools:
+    granularity: op
+    default_limit: 1
+"""
+
+
+class DemoFailed(Exception):
+    """The demo did not get through; the text says which step and how to see more."""
+
+
+def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
+    """Run the main job against a sandbox of its own and print what was done. Raises DemoFailed.
+
+    `home` is emptied first; it then holds the database and Dagster's records.
+    """
+    console = Console()
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    began = datetime.now(UTC).replace(microsecond=0)
+    (home / "sandbox").write_text(f"{began.isoformat()} {contacts} {messages}")
+    started = time.monotonic()
+    with _sandbox(home) as sandbox, _environment(home, sandbox):
+        from icontact_assets.settings import load_settings
+
+        settings = load_settings()
+        with _progress(console) as step:
+            done = _main_job(settings, home, sandbox, step)
+        console.print(_summary(settings, sandbox, done, time.monotonic() - started))
+    console.print(f"The database is {settings.duckdb_path}; `make ui` opens Dagster on it.")
+
+
+def ui(home: Path, port: int = 3000) -> None:
+    """Open the Dagster UI on the demo's data, its sandbox running, until interrupted. Runs the demo first if needed."""
+    if not (home / "sandbox").exists():
+        run(home)
+    with _sandbox(home) as sandbox, _environment(home, sandbox):
+        command = [sys.executable, "-m", "dagster", "dev", "-m", "icontact_assets.definitions", "-p", str(port)]
+        subprocess.run(command, check=False)  # noqa: S603 (our own interpreter)
+
+
+def _sandbox(home: Path) -> Sandbox:
+    now, contacts, messages = (home / "sandbox").read_text().split()
+    return Sandbox(seed=7, contacts=int(contacts), messages=int(messages), days=DAYS, now=now, running=True)
+
+
+@contextmanager
+def _environment(home: Path, sandbox: Sandbox) -> Iterator[None]:
+    """The variables of the demo for this process and those it starts, the former ones afterwards."""
+    lists = sandbox.control("truth")["lists"]
+    config = home / "icontact.yaml"
+    config.write_text(_CONFIG.format(list_id=lists[-1]["list_id"]))
+    dagster_home = home / "dagster"
+    dagster_home.mkdir(exist_ok=True)
+    (dagster_home / "dagster.yaml").write_text(_DAGSTER)
+    variables = {
+        **sandbox.environment(),
+        "ICONTACT_ASSETS_HOME": str(home.resolve()),
+        "ICONTACT_ASSETS_DUCKDB": str((home / "warehouse.duckdb").resolve()),
+        "ICONTACT_ASSETS_CONFIG": str(config.resolve()),
+        "ICONTACT_START_DATE": _started(home).isoformat(),
+        "ICONTACT_WORKERS": "2",
+        "DAGSTER_HOME": str(dagster_home.resolve()),
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _started(home: Path) -> Any:
+    began = datetime.fromisoformat((home / "sandbox").read_text().split()[0])
+    return (began - timedelta(days=DAYS)).date()
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[str], None]]:
+    """Say which step begins: a bar in a terminal, a plain line elsewhere."""
+    if not console.is_terminal:
+        yield console.print
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda text: progress.update(task, description=text)
+
+
+def _main_job(settings: Settings, home: Path, sandbox: Sandbox, step: Callable[[str], None]) -> dict[str, Any]:
+    import dagster as dg
+
+    from icontact_assets.definitions import build_defs
+    from icontact_assets.ingest.changes import Window
+    from icontact_assets.partitions import range_tags
+
+    defs = build_defs(settings)
+    (import_,) = settings.imports
+    (export,) = settings.exports
+    window = Window(import_.start_date, datetime.now(UTC).date() - timedelta(days=1))
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        step(
+            f"Reading {len(window.days)} days of contacts, messages and activity, mapping them, computing the audience"
+        )
+        _execute(defs.resolve_job_def(f"{import_.name}_import"), instance, range_tags(window))
+        before = _members(sandbox, export.list)
+        step("Asking the sensor, exporting the audience to the list")
+        requested = _ask_sensor(defs, instance, f"export_{export.name}_sensor")
+        if len(requested) != 1:
+            raise DemoFailed(f"The sensor asked for {len(requested)} exports where the audience had changed once.")
+        _execute(defs.resolve_job_def(f"export_{export.name}"), instance, dict(requested[0].tags))
+        again = _ask_sensor(defs, instance, f"export_{export.name}_sensor")
+        if again:
+            raise DemoFailed("The sensor asked for a second export although nothing had changed.")
+    return {"days": len(window.days), "before": before, "after": _members(sandbox, export.list)}
+
+
+def _execute(job: dg.JobDefinition, instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    result = job.execute_in_process(instance=instance, tags=tags, run_config=quiet, raise_on_error=False)
+    if not result.success:
+        failed = [event.step_key for event in result.all_events if event.is_step_failure]
+        raise DemoFailed(f"{job.name} failed in {', '.join(map(str, failed))}: `make ui` shows the run and its errors.")
+
+
+def _ask_sensor(defs: dg.Definitions, instance: dg.DagsterInstance, name: str) -> list[dg.RunRequest]:
+    import dagster as dg
+
+    sensor = defs.resolve_sensor_def(name)
+    tick = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, sensor_name=name, definitions=defs))
+    return list(tick.run_requests or [])
+
+
+def _members(sandbox: Sandbox, list_id: str) -> int:
+    subscriptions = sandbox.control("truth")["subscriptions"]
+    return sum(row["list_id"] == list_id and row["status"] == "normal" and row["visible"] for row in subscriptions)
+
+
+def _summary(settings: Settings, sandbox: Sandbox, done: dict[str, Any], seconds: float) -> Table:
+    from icontact_assets.warehouse.tables import RAW_TABLES
+    from icontact_assets.warehouse.warehouse import Warehouse
+
+    names = [table.name for table in RAW_TABLES]
+    names += ["icontact_users", "icontact_activity", "icontact_profiles", "audience_members", "quarantine"]
+    table = Table(title=f"{done['days']} days of a sandbox iContact, in tables of one's own")
+    table.add_column("what")
+    table.add_column("number", justify="right")
+    with Warehouse(settings.duckdb_path).read() as connection:
+        for name in names:
+            [(rows,)] = connection.execute(f'SELECT count(*) FROM "icontact"."{name}"').fetchall()
+            table.add_row(f"rows in icontact.{name}", f"{rows:,}")
+    table.add_row("members of the list before the export", f"{done['before']:,}")
+    table.add_row("members of the list after the export", f"{done['after']:,}")
+    table.add_row("requests to iContact", f"{len(sandbox.control('log')):,}")
+    table.add_row("seconds", f"{seconds:.1f}")
+    return table
