@@ -10,8 +10,10 @@ from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.settings import Import, Settings
 
 
-def open_session(settings: Settings, import_: Import) -> Session:
+def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Session:
     """A session signed as the import asks, on the account's budget below `<home>/budget`.
+
+    `tries` bounds how often a request is sent before it counts as failed.
 
     Raises SettingsError naming credentials that are unset.
     """
@@ -23,7 +25,7 @@ def open_session(settings: Settings, import_: Import) -> Session:
         per_minute=import_.limits.per_minute,
         per_day=import_.limits.per_day,
     )
-    return Session(settings.base_url, Credentials(app_id, username, password), budget)
+    return Session(settings.base_url, Credentials(app_id, username, password), budget, tries=tries)
 
 
 def open_folder(settings: Settings, import_: Import) -> Folder:

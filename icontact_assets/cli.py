@@ -1,0 +1,232 @@
+"""The command line `icontact-assets`. Heavy packages are imported only by the commands that need them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    help="iContact contacts and activity in tables of your own, and audiences back on lists.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+_SKEW_SECONDS = 120
+
+
+def _fail(text: str) -> typer.Exit:
+    typer.echo(text, err=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Check this import only.")] = None) -> None:
+    """Check settings, connection, credentials, account, client folder, database; say the remedy for what is wrong."""
+    from icontact_assets.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings()
+        imports = [settings.import_named(import_name)] if import_name else list(settings.imports)
+    except SettingsError as error:
+        raise _fail(str(error)) from error
+    console = Console()
+    table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("settings", "ok", f"{len(settings.imports)} imports, {len(settings.exports)} exports")
+    ok = True
+    checks: list[tuple[str, Callable[[], str]]] = [("database", lambda: _database(settings.duckdb_path))]
+    for import_ in imports:
+        checks += _import_checks(settings, import_)
+    broken = set()
+    for name, check in checks:
+        needs = name.partition(":")[0]
+        if needs in broken:
+            continue
+        try:
+            table.add_row(name, "[green]ok[/green]", check())
+        except _expected() as error:
+            ok = False
+            broken.add(needs)
+            table.add_row(name, "[red]no[/red]", str(error))
+    console.print(table)
+    if not ok:
+        raise typer.Exit(1)
+
+
+class _Found(Exception):
+    """A check did not pass; the text is the remedy."""
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    from icontact_assets.icontact.errors import IContactError
+    from icontact_assets.settings import SettingsError
+    from icontact_assets.warehouse.warehouse import WarehouseError
+
+    return IContactError, SettingsError, WarehouseError, _Found
+
+
+def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], str]]]:
+    """The checks of one import, in the order in which each needs the ones before."""
+    from icontact_assets.connect import open_session
+    from icontact_assets.icontact.folder import Account
+    from icontact_assets.icontact.values import as_flag, as_id
+
+    def account() -> Account:
+        return Account(open_session(settings, import_, tries=2))
+
+    def credentials() -> str:
+        import_.ready()
+        return f"the variables of {import_.authorization.name} are set"
+
+    def clock() -> str:
+        skew = (account().time() - datetime.now(UTC)).total_seconds()
+        if abs(skew) > _SKEW_SECONDS:
+            raise _Found(
+                f"iContact's clock differs by {skew:+.0f} s from this machine's: set this machine's clock right."
+            )
+        return f"{settings.base_url} answers; the clocks differ by {skew:+.0f} s"
+
+    def enabled() -> str:
+        found = {as_id(row.get("accountId")): row for row in account().accounts()}
+        row = found.get(import_.account_id)
+        if row is None:
+            raise _Found(
+                f"Account {import_.account_id} is not among those this user may see ({', '.join(map(str, found))}): "
+                "correct ICONTACT_ACCOUNT_ID or the key `account`."
+            )
+        if not as_flag(row.get("enabled")):
+            raise _Found(f"Account {import_.account_id} is not enabled: ask iContact's support.")
+        return f"account {import_.account_id} is enabled"
+
+    def folder() -> str:
+        found = [as_id(row.get("clientFolderId")) for row in account().client_folders(import_.account_id)]
+        if import_.client_folder_id not in found:
+            raise _Found(
+                f"Client folder {import_.client_folder_id} is not among those of the account "
+                f"({', '.join(map(str, found))}): correct ICONTACT_CLIENT_FOLDER_ID or the key `client_folder`."
+            )
+        return f"client folder {import_.client_folder_id} is there"
+
+    def budget() -> str:
+        left = open_session(settings, import_).budget.left_today()
+        return "not limited" if left is None else f"{left} requests left of {import_.limits.per_day} in 24 hours"
+
+    steps = {
+        "credentials set": credentials,
+        "connection and clock": clock,
+        "credentials and account": enabled,
+        "client folder": folder,
+        "request budget": budget,
+    }
+    return [(f"{import_.name}: {name}", check) for name, check in steps.items()]
+
+
+def _database(path: Path) -> str:
+    from icontact_assets.warehouse.warehouse import Warehouse
+
+    existed = path.exists()
+    with Warehouse(path, wait_seconds=5).write("doctor") as connection:
+        connection.execute("SELECT 1")
+    return f"{path} {'opens' if existed else 'can be written'}"
+
+
+@app.command()
+def discover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the accounts, client folders and lists that the credentials may see, with their ids."""
+    from icontact_assets.connect import open_session
+    from icontact_assets.icontact.folder import Account, Folder
+    from icontact_assets.icontact.values import as_flag, as_id
+    from icontact_assets.settings import load_settings
+
+    found: list[dict[str, Any]] = []
+    try:
+        settings = load_settings()
+        for authorization in {import_.authorization.name: import_ for import_ in settings.imports}.values():
+            session = open_session(settings, authorization, tries=2)
+            account = Account(session)
+            for row in account.accounts():
+                account_id = str(as_id(row.get("accountId")))
+                folders = []
+                for folder in account.client_folders(account_id) if as_flag(row.get("enabled")) else []:
+                    folder_id = str(as_id(folder.get("clientFolderId")))
+                    lists = _Rows()
+                    Folder(session, account_id, folder_id).lists(lists)
+                    folders.append(
+                        {
+                            "client_folder_id": folder_id,
+                            "lists": [{"list_id": as_id(r.get("listId")), "name": r.get("name")} for r in lists.rows],
+                        }
+                    )
+                found.append(
+                    {
+                        "account_id": account_id,
+                        "company": row.get("companyName"),
+                        "enabled": bool(as_flag(row.get("enabled"))),
+                        "client_folders": folders,
+                    }
+                )
+    except _expected() as error:
+        raise _fail(str(error)) from error
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    table = Table("account", "company", "enabled", "client folder", "list", "name")
+    for item in found:
+        shown = [item["account_id"], str(item["company"] or ""), "yes" if item["enabled"] else "no"]
+        for folder in item["client_folders"] or [{"client_folder_id": "", "lists": []}]:
+            for row in folder["lists"] or [{"list_id": "", "name": ""}]:
+                table.add_row(*shown, folder["client_folder_id"], row["list_id"], row["name"])
+    Console().print(table)
+
+
+class _Rows:
+    """A sink that keeps the rows."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def start(self) -> None:
+        self.rows = []
+
+    def page(self, offset: int, rows: list[dict[str, Any]]) -> None:  # noqa: ARG002 (a Sink)
+        self.rows += rows
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def sandbox(context: typer.Context) -> None:
+    """Serve an iContact of one's own on loopback: --port --seed --contacts --messages --days (--help for all)."""
+    os.execv(sys.executable, [sys.executable, "-m", "icontact_assets.sandbox", *context.args])  # noqa: S606
+
+
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option(help="Where the demo keeps its data; emptied first.")] = Path(".icontact/demo"),
+    ui: Annotated[bool, typer.Option("--ui", help="Open the Dagster UI on the demo's data.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
+) -> None:
+    """Run the main job against a sandbox: from iContact to tables, and an audience back to a list."""
+    from icontact_assets import demo as demo_module
+
+    try:
+        if ui:
+            demo_module.ui(home, port)
+        else:
+            demo_module.run(home)
+    except demo_module.DemoFailed as error:
+        raise _fail(str(error)) from error
+
+
+if __name__ == "__main__":
+    app()
