@@ -116,7 +116,7 @@ def _parsed(audience: Audience, sql: str) -> str:
 
 
 def _problem(error: duckdb.Error) -> str:
-    words = " ".join(str(error).partition("LINE 1:")[0].split())
+    words = " ".join(re.split(r"\bLINE \d+:", str(error))[0].split())
     if isinstance(error, _ABOUT_THE_TEXT):
         return mask(re.sub(r"'[^']*'", "'...'", words))
     column = re.search(r"when casting from source column (\w+)", words)

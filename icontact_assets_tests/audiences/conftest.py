@@ -1,0 +1,175 @@
+"""An empty sandbox folder with a few lists, a fresh database, and short ways to fill both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from icontact_assets.audiences import export as export_module
+from icontact_assets.audiences.audience import compute
+from icontact_assets.audiences.export import ExportReport, run_export
+from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.folder import Folder
+from icontact_assets.icontact.session import Credentials, Session
+from icontact_assets.sandbox.process import Sandbox
+from icontact_assets.settings import Audience, Export
+from icontact_assets.warehouse.warehouse import Warehouse
+
+SCHEMA = "icontact"
+LIST = 5004
+NOW = datetime(2026, 9, 14, 12, 0, tzinfo=UTC)
+EVERYBODY = Audience(name="everybody", label="Everybody", import_name="icontact", where="true")
+
+PROFILE = pa.schema(
+    [
+        ("ic_contact_id", pa.string()),
+        ("email", pa.string()),
+        ("first_name", pa.string()),
+        ("email_open_ct", pa.int64()),
+        ("last_active_ts", pa.timestamp("us")),
+        ("deleted_at", pa.timestamp("us")),
+    ]
+)
+"""The part of the view of profiles that these tests ask for."""
+
+
+@dataclass
+class Store:
+    """A database with the tables of an import and a stand-in for the view of profiles."""
+
+    warehouse: Warehouse
+
+    def profiles(self, *rows: dict[str, Any]) -> None:
+        """Replace all profiles; columns left out are NULL."""
+        batch = pa.Table.from_pylist([{name: row.get(name) for name in PROFILE.names} for row in rows], PROFILE)
+        with self.warehouse.write("test") as connection:
+            connection.register("batch", batch)
+            connection.execute(f"CREATE OR REPLACE TABLE {SCHEMA}.icontact_profiles AS FROM batch")
+
+    def insert(self, table: str, **row: Any) -> None:
+        names = ", ".join(row)
+        self.run(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
+
+    def run(self, sql: str, values: list[Any] | None = None) -> None:
+        with self.warehouse.write("test") as connection:
+            connection.execute(f'USE warehouse_file."{SCHEMA}"')
+            connection.execute(sql, values)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.warehouse.read() as connection:
+            connection.execute(f'USE warehouse_file."{SCHEMA}"')
+            return connection.execute(sql).fetchall()
+
+    def audience(self, *contact_ids: int | str, now: datetime = NOW) -> None:
+        """Make these the members of the audience `everybody`."""
+        self.profiles(*({"ic_contact_id": str(id_)} for id_ in contact_ids))
+        compute(self.warehouse, SCHEMA, EVERYBODY, now=now, missing=None)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse.prepare(SCHEMA)
+    store = Store(warehouse)
+    store.profiles()
+    return store
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is moved, or moves by `step` at each look."""
+
+    now: datetime = NOW
+    step: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        self.now += self.step
+        return self.now
+
+
+@dataclass
+class House:
+    """The sandbox, and everything an export needs."""
+
+    sandbox: Sandbox
+    store: Store
+    home: Path
+    clock: Clock = field(default_factory=Clock)
+    runs: int = 0
+
+    def folder(self, **limits: Any) -> Folder:
+        budget = Budget(self.home, "a", **{"per_second": 0, "per_minute": 0, "per_day": 0, **limits})
+        session = Session(
+            self.sandbox.url,
+            Credentials("sandbox-app", "sandbox-user", "sandbox-pass"),
+            budget,
+            tries=2,
+            first_wait=0.01,
+        )
+        return Folder(session, "1300001", "7601")
+
+    def contact(self, contact_id: int, status: str = "normal", *, on: str | None = None) -> None:
+        """A contact; `on`: its status on the target list."""
+        self.sandbox.control(
+            "contacts/add", contact_id=contact_id, email=f"planted{contact_id}@example.com", status=status
+        )
+        if on is not None:
+            self.sandbox.control("subscriptions/set", list_id=LIST, contact_id=contact_id, status=on)
+
+    def export(
+        self, mode: str = "add", wanted: str = str(LIST), *, run_id: str | None = None, **limits: Any
+    ) -> ExportReport:
+        self.runs += 1
+        return run_export(
+            self.store.warehouse,
+            SCHEMA,
+            self.folder(**limits),
+            Export(name="to_list", label="To list", audience="everybody", list=wanted, mode=mode),
+            audience_storage_id="77",
+            run_id=run_id or f"run{self.runs}",
+            clock=self.clock,
+        )
+
+    def on_list(self) -> dict[int, str]:
+        """Who is on the target list, and how, by the sandbox's own truth."""
+        rows = self.sandbox.control("truth?resource=subscriptions")
+        return {int(row["contact_id"]): row["status"] for row in rows if row["list_id"] == str(LIST)}
+
+    def posts(self) -> list[list[int]]:
+        """The contact ids of each POST that reached the sandbox, in order."""
+        log = self.sandbox.control("log")
+        assert {row["method"] for row in log} <= {"GET", "POST"}
+        return [
+            [int(row["contactId"]) for row in orjson.loads(entry["body"])] for entry in log if entry["method"] == "POST"
+        ]
+
+    def outcomes(self, run_id: str | None = None) -> dict[int, str]:
+        """Contact id to outcome of a run, by default the last."""
+        rows = self.store.rows(
+            f"SELECT contact_id, outcome FROM export_outcomes WHERE run_id = '{run_id or f'run{self.runs}'}'"
+        )
+        assert len(rows) == len({row[0] for row in rows})
+        return {int(contact_id): outcome for contact_id, outcome in rows}
+
+    def fault(self, **fault: Any) -> None:
+        self.sandbox.control("faults", faults=[fault])
+
+
+@pytest.fixture(scope="session")
+def running_sandbox() -> Iterator[Sandbox]:
+    with Sandbox(contacts=0, messages=0, days=1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def house(running_sandbox: Sandbox, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    running_sandbox.control("reset")
+    monkeypatch.setattr(export_module, "SETTLE_SECONDS", 0.0)
+    return House(running_sandbox, store, tmp_path / "home")

@@ -1,0 +1,181 @@
+"""Audiences over a real database: who belongs, who entered and left, and what a wrong condition says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from icontact_assets.audiences.audience import AudienceError, compute, version_hash
+from icontact_assets.settings import Audience
+from icontact_assets_tests.audiences.conftest import EVERYBODY, NOW, SCHEMA, Store
+
+PLANTED = "planted.person@example.com"
+NAME = "Plantagenet"
+
+
+def where(condition: str) -> Audience:
+    return Audience(name="readers", label="Readers", import_name="icontact", where=condition)
+
+
+def query(sql: str) -> Audience:
+    return Audience(name="readers", label="Readers", import_name="icontact", query=sql)
+
+
+def members(store: Store, audience: Audience) -> list[str]:
+    compute(store.warehouse, SCHEMA, audience, now=NOW, missing=None)
+    return [
+        row[0]
+        for row in store.rows(
+            f"SELECT contact_id FROM audience_members WHERE audience = '{audience.name}' ORDER BY contact_id"
+        )
+    ]
+
+
+def test_a_condition_chooses_profiles(store):
+    store.profiles(
+        {"ic_contact_id": "1", "email_open_ct": 3},
+        {"ic_contact_id": "2", "email_open_ct": 1},
+        {"ic_contact_id": "3"},
+    )
+    assert members(store, where("email_open_ct > 2")) == ["1"]
+    assert members(store, where("email_open_ct > 2 OR email_open_ct IS NULL -- quiet ones")) == ["1", "3"]
+
+
+def test_a_query_chooses_contacts_each_once(store):
+    store.profiles({"ic_contact_id": "1"}, {"ic_contact_id": "2"})
+    sql = "SELECT ic_contact_id FROM icontact_profiles UNION ALL SELECT 2 UNION ALL SELECT NULL UNION ALL SELECT ' ';\n"
+    assert members(store, query(sql)) == ["1", "2"]
+    assert members(store, query("WITH a AS (SELECT '7' AS ic_contact_id, 1 AS more) FROM a -- the end")) == ["7"]
+
+
+def test_profiles_without_a_contact_id_do_not_count_nor_do_contacts_that_vanished(store):
+    store.profiles(
+        {"ic_contact_id": None, "email": PLANTED},
+        {"ic_contact_id": "1"},
+        {"ic_contact_id": "2", "deleted_at": datetime(2026, 9, 1)},
+    )
+    assert members(store, where("true")) == ["1"]
+    assert members(store, query("SELECT '2' AS ic_contact_id UNION ALL SELECT '3'")) == ["3"]
+
+
+def test_times_compare_with_now_in_utc(store):
+    now = datetime.now(UTC).replace(tzinfo=None)
+    store.profiles(
+        {"ic_contact_id": "1", "last_active_ts": now - timedelta(minutes=55)},
+        {"ic_contact_id": "2", "last_active_ts": now - timedelta(minutes=65)},
+    )
+    assert members(store, where("last_active_ts >= now() - INTERVAL 1 HOUR")) == ["1"]
+
+
+def test_who_entered_and_left_is_recorded_with_the_version(store):
+    later = NOW + timedelta(days=1)
+    store.profiles({"ic_contact_id": "1"}, {"ic_contact_id": "2"})
+    first = compute(store.warehouse, SCHEMA, EVERYBODY, now=NOW, missing=None)
+    store.profiles({"ic_contact_id": "2"}, {"ic_contact_id": "3"})
+    second = compute(store.warehouse, SCHEMA, EVERYBODY, now=later, missing=None)
+    third = compute(store.warehouse, SCHEMA, EVERYBODY, now=later + timedelta(days=1), missing=None)
+
+    assert (first.size, first.entered, first.left, first.moved) == (2, 2, 0, True)
+    assert (second.size, second.entered, second.left, second.moved) == (2, 1, 1, True)
+    assert (third.size, third.entered, third.left, third.moved) == (2, 0, 0, False)
+    assert first.version_hash != second.version_hash == third.version_hash
+    noon, day_after = datetime(2026, 9, 14, 12), datetime(2026, 9, 15, 12)
+    assert store.rows("SELECT contact_id, entered_at FROM audience_members ORDER BY contact_id") == [
+        ("2", noon),
+        ("3", day_after),
+    ]
+    assert store.rows(
+        "SELECT contact_id, change, changed_at, version FROM audience_changes ORDER BY changed_at, contact_id"
+    ) == [
+        ("1", "entered", noon, first.version_hash),
+        ("2", "entered", noon, first.version_hash),
+        ("1", "left", day_after, second.version_hash),
+        ("3", "entered", day_after, second.version_hash),
+    ]
+
+
+def test_two_audiences_do_not_mix(store):
+    store.profiles({"ic_contact_id": "1"})
+    compute(store.warehouse, SCHEMA, EVERYBODY, now=NOW, missing=None)
+    assert members(store, where("false")) == []
+    assert store.rows("SELECT audience, contact_id FROM audience_members") == [("everybody", "1")]
+
+
+def test_incomplete_data_keeps_the_last_membership_and_says_why(store):
+    store.profiles({"ic_contact_id": "1"})
+    before = compute(store.warehouse, SCHEMA, EVERYBODY, now=NOW, missing=None)
+    store.profiles({"ic_contact_id": "2"})
+    kept = compute(store.warehouse, SCHEMA, EVERYBODY, now=NOW, missing="the opens of message 310001 are half read")
+    assert (kept.size, kept.entered, kept.left, kept.moved) == (1, 0, 0, False)
+    assert kept.version_hash == before.version_hash
+    assert kept.missing == "the opens of message 310001 are half read"
+    assert store.rows("SELECT contact_id FROM audience_members") == [("1",)]
+
+
+@pytest.mark.parametrize(
+    ("audience", "says"),
+    [
+        (where("emial_open_ct > 1"), "email_open_ct"),
+        (where("email_open_ct >"), "syntax error"),
+        (where("true) OR (true"), "syntax error"),
+        (where("true ORDER BY 1"), "syntax error"),
+        (where("true; DROP TABLE icontact_profiles"), "it must be one SELECT, but is SELECT, DROP"),
+        (query("DELETE FROM icontact_profiles"), "it must be one SELECT, but is DELETE"),
+        (query("SELECT 1; SELECT 2"), "it must be one SELECT, but is SELECT, SELECT"),
+        (query("-- nothing"), "it must be one SELECT, but is nothing"),
+        (query("SELECT email FROM icontact_profiles"), "ic_contact_id"),
+        (query("SELECT * FROM read_csv('/etc/passwd')"), "disabled by configuration"),
+        (query("SELECT ic_contact_id FROM store"), "store does not exist"),
+        (where("CAST(email AS INTEGER) = 1"), "a value of the column email does not fit (the value is not shown)"),
+        (where("strptime(email, '%Y') > now()"), "the value is not shown"),
+        (where("error(first_name)"), "the value is not shown"),
+        (where(f'email = "{PLANTED}"'), "<address>"),
+        (where(f"nothing = '{NAME}'"), "nothing"),
+        (where("ic_contact_id = ?"), "the value is not shown"),
+    ],
+)
+def test_a_wrong_condition_is_one_paragraph_without_anybodys_values(store, audience, says):
+    store.profiles({"ic_contact_id": "1", "email": PLANTED, "first_name": NAME})
+    compute(store.warehouse, SCHEMA, where("true"), now=NOW, missing=None)
+    with pytest.raises(AudienceError) as caught:
+        compute(store.warehouse, SCHEMA, audience, now=NOW, missing=None)
+    text = str(caught.value)
+    assert says in text
+    assert text.startswith("The audience readers cannot be computed: ")
+    assert "icontact.yaml" in text
+    assert "\n" not in text
+    assert PLANTED not in text
+    assert NAME not in text
+    assert caught.value.__cause__ is None
+    assert store.rows("SELECT contact_id FROM audience_members") == [("1",)]
+
+
+def test_a_query_cannot_write_files(store, tmp_path: Path):
+    with pytest.raises(AudienceError):
+        compute(
+            store.warehouse, SCHEMA, query(f"COPY icontact_profiles TO '{tmp_path}/out.csv'"), now=NOW, missing=None
+        )
+    assert not (tmp_path / "out.csv").exists()
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.frozensets(st.integers(1, 6).map(str)), min_size=1, max_size=4))
+def test_the_changes_always_add_up_to_the_members(store, history):
+    store.run("DELETE FROM audience_members")
+    store.run("DELETE FROM audience_changes")
+    for day, ids in enumerate(history):
+        store.audience(*ids, now=NOW + timedelta(days=day))
+    standing: set[str] = set()
+    for contact_id, change in store.rows("SELECT contact_id, change FROM audience_changes ORDER BY changed_at"):
+        (standing.add if change == "entered" else standing.remove)(contact_id)
+    assert standing == set(history[-1])
+    assert {row[0] for row in store.rows("SELECT contact_id FROM audience_members")} == set(history[-1])
+
+
+def test_the_version_stands_for_the_set():
+    assert version_hash(["1", "23"]) == version_hash(["23", "1"])
+    assert len({version_hash(ids) for ids in ([], ["123"], ["1", "23"], ["12", "3"])}) == 4

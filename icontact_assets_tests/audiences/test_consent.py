@@ -1,0 +1,116 @@
+"""The guard: any piece of evidence that is bad or unknown means no, and there is no way around it."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import icontact_assets
+from icontact_assets.audiences.consent import FRESH_FOR, Denial, Evidence, Permit, Subscription, decide
+from icontact_assets.audiences.export import _subscribe
+
+READ_AT = datetime(2026, 9, 14, 12, tzinfo=UTC)
+GOOD = Evidence("normal", READ_AT, Subscription.ABSENT, seen_unsubscribed=False, unsubscribed_by_message=False)
+
+contact_statuses = (
+    st.none()
+    | st.text()
+    | st.sampled_from(
+        [
+            "normal",
+            "bounced",
+            "donotcontact",
+            "pending",
+            "invitable",
+            "deleted",
+            "Normal",
+            " normal",
+            "normal ",
+            "total",
+        ]
+    )
+)
+subscription_statuses = (
+    st.sampled_from([None, Subscription.ABSENT, "normal", "pending", "unsubscribed", "NORMAL", "", "absent"])
+    | st.text()
+)
+answers = st.sampled_from([None, True, False])
+
+
+@given(contact_statuses, subscription_statuses, answers, answers)
+def test_only_evidence_that_is_good_throughout_gives_a_permit(contact, subscription, seen, by_message):
+    evidence = Evidence(contact, READ_AT, subscription, seen, by_message)
+    good = (
+        contact == "normal"
+        and subscription in ("normal", Subscription.ABSENT)
+        and seen is False
+        and by_message is False
+    )
+    decision = decide("90000001", "5004", evidence)
+    assert isinstance(decision, Permit if good else Denial)
+    assert decision.contact_id == "90000001"
+    assert decision.evidence == evidence
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ({"contact_status": None}, "iContact shows no such contact, or no status of it"),
+        ({"contact_status": "donotcontact"}, "the contact is donotcontact"),
+        ({"contact_status": "ada@example.com"}, "the contact is in a status we do not know"),
+        ({"subscription_status": None}, "the status on the list cannot be read"),
+        ({"subscription_status": "unsubscribed"}, "the subscription to the list is unsubscribed"),
+        ({"subscription_status": "Ada"}, "the subscription to the list is in a status we do not know"),
+        ({"seen_unsubscribed": True}, "was unsubscribed from the list before"),
+        ({"seen_unsubscribed": None}, "was unsubscribed from the list before"),
+        (
+            {"unsubscribed_by_message": True},
+            "unsubscribed by a message that went to the list, or whose lists are not known",
+        ),
+    ],
+)
+def test_a_denial_names_the_rule_and_no_value_of_a_person(bad, reason):
+    decision = decide("90000001", "5004", replace(GOOD, **bad))
+    assert isinstance(decision, Denial)
+    assert decision.reason == reason
+
+
+def test_permits_are_made_by_decide_only():
+    with pytest.raises(TypeError, match=r"consent\.decide"):
+        Permit("90000001", "5004", GOOD, object())
+    permit = decide("90000001", "5004", GOOD)
+    with pytest.raises((TypeError, ValueError)):
+        replace(permit, contact_id="90000002")
+    with pytest.raises(AttributeError):
+        permit.contact_id = "90000002"
+    assert copy.copy(permit) == permit
+
+
+@given(st.timedeltas(timedelta(days=-1), timedelta(days=1)))
+def test_a_permit_is_fresh_for_ten_minutes_after_the_reading(age):
+    permit = decide("90000001", "5004", GOOD)
+    assert isinstance(permit, Permit)
+    assert permit.fresh(READ_AT + age) == (timedelta(0) <= age <= FRESH_FOR)
+
+
+def test_one_place_in_the_package_puts_people_on_lists():
+    package = Path(icontact_assets.__file__).parent
+    writes = {"subscribe", "set_subscription", "move_subscription"}
+    callers = {
+        (node.attr, str(path.relative_to(package)))
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in writes
+    }
+    assert callers == {("subscribe", "audiences/export.py")}
+    with pytest.raises(TypeError, match="permit"):
+        _subscribe(None, "5004", ["90000001"])
+    with pytest.raises(TypeError, match="permit"):
+        _subscribe(None, "5004", [decide("90000001", "5003", GOOD)])

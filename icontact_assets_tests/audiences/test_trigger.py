@@ -1,0 +1,84 @@
+"""When the sensor requests an export."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icontact_assets.audiences.trigger import Attempt, Computed, Exported, Request, Skip, decide, target
+
+NOW = datetime(2026, 9, 14, 12, tzinfo=UTC)
+TARGET = target("add", "5004")
+NEWEST = Computed("77", "aaaa")
+
+
+def ask(newest=NEWEST, exported=None, attempts=(), *, under_way=False, now=NOW, wanted=TARGET):
+    return decide("to_list", wanted, newest, exported, attempts, under_way=under_way, now=now)
+
+
+def test_the_first_tick_exports_the_present_membership():
+    assert ask() == Request(
+        "to_list-77-1",
+        {
+            "icontact_assets/export": "to_list",
+            "icontact_assets/audience_storage_id": "77",
+            "icontact_assets/attempt": "1",
+        },
+    )
+
+
+def test_an_audience_that_was_never_computed_is_not_exported():
+    assert ask(newest=None) == Skip("The audience has not been computed yet.")
+
+
+def test_once_per_change():
+    assert isinstance(ask(exported=Exported("aaaa", TARGET)), Skip)
+    assert isinstance(ask(newest=Computed("78", "aaaa"), exported=Exported("aaaa", TARGET)), Skip)
+    assert isinstance(ask(newest=Computed("78", "bbbb"), exported=Exported("aaaa", TARGET)), Request)
+
+
+def test_a_dry_run_or_another_list_is_not_this_export():
+    assert isinstance(ask(exported=Exported("aaaa", target("dry_run", "5004"))), Request)
+    assert isinstance(ask(exported=Exported("aaaa", target("add", "5003"))), Request)
+
+
+def test_never_while_one_is_queued_or_running():
+    assert isinstance(ask(under_way=True), Skip)
+
+
+def test_a_failure_is_tried_again_with_back_off_from_5_minutes_to_6_hours():
+    ended, waits, attempts = NOW, [], []
+    for number in range(1, 12):
+        attempts.append(Attempt("77", number, ended, succeeded=False))
+        wait = next(
+            minutes
+            for minutes in range(1, 1000)
+            if isinstance(ask(attempts=attempts, now=ended + timedelta(minutes=minutes)), Request)
+        )
+        waits.append(wait)
+        ended += timedelta(minutes=wait)
+        assert ask(attempts=attempts, now=ended).run_key == f"to_list-77-{number + 1}"
+    assert waits == [5, 10, 20, 40, 80, 160, 320, 360, 360, 360, 360]
+
+
+def test_a_newly_computed_audience_does_not_cut_the_wait_short():
+    attempts = [Attempt("77", 1, NOW, succeeded=False)]
+    decision = ask(newest=Computed("78", "bbbb"), attempts=attempts, now=NOW + timedelta(minutes=1))
+    assert decision == Skip("The export failed 1 time in a row; it is tried again at 2026-09-14 12:05 UTC.")
+
+
+def test_a_success_ends_the_row_of_failures():
+    attempts = [
+        Attempt("76", 2, NOW - timedelta(minutes=1), succeeded=True),
+        Attempt("76", 1, NOW - timedelta(minutes=2), succeeded=False),
+    ]
+    assert isinstance(ask(attempts=attempts), Request)
+
+
+@given(st.lists(st.integers(1, 30), unique=True, min_size=1), st.data())
+def test_no_key_is_ever_used_twice_whatever_runs_were_deleted(numbers, data):
+    kept = data.draw(st.permutations(numbers))
+    attempts = [Attempt("77", number, NOW - timedelta(days=2, minutes=-number), succeeded=False) for number in kept]
+    assert ask(attempts=attempts).run_key not in {f"to_list-77-{number}" for number in numbers}
