@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
-from icontact_assets.assets.audiences import COMPLETE, VERSION, audience_key, export_key
+from icontact_assets.assets.audiences import COMPLETE, TARGET, VERSION, audience_key, export_key
+from icontact_assets.audiences.trigger import (
+    ATTEMPT_TAG,
+    EXPORT_TAG,
+    STORAGE_ID_TAG,
+    Attempt,
+    Computed,
+    Exported,
+    Skip,
+    decide,
+    target,
+)
 from icontact_assets.settings import Export, Settings
 
-EXPORT_TAG = "icontact/export"
-SOURCE_TAG = "icontact/audience_storage_id"
+_ATTEMPTS_READ = 100
+"""Runs looked back at: more failures than these wait no longer than the longest wait anyhow."""
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -20,8 +33,6 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-
-_FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=5), timedelta(hours=6)
 
 
 def follow_raw_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -35,45 +46,33 @@ def follow_raw_sensor(settings: Settings) -> dg.SensorDefinition:
     )
 
 
-def back_off(failures: int) -> timedelta:
-    """How long to wait after so many failed runs in a row: 5 minutes, doubling, at most 6 hours."""
-    return min(_FIRST_WAIT * pow(2.0, min(failures - 1, 20)), _LONGEST_WAIT)
-
-
 def export_sensor(settings: Settings, export: Export, job: dg.UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
     """Requests an export when its audience differs from the one last exported. Reads only Dagster's own records."""
-    source, target = audience_key(settings, export.audience), export_key(settings, export)
+    source, sink = audience_key(settings, export.audience), export_key(settings, export)
 
     def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         instance = context.instance
-        newest = instance.fetch_materializations(source, limit=1).records
-        if not newest or newest[0].asset_materialization is None:
-            yield dg.SkipReason(f"The audience {export.audience} was never materialized.")
+        facts = _latest(instance, source)
+        if facts is not None and not facts.metadata[COMPLETE].value:
+            yield dg.SkipReason("The audience was kept as it was: its data is not read completely.")
             return
-        facts = newest[0].asset_materialization.metadata
-        if not facts[COMPLETE].value:
-            yield dg.SkipReason(f"The audience {export.audience} was kept as it was: its data is not read completely.")
-            return
-        done = instance.fetch_materializations(target, limit=1).records
-        if done and done[0].asset_materialization is not None:
-            exported = done[0].asset_materialization.metadata
-            if exported[VERSION].value == facts[VERSION].value:
-                yield dg.SkipReason("The last export was of these very members.")
-                return
+        exported = _latest(instance, sink)
         running = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
-        if any(run.tags.get(EXPORT_TAG) == export.name or target in (run.asset_selection or ()) for run in running):
-            yield dg.SkipReason("An export is queued or running.")
-            return
-        storage_id = str(newest[0].storage_id)
-        tags = {EXPORT_TAG: export.name, SOURCE_TAG: storage_id}
-        tried = instance.get_run_records(dg.RunsFilter(tags=tags))
-        if tried:
-            ended = datetime.fromtimestamp(tried[0].end_time or tried[0].update_timestamp.timestamp(), UTC)
-            again = ended + back_off(len(tried))
-            if datetime.now(UTC) < again:
-                yield dg.SkipReason(f"{len(tried)} runs failed; the next try is at {again:%Y-%m-%d %H:%M} UTC.")
-                return
-        yield dg.RunRequest(run_key=f"{export.name}:{storage_id}:{len(tried)}", tags=tags)
+        decision = decide(
+            export.name,
+            target(export.mode, export.list),
+            Computed(facts.storage_id, str(facts.metadata[VERSION].value)) if facts else None,
+            Exported(str(exported.metadata[VERSION].value), str(exported.metadata[TARGET].value)) if exported else None,
+            _attempts(instance, export),
+            under_way=any(
+                run.tags.get(EXPORT_TAG) == export.name or sink in (run.asset_selection or ()) for run in running
+            ),
+            now=datetime.now(UTC),
+        )
+        if isinstance(decision, Skip):
+            yield dg.SkipReason(decision.reason)
+        else:
+            yield dg.RunRequest(run_key=decision.run_key, tags=decision.tags)
 
     return dg.SensorDefinition(
         name=f"export_{export.name}_sensor",
@@ -83,3 +82,33 @@ def export_sensor(settings: Settings, export: Export, job: dg.UnresolvedAssetJob
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=f"Exports the audience {export.audience} to its list when its members changed.",
     )
+
+
+@dataclass(frozen=True)
+class _Materialized:
+    storage_id: str
+    metadata: Mapping[str, dg.MetadataValue[Any]]
+
+
+def _latest(instance: dg.DagsterInstance, key: dg.AssetKey) -> _Materialized | None:
+    records = instance.fetch_materializations(key, limit=1).records
+    if not records or records[0].asset_materialization is None:
+        return None
+    return _Materialized(str(records[0].storage_id), records[0].asset_materialization.metadata)
+
+
+def _attempts(instance: dg.DagsterInstance, export: Export) -> list[Attempt]:
+    """The finished runs that the sensor requested for an export."""
+    finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    records = instance.get_run_records(
+        dg.RunsFilter(tags={EXPORT_TAG: export.name}, statuses=finished), limit=_ATTEMPTS_READ
+    )
+    return [
+        Attempt(
+            storage_id=record.dagster_run.tags[STORAGE_ID_TAG],
+            number=int(record.dagster_run.tags[ATTEMPT_TAG]),
+            ended_at=datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC),
+            succeeded=record.dagster_run.status == dg.DagsterRunStatus.SUCCESS,
+        )
+        for record in records
+    ]

@@ -8,6 +8,7 @@ import dagster as dg
 from icontact_assets.assets.raw import POOL
 from icontact_assets.audiences.audience import AudienceError, Membership, compute
 from icontact_assets.audiences.export import ExportError, ExportReport, run_export
+from icontact_assets.audiences.trigger import target
 from icontact_assets.connect import open_folder
 from icontact_assets.ingest.activity import missing_for_audiences
 from icontact_assets.settings import Audience, Export, Settings, SettingsError
@@ -15,6 +16,7 @@ from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
 
 STORAGE_ID = "audience_storage_id"
 VERSION = "audience_version"
+TARGET = "target"
 COMPLETE = "computed_from_complete_data"
 
 
@@ -101,14 +103,19 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
                 open_folder(settings, import_),
                 export,
                 audience_storage_id=storage_id,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 clock=lambda: datetime.now(UTC),
             )
         except (ExportError, SettingsError, WarehouseError) as error:
             facts = _export_facts(error.report) if isinstance(error, ExportError) and error.report else {}
             raise dg.Failure(str(error), metadata=facts, allow_retries=False) from error
         return dg.MaterializeResult(
-            metadata={**_export_facts(report), STORAGE_ID: storage_id, VERSION: str(source[VERSION].value)}
+            metadata={
+                **_export_facts(report),
+                STORAGE_ID: storage_id,
+                VERSION: str(source[VERSION].value),
+                TARGET: target(export.mode, export.list),
+            }
         )
 
     return dg.asset(

@@ -230,9 +230,9 @@ def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionConte
 
 
 def _run_began(context: dg.AssetExecutionContext) -> datetime:
-    record = context.instance.get_run_record_by_id(context.run_id)
+    record = context.instance.get_run_record_by_id(context.run.run_id)
     if record is None:
-        raise dg.Failure(f"Dagster's instance has no record of run {context.run_id}.")
+        raise dg.Failure(f"Dagster's instance has no record of run {context.run.run_id}.")
     created: datetime = record.create_timestamp
     return created.astimezone(UTC)
 

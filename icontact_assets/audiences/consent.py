@@ -19,7 +19,7 @@ class Subscription(Enum):
     ABSENT = "absent"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known of one contact and one list. None always means unknown, and unknown is never a yes.
 
@@ -37,7 +37,7 @@ class Evidence:
     """Whether there is an `unsubscribe` event on a message that went to the list, or whose lists are not known."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Permit:
     """Leave to subscribe one contact to one list, given by `decide` and nobody else."""
 
@@ -55,7 +55,7 @@ class Permit:
         return timedelta(0) <= now - self.evidence.read_at <= FRESH_FOR
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Denial:
     """Why a contact may not be subscribed. `reason` names a rule and no person; `evidence` is what it rests on."""
 

@@ -14,7 +14,7 @@ from icontact_assets.warehouse.tables import EXPORT_OUTCOMES
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one person. `outcome` is one of the words that export_outcomes declares."""
 
