@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -119,7 +119,7 @@ class _ByOffset:
         proof = self._pass(None)
         if self._cap_one and proof.total > 1:
             self._second_pass(proof)
-        return proof
+        return replace(proof, requests=self._requests)
 
     def _pass(self, known: Known | None) -> Proof:
         began = datetime.now(UTC)

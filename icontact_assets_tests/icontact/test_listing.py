@@ -1,0 +1,157 @@
+"""The listing reader against a paged server that changes between any two pages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icontact_assets.icontact.errors import Incomplete
+from icontact_assets.icontact.listing import Known, Page, Row, digest, read_by_key, read_by_offset
+
+
+class Rows:
+    """A sink that keeps the rows."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.starts = 0
+
+    def start(self) -> None:
+        self.rows = []
+        self.starts += 1
+
+    def page(self, offset: int, rows: list[Row]) -> None:
+        assert offset >= len(self.rows) or self.starts == 0
+        self.rows += rows
+
+
+def row(number: int) -> Row:
+    return {"contactId": str(number), "openTime": "2026-01-01T00:00:00-05:00"}
+
+
+class Server:
+    """Rows by offset, at most `cap` a page, with edits that happen after the n-th request."""
+
+    def __init__(self, rows: list[Row], cap: int, edits: dict[int, Callable[[list[Row]], None]] | None = None) -> None:
+        self.rows = rows
+        self.cap = cap
+        self.edits = edits or {}
+        self.asked = 0
+        self.states = [Counter(map(digest, rows))]
+
+    def fetch(self, offset: int, limit: int) -> Page:
+        self.asked += 1
+        page = Page(self.rows[offset : offset + min(limit, self.cap)], len(self.rows))
+        if self.asked in self.edits:
+            self.edits[self.asked](self.rows)
+            self.states.append(Counter(map(digest, self.rows)))
+        return page
+
+
+@pytest.mark.parametrize("total", [0, 1, 9, 10, 11, 499, 500, 501, 1500])
+@pytest.mark.parametrize("cap", [500, 100, 7, 2])
+def test_every_cap_gives_every_row(total: int, cap: int) -> None:
+    server, sink = Server([row(n) for n in range(total)], cap), Rows()
+    proof = read_by_offset(server.fetch, sink, page_size=500)
+    assert sink.rows == server.rows
+    assert proof.total == total
+
+
+def test_a_listing_of_one_page_costs_one_request_and_a_long_one_little_more_than_its_pages() -> None:
+    for total, most in ((0, 1), (500, 1), (5000, 11)):
+        server = Server([row(n) for n in range(total)], 500)
+        assert read_by_offset(server.fetch, Rows(), page_size=500).requests == server.asked <= most
+
+
+def test_pages_of_one_row_need_two_passes_that_agree() -> None:
+    server, sink = Server([row(n) for n in range(5)], 1), Rows()
+    assert read_by_offset(server.fetch, sink, page_size=500).requests == 10
+    assert sink.rows == server.rows
+
+
+def test_a_new_tail_costs_one_request() -> None:
+    rows = [row(n) for n in range(1010)]
+    known = Known(1000, tuple(digest(r) for r in rows[990:1000]), ())
+    server, sink = Server(rows, 500), Rows()
+    proof = read_by_offset(server.fetch, sink, page_size=500, known=known)
+    assert (proof.start, proof.total, server.asked) == (1000, 1010, 1)
+    assert sink.rows == rows[1000:]
+
+
+def test_a_tail_that_does_not_match_is_read_from_the_start() -> None:
+    rows = [row(n) for n in range(600)]
+    server, sink = Server(rows, 500), Rows()
+    proof = read_by_offset(server.fetch, sink, page_size=500, known=Known(300, ("x",) * 10, ()))
+    assert (proof.start, sink.starts) == (0, 1)
+    assert sink.rows == rows
+
+
+def test_an_order_that_changes_with_every_call_is_named() -> None:
+    rows, turn = [row(n) for n in range(600)], [0]
+
+    def shuffled(offset: int, limit: int) -> Page:
+        turn[0] += 1
+        moved = rows[turn[0] * 37 % 600 :] + rows[: turn[0] * 37 % 600]
+        return Page(moved[offset : offset + limit], 600)
+
+    with pytest.raises(Incomplete, match="unstable order"):
+        read_by_offset(shuffled, Rows(), page_size=500)
+    server = Server(rows[:400], 500)
+    assert read_by_offset(server.fetch, Rows(), page_size=500).total == 400
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    total=st.integers(0, 80),
+    cap=st.integers(2, 25),
+    edits=st.dictionaries(st.integers(1, 12), st.tuples(st.booleans(), st.floats(0, 1, exclude_max=True)), max_size=3),
+)
+def test_what_is_proven_was_the_listing_at_some_moment(total: int, cap: int, edits: dict[int, Any]) -> None:
+    fresh = iter(range(1000, 2000))
+
+    def edit(insert: bool, place: float) -> Callable[[list[Row]], None]:
+        def change(rows: list[Row]) -> None:
+            if insert:
+                rows.insert(int(place * (len(rows) + 1)), row(next(fresh)))
+            elif rows:
+                del rows[int(place * len(rows))]
+
+        return change
+
+    server = Server([row(n) for n in range(total)], cap, {n: edit(*how) for n, how in edits.items()})
+    sink = Rows()
+    try:
+        proof = read_by_offset(server.fetch, sink, page_size=25, id_key="contactId")
+    except Incomplete:
+        return
+    assert proof.total == len(sink.rows)
+    read = Counter(map(digest, sink.rows))
+    # Between two pages a row may go behind the reader while another comes: then the reading holds the deleted row.
+    # It never holds a row twice, and never misses one that stood in the listing from the first request to the last.
+    assert max(read.values(), default=0) <= 1
+    throughout = set(server.states[0]).intersection(*map(set, server.states[1:]))
+    assert throughout <= set(read)
+
+
+@given(st.sets(st.integers(1, 10_000), max_size=60), st.integers(1, 20), st.integers(0, 8))
+def test_by_key_inserts_and_deletes_between_pages_lose_nothing(ids: set[int], cap: int, gone: int) -> None:
+    alive, asked = sorted(ids), [0]
+
+    def after(last: str, limit: int) -> Page:
+        asked[0] += 1
+        if asked[0] == 2 and alive:
+            del alive[min(gone, len(alive) - 1)]
+        left = [row(n) for n in alive if n > int(last)]
+        return Page(left[: min(limit, cap)], len(left))
+
+    sink = Rows()
+    try:
+        read_by_key(after, lambda: len(alive), sink, id_key="contactId", page_size=20)
+    except Incomplete:
+        return
+    assert {str(n) for n in alive} <= {r["contactId"] for r in sink.rows}
