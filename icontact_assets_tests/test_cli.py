@@ -1,0 +1,69 @@
+"""The command line as a user runs it, against a sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from icontact_assets_tests.conftest import Project
+
+
+def run(project: Project, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "icontact_assets.cli", *arguments],
+        env={**os.environ, **project.environment, "COLUMNS": "200", **environ},
+        cwd=project.home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_doctor_finds_all_well(project: Project) -> None:
+    done = run(project, "doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "account 1300001 is enabled" in done.stdout
+    assert " no " not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("ICONTACT_API_PASSWORD", "wrong-one", "externallogin"),
+        ("ICONTACT_API_PASSWORD", "", "ICONTACT_API_PASSWORD"),
+        ("ICONTACT_ACCOUNT_ID", "7", "Account 7 is not among"),
+        ("ICONTACT_CLIENT_FOLDER_ID", "8", "Client folder 8 is not among"),
+        ("ICONTACT_BASE_URL", "http://127.0.0.1:9/icp", "no connection"),
+        ("ICONTACT_ASSETS_DUCKDB", "/proc/no/x.duckdb", "cannot be used"),
+        ("ICONTACT_START_DATE", "someday", "YYYY-MM-DD"),
+    ],
+)
+def test_doctor_says_the_remedy(project: Project, variable: str, value: str, says: str) -> None:
+    done = run(project, "doctor", **{variable: value})
+    said = " ".join((done.stdout + done.stderr).replace("│", " ").split())
+    assert done.returncode == 1
+    assert says in said
+    assert "Traceback" not in said
+    assert "wrong-one" not in said
+
+
+def test_discover_lists_accounts_folders_and_lists(project: Project) -> None:
+    done = run(project, "discover", "--json", ICONTACT_ACCOUNT_ID="", ICONTACT_CLIENT_FOLDER_ID="")
+    assert done.returncode == 0, done.stderr
+    (account,) = [row for row in json.loads(done.stdout) if row["enabled"]]
+    assert account["account_id"] == "1300001"
+    folders = {folder["client_folder_id"]: folder["lists"] for folder in account["client_folders"]}
+    assert set(folders) == {"7601", "7602"}
+    assert "Export target" in [row["name"] for row in folders["7601"]]
+    assert "Export target" in run(project, "discover").stdout
+
+
+def test_the_command_line_starts_without_the_heavy_packages(tmp_path: Path) -> None:
+    code = "import sys, icontact_assets.cli; print([m for m in ('dagster', 'duckdb', 'pandas', 'faker') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

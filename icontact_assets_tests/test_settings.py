@@ -1,0 +1,132 @@
+"""Settings: the contract of the environment, and that every error names the place and the remedy."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from icontact_assets.settings import SettingsError, load_settings
+
+IMPORT = "imports:\n  - name: newsletter\n    account: 1\n    client_folder: 2\n"
+AUDIENCE = "audiences:\n  - {name: a, import: icontact, where: 'true'}\n"
+
+
+def load(tmp_path: Path, text: str, **environ: str):
+    (tmp_path / "icontact.yaml").write_text(text)
+    return load_settings(environ, tmp_path)
+
+
+def test_environment_alone_makes_one_import(tmp_path: Path) -> None:
+    environ = {
+        "ICONTACT_BASE_URL": "http://127.0.0.1:1/icp",
+        "ICONTACT_APP_ID": "app",
+        "ICONTACT_API_USERNAME": "user",
+        "ICONTACT_API_PASSWORD": "pass",
+        "ICONTACT_ACCOUNT_ID": "11",
+        "ICONTACT_CLIENT_FOLDER_ID": "22",
+        "ICONTACT_ASSETS_DUCKDB": "elsewhere/x.duckdb",
+        "ICONTACT_START_DATE": "2025-02-03",
+        "ICONTACT_REQUESTS_PER_SECOND": "0.5",
+        "ICONTACT_REQUESTS_PER_MINUTE": "0",
+        "ICONTACT_REQUESTS_PER_DAY": "100",
+        "ICONTACT_PAGE_SIZE": "50",
+        "ICONTACT_WORKERS": "3",
+    }
+    settings = load_settings(environ, tmp_path)
+    (import_,) = settings.imports
+    assert (import_.name, import_.ready(), import_.start_date) == ("icontact", ("11", "22"), date(2025, 2, 3))
+    assert (import_.limits.per_second, import_.limits.per_minute, import_.limits.per_day) == (0.5, 0, 100)
+    assert (import_.page_size, import_.workers) == (50, 3)
+    assert settings.duckdb_path == tmp_path / "elsewhere/x.duckdb"
+    assert settings.home == tmp_path / ".icontact"
+    assert "pass" not in repr(settings).replace("password", "")
+
+
+def test_unset_credentials_load_and_are_named_when_needed(tmp_path: Path) -> None:
+    settings = load(tmp_path, IMPORT, ICONTACT_APP_ID="app")
+    with pytest.raises(SettingsError, match="ICONTACT_API_USERNAME, ICONTACT_API_PASSWORD are unset"):
+        settings.import_named("newsletter").ready()
+
+
+def test_several_imports_audiences_and_exports(tmp_path: Path) -> None:
+    text = """
+authorizations:
+  - {name: agency, app_id: x, username: "${WHO}", password: "${SECRET}"}
+imports:
+  - {name: one, authorization: agency, account: 1, client_folder: 2, keep_updated: true, limits: {per_day: 9}}
+  - {name: two, authorization: agency, account: 1, client_folder: "${FOLDER}", start_date: 2025-01-01}
+audiences:
+  - {name: a, import: two, query: "SELECT ic_contact_id FROM icontact_profiles"}
+exports:
+  - {name: e, audience: a, list: 5001, client_folder: 3}
+"""
+    settings = load(tmp_path, text, WHO="me", SECRET="s3cret", FOLDER="3")
+    one, two = settings.imports
+    assert (one.keep_updated, one.limits.per_day, two.limits.per_day) == (True, 9, 5000)
+    assert (two.ready(), two.start_date) == (("1", "3"), date(2025, 1, 1))
+    assert settings.import_of(settings.export("e")) == two
+    assert settings.export("e").mode == "dry_run"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("imports: [\n", ["icontact.yaml:2", "not readable as YAML"]),
+        ("- a\n", ["found list", "Write sections"]),
+        ("import:\n  - a\n", [":1: import", "not supported", "imports"]),
+        (IMPORT + "    colour: red\n", [":5: imports[0].colour", "not supported"]),
+        (IMPORT + "    filter_by_aid: x\n", [":5: imports[0].filter_by_aid", "not supported"]),
+        (IMPORT + "    start_date: 2024-13-01\n", [":5: imports[0].start_date", "2024-13-01", "YYYY-MM-DD"]),
+        (IMPORT + "    keep_updated: maybe\n", [":5: imports[0].keep_updated", "maybe"]),
+        (IMPORT + "    limits: {per_day: -1}\n", [":5: imports[0].limits.per_day", "-1"]),
+        (IMPORT + "    authorization: nobody\n", [":5: imports[0].authorization", "nobody"]),
+        (IMPORT + "  - name: newsletter\n", [":5: imports[1].name", "stands twice"]),
+        ("imports:\n  - name: Main\n", [":2: imports[0].name", "small letters"]),
+        ("imports:\n  - name: main\n", ["imports[0].name"]),
+        ("imports:\n  - name: a\n    account: 1\n", ["imports[0].client_folder", "is missing", "discover"]),
+        ("authorizations:\n  - {name: a, app_id: x, username: y, password: letmein}\n", ["password", "${ENV_NAME}"]),
+        ("audiences:\n  - {name: a, import: other, where: x}\n", ["audiences[0].import", "other", "icontact"]),
+        ("audiences:\n  - {name: a, import: icontact}\n", ["a condition or a query"]),
+        (
+            AUDIENCE + "exports:\n  - {name: e, audience: b, list: 1}\n",
+            ["exports[0].audience", "'b'", "Name one of: a"],
+        ),
+        (AUDIENCE + "exports:\n  - {name: e, audience: a}\n", ["exports[0].list", "is missing"]),
+        (AUDIENCE + "exports:\n  - {name: e, audience: a, list: 1, mode: mirror}\n", ["exports[0].mode", "mirror"]),
+        (
+            AUDIENCE + "exports:\n  - {name: e, audience: a, list: 1, remove: x}\n",
+            ["exports[0].remove", "not supported"],
+        ),
+        (
+            AUDIENCE + "exports:\n  - {name: e, audience: a, list: 1, client_folder: 9}\n",
+            ["exports[0].client_folder", "belongs to one client folder"],
+        ),
+        ("schedule: {daily_at: '25:00'}\n", ["schedule.daily_at", "HH:MM"]),
+        ("schedule: {time_zone: Mars}\n", ["schedule.time_zone", "tz database"]),
+    ],
+)
+def test_errors_name_the_place_and_the_remedy(tmp_path: Path, text: str, says: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text)
+    for words in says:
+        assert words in str(caught.value)
+    assert "letmein" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ICONTACT_BASE_URL", "http://app.icontact.com/icp"),
+        ("ICONTACT_START_DATE", "2024-02-30"),
+        ("ICONTACT_PAGE_SIZE", "many"),
+        ("ICONTACT_WORKERS", "0"),
+        ("ICONTACT_REQUESTS_PER_DAY", "-5"),
+        ("ICONTACT_ASSETS_CONFIG", "missing.yaml"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings({name: value}, tmp_path)
