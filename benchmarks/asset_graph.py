@@ -33,7 +33,7 @@ def main() -> None:
         return depth[key]
 
     columns: dict[int, list[dg.AssetKey]] = {}
-    for key in sorted(nodes, key=lambda key: key.path):
+    for key in sorted(nodes, key=lambda key: (not str(nodes[key].group_name).endswith("_raw"), key.path)):
         columns.setdefault(depth_of(key), []).append(key)
     at = {
         key: (10 + column * (WIDTH + GAP_X), 10 + row * (HEIGHT + GAP_Y))
@@ -42,7 +42,7 @@ def main() -> None:
     }
     right = max(x for x, _ in at.values()) + WIDTH + 10
     bottom = max(y for _, y in at.values()) + HEIGHT + 10
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}" font-family="sans-serif">']
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right} {bottom}" font-family="sans-serif">']
     for key, node in nodes.items():
         for parent in node.parent_keys:
             (x1, y1), (x2, y2) = at[parent], at[key]

@@ -1,0 +1,94 @@
+"""The README is a promise: its commands run, its tables are those of the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from icontact_assets import demo
+from icontact_assets.mapping.expressions import field_table
+from icontact_assets.settings import load_settings
+from icontact_assets.warehouse.tables import TABLES
+from icontact_assets_tests.conftest import Project, days_ago
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"(?:^|`)make (\w+)", README, re.MULTILINE))
+    assert {"demo", "test", "ui"} <= targets
+    for target in targets:
+        subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_commands_run_in_order_against_a_sandbox(project: Project) -> None:
+    environment = {**os.environ, **project.environment, "DAGSTER_HOME": ""}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [line for line in lines if not line.startswith(("make ", "export "))]
+    assert len(commands) == 4
+    for command in commands:
+        words = command.replace("2026-01-01...2026-01-07", f"{days_ago(7)}...{days_ago(1)}")
+        done = subprocess.run(
+            words, shell=True, cwd=project.home, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    (code,) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", code + "\nassert len(profiles) > 0"], cwd=project.home, env=environment, check=False
+    )
+    assert done.returncode == 0
+
+
+def test_every_variable_and_table_and_field_is_named() -> None:
+    for name in (table.name for table in TABLES):
+        if name not in ("missed", "touched_contacts", "links", "mapping_state"):
+            assert f"`{name}`" in README
+    for table in ("icontact_users", "icontact_activity"):
+        for field in field_table(table):
+            assert f"| `{field.name}` | {field.sql_type} | {field.description} |" in README
+    source = (ROOT / "icontact_assets" / "settings.py").read_text()
+    for variable in set(re.findall(r'"(ICONTACT_\w+)"', source)) - {
+        "ICONTACT_REQUESTS_PER_MINUTE",
+        "ICONTACT_REQUESTS_PER_DAY",
+    }:
+        assert f"`{variable}`" in README
+
+
+def test_the_example_configuration_loads(tmp_path: Path) -> None:
+    (tmp_path / "icontact.yaml").write_text((ROOT / "icontact.example.yaml").read_text())
+    settings = load_settings({}, tmp_path)
+    assert [export.name for export in settings.exports] == ["active_readers"]
+
+
+def test_the_demo_runs_on_the_projects_dagster_settings() -> None:
+    assert yaml.safe_load(demo._DAGSTER) == yaml.safe_load((ROOT / "dagster.yaml").read_text())
+
+
+def test_the_demo_ends_with_members_added(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "icontact_assets.cli", "demo", "--home", str(tmp_path / "demo")],
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    numbers = dict(re.findall(r"│ (.+?) +│ +([\d,.]+) │", done.stdout))
+    before, after = (
+        int(numbers[f"members of the list {when} the export"].replace(",", "")) for when in ("before", "after")
+    )
+    assert after > before
+    assert int(numbers["rows in icontact.raw_activity"].replace(",", "")) > 1000
