@@ -162,7 +162,7 @@ def test_a_query_cannot_write_files(store, tmp_path: Path):
     assert not (tmp_path / "out.csv").exists()
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.frozensets(st.integers(1, 6).map(str)), min_size=1, max_size=4))
 def test_the_changes_always_add_up_to_the_members(store, history):
     store.run("DELETE FROM audience_members")
