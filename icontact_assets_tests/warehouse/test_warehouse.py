@@ -1,0 +1,113 @@
+"""The database file: one writer at a time, clear errors, nothing half written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from icontact_assets.warehouse.tables import TABLES
+from icontact_assets.warehouse.warehouse import Warehouse, WarehouseBusy, WarehouseError
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    warehouse = Warehouse(tmp_path / "icontact.duckdb", wait_seconds=0.3)
+    warehouse.prepare("icontact")
+    return warehouse
+
+
+def links(warehouse: Warehouse) -> list[tuple[str, ...]]:
+    with warehouse.read() as connection:
+        return connection.execute("SELECT event_url FROM icontact.links ORDER BY 1").fetchall()
+
+
+def test_prepare_makes_every_table_and_may_be_repeated(warehouse: Warehouse) -> None:
+    warehouse.prepare("icontact")
+    with warehouse.read() as connection:
+        found = connection.execute(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns"
+        ).fetchall()
+    assert {name for name, _, _ in found} == {table.name for table in TABLES}
+    for table in TABLES:
+        assert [(column, kind) for name, column, kind in found if name == table.name] == [
+            (column.name, column.type) for column in table.columns
+        ]
+
+
+def test_a_block_that_raises_writes_nothing(warehouse: Warehouse) -> None:
+    def fail() -> None:
+        with warehouse.write("a test") as connection:
+            connection.execute("INSERT INTO icontact.links VALUES ('a', NULL)")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert links(warehouse) == []
+
+
+def test_writers_wait_for_each_other(warehouse: Warehouse) -> None:
+    patient = Warehouse(warehouse.path, wait_seconds=30)
+
+    def write(name: str) -> None:
+        with patient.write("a test") as connection:
+            connection.execute("INSERT INTO icontact.links VALUES (?, NULL)", [name])
+
+    threads = [threading.Thread(target=write, args=(f"{n:02}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert links(warehouse) == [(f"{n:02}",) for n in range(8)]
+
+
+def test_who_waits_too_long_is_told_who_has_it(warehouse: Warehouse) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with warehouse.write("holding it"):
+            inside.set()
+            go_on.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait()
+    with pytest.raises(WarehouseBusy, match="holding it"):
+        links(warehouse)
+    go_on.set()
+    thread.join()
+
+
+def test_a_program_that_does_not_know_the_lock_is_named(warehouse: Warehouse) -> None:
+    code = (
+        f"import duckdb, sys; c = duckdb.connect({str(warehouse.path)!r}); print('open', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    other.stdout.readline()
+    with pytest.raises(WarehouseBusy, match="open in another program"):
+        links(warehouse)
+    other.communicate("")
+    assert links(warehouse) == []
+
+
+def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.duckdb"
+    path.write_text("no database" * 1000)
+    with pytest.raises(WarehouseError, match="cannot be used"):
+        Warehouse(path, wait_seconds=0.1).prepare("icontact")
+
+
+def test_a_missing_database_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="materialize the raw assets first"), Warehouse(tmp_path / "x").read():
+        pass
+
+
+def test_older_duckdb_opens_what_this_one_wrote(warehouse: Warehouse) -> None:
+    with duckdb.connect(str(warehouse.path), read_only=True) as connection:
+        [(tags,)] = connection.execute("SELECT tags FROM duckdb_databases() WHERE path IS NOT NULL").fetchall()
+    assert tags["storage_version"].startswith("v1.5")
