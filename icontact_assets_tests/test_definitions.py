@@ -1,0 +1,115 @@
+"""What a user finds in Dagster: a snapshot of every asset, job, schedule and sensor, and what the schedules ask for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from icontact_assets.definitions import build_defs
+from icontact_assets.ingest.changes import Window
+from icontact_assets.settings import load_settings
+from icontact_assets_tests.conftest import Project, days_ago
+
+CONFIG = """
+imports:
+  - {name: one, account: 1300001, client_folder: 7601, keep_updated: true, start_date: 2026-01-01}
+  - {name: two, account: 1300001, client_folder: 7602, start_date: 2026-01-01}
+audiences:
+  - {name: readers, import: two, where: "last_active_ts IS NOT NULL"}
+exports:
+  - {name: readers, audience: readers, list: Export target}
+"""
+
+
+@pytest.fixture
+def defs(tmp_path: Path) -> dg.Definitions:
+    (tmp_path / "icontact.yaml").write_text(CONFIG)
+    return build_defs(load_settings({}, tmp_path))
+
+
+RAW = ["activity", "contacts", "lists", "messages", "sends", "statistics"]
+MAPPED = ["icontact_activity", "icontact_profiles", "icontact_users"]
+
+
+def test_snapshot(defs: dg.Definitions) -> None:
+    keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+    assert keys == {
+        *(f"{name}/raw_{resource}" for name in ("one", "two") for resource in RAW),
+        *(f"{name}/{table}" for name in ("one", "two") for table in MAPPED),
+        "two/raw_subscriptions",
+        "two/audience_readers",
+        "two/export_readers",
+    }
+    repository = defs.get_repository_def()
+    assert set(repository.job_names) == {"__ASSET_JOB", "one_import", "two_import", "export_readers"}
+    schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
+    assert {name: schedule.cron_schedule for name, schedule in schedules.items()} == {
+        "one_daily": "0 2 * * *",
+        "one_hourly": "15 * * * *",
+        "two_daily": "0 2 * * *",
+    }
+    statuses = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
+    assert statuses == {
+        "follow_raw_assets": dg.DefaultSensorStatus.RUNNING,
+        "export_readers_sensor": dg.DefaultSensorStatus.STOPPED,
+    }
+    graph = defs.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description
+        if "raw_" in key.path[-1] or "icontact_" in key.path[-1]:
+            schema = node.metadata["dagster/column_schema"]
+            columns = schema.columns if isinstance(schema, dg.TableSchema) else schema.value.columns
+            assert all(column.description for column in columns)
+
+
+def tags_at(defs: dg.Definitions, name: str, instant: datetime) -> dict[str, str]:
+    schedule = defs.resolve_schedule_def(name)
+    context = dg.build_schedule_context(scheduled_execution_time=instant)
+    (request,) = schedule.evaluate_tick(context).run_requests or []
+    return {
+        key.removeprefix("dagster/asset_partition_range_"): value
+        for key, value in request.tags.items()
+        if "range" in key
+    }
+
+
+def test_daily_asks_for_the_ended_days_and_hourly_for_the_running_one(defs: dg.Definitions) -> None:
+    at = datetime(2026, 5, 10, 2, 0, tzinfo=UTC)
+    assert tags_at(defs, "one_daily", at) == {"start": "2026-05-03", "end": "2026-05-09"}
+    assert tags_at(defs, "one_hourly", at) == {"start": "2026-05-10", "end": "2026-05-10"}
+    assert tags_at(defs, "one_daily", datetime(2026, 1, 3, 2, 0, tzinfo=UTC)) == {
+        "start": "2026-01-01",
+        "end": "2026-01-02",
+    }
+    schedule = defs.resolve_schedule_def("one_daily")
+    tick = schedule.evaluate_tick(
+        dg.build_schedule_context(scheduled_execution_time=datetime(2026, 1, 1, 2, 0, tzinfo=UTC))
+    )
+    assert not tick.run_requests
+    assert "has not ended yet" in (tick.skip_message or "")
+
+
+def test_two_folders_with_equal_ids_never_mix(project: Project) -> None:
+    project.config = CONFIG
+    window = Window(days_ago(3), days_ago(1))
+    for name in ("one", "two"):
+        assert project.run(f'key:"{name}/raw_*"', window=window).success
+        assert project.run(f'key:"{name}/icontact_*"').success
+    mails = {}
+    for name, folder in (("one", 7601), ("two", 7602)):
+        project.environment["ICONTACT_CLIENT_FOLDER_ID"] = str(folder)
+        truth = project.sandbox.control(f"truth?folder={folder}")
+        mails[name] = {
+            (row["contact_id"], row["fields"].get("email"))
+            for row in truth["contacts"]
+            if row["visible"] and row["status"] != "deleted"
+        }
+        assert set(project.rows(f"SELECT id, email FROM {name}.raw_contacts")) == mails[name]
+        events = sum(row["visible"] for row in truth["activity"])
+        assert project.rows(f"SELECT count(*) FROM {name}.raw_activity") == [(events,)]
+    assert {id_ for id_, _ in mails["one"]} & {id_ for id_, _ in mails["two"]}
+    assert mails["one"] != mails["two"]
