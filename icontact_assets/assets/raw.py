@@ -36,6 +36,15 @@ _LISTINGS = {"contacts": RAW_CONTACTS, "messages": RAW_MESSAGES, "sends": RAW_SE
 _EXPECTED = (IContactError, SettingsError, WarehouseError, StagingBusy, NothingToRead)
 
 
+class _NotAllRead(Exception):
+    """Some days of the window are not read: `read` makes the others green, `failure` the run red."""
+
+    def __init__(self, read: list[dg.AssetMaterialization], failure: dg.Failure) -> None:
+        super().__init__(failure.description)
+        self.read = read
+        self.failure = failure
+
+
 def raw_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
     """The raw assets of an import, keyed `<import>/raw_...`; `raw_subscriptions` only where an export names a list."""
     listings = [_listing_asset(settings, import_, resource, table) for resource, table in _LISTINGS.items()]
@@ -56,9 +65,13 @@ def _asset(
     deps: tuple[str, ...],
     body: Callable[[dg.AssetExecutionContext], dg.MaterializeResult[Any]],
 ) -> dg.AssetsDefinition:
-    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         try:
-            return body(context)
+            yield body(context)
+        except _NotAllRead as error:
+            # What a body logs is lost when it raises; what it yields is not.
+            yield from error.read  # type: ignore[misc]
+            raise error.failure from error
         except _EXPECTED as error:
             raise dg.Failure(str(error), allow_retries=False) from error
 
@@ -189,14 +202,14 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
         unread = [day for day in done.days if not day.read]
         outside = observe_other_days(context, reader.window, import_.start_date, done.new_by_day)
         if unread or done.failed:
-            for day in done.days:
-                if day.read:
-                    context.log_event(
-                        dg.AssetMaterialization(
-                            context.asset_key, partition=day.day.isoformat(), metadata={**_day_facts(day), **facts}
-                        )
-                    )
-            raise dg.Failure(_why(done, unread), metadata=facts, allow_retries=False)
+            read = [
+                dg.AssetMaterialization(
+                    context.asset_key, partition=day.day.isoformat(), metadata={**_day_facts(day), **facts}
+                )
+                for day in done.days
+                if day.read
+            ]
+            raise _NotAllRead(read, dg.Failure(_why(done, unread), metadata=facts, allow_retries=False))
         report_days(context, reader.window, lambda day: {**_day_facts(days[day]), **facts})
         unsettled = [day for day in done.days if not day.settled]
         if unsettled:
@@ -206,7 +219,9 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
             )
         return dg.MaterializeResult(metadata={"rows_outside_partitions": outside})
 
-    return _asset(import_, RAW_ACTIVITY, ("raw_messages", "raw_sends", "raw_statistics"), body)
+    # Not downstream of raw_statistics: a message whose statistics fail, or a budget that ends among them, must not keep
+    # the others from being read. Whichever of the two runs first asks for the statistics, the other finds them.
+    return _asset(import_, RAW_ACTIVITY, ("raw_messages", "raw_sends"), body)
 
 
 @contextmanager

@@ -163,6 +163,37 @@ def test_one_message_that_always_fails_stops_no_other_and_is_named(project: Proj
     assert project.stored_events() == expected
 
 
+def test_statistics_that_fail_for_one_message_keep_no_other_from_being_read(project: Project) -> None:
+    released = [row["message_id"] for row in project.sandbox.control("truth")["sends"] if row["released"]]
+    down = {"kind": "reply", "status": 400, "body": {"errors": ["broken"]}}
+    project.sandbox.control("faults", faults=[{"path": f"/messages/{released[0]}/statistics", "do": down}])
+    assert not project.run(window=WEEK).success
+    expected = project.true_events()
+    assert project.stored_events() == Counter({e: n for e, n in expected.items() if e[0] != released[0]})
+    project.sandbox.control("faults/clear")
+    assert project.run(window=WEEK).success
+    assert project.stored_events() == expected
+
+
+def test_the_end_of_the_budget_leaves_read_days_green_and_says_when_it_goes_on(project: Project) -> None:
+    with_limit = {**project.environment, "ICONTACT_REQUESTS_PER_DAY": "20"}
+    limited = Project(project.sandbox, project.home, with_limit)
+    window = Window(days_ago(39), days_ago(1))
+    result = limited.run(window=window)
+    assert not result.success
+    assert len(project.requests()) == 20
+    failure = result.failure_data_for_node("icontact__raw_activity")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert "goes on from" in (failure.user_failure_data.description or "")
+    green = set(limited.metadata(result, "raw_activity"))
+    [(first,)] = limited.rows("SELECT min(released_at)::DATE FROM icontact.raw_sends")
+    assert {day.isoformat() for day in window.days if day < first} <= green
+    assert days_ago(1).isoformat() not in green
+    assert project.run(window=window).success
+    assert project.stored_events() == project.true_events()
+
+
 def test_activity_before_messages_is_an_error_with_the_remedy(project: Project) -> None:
     result = project.run('key:"icontact/raw_activity"', window=WEEK)
     assert not result.success
