@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import siphash24
 
+from icontact_assets.mapping import dates
+
+_ATOM = r"[!#-'*+\-/-9=?A-Z^-~]+"
+PLAIN_ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@{_ATOM}(?:\.{_ATOM})*"
+"""Regular expression of addresses that are themselves but for the case of their ASCII letters: nearly all there are."""
+
 _SPACE = " \t"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPECIALS = frozenset('()<>[]:;@\\,"')
+_PLAIN = re.compile(PLAIN_ADDRESS, re.ASCII)
+_QUOTED_PRINTABLE = re.compile(r"(?:=[0-9A-Fa-f]{2}|[ -<>-~\n\r\t])*")
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_LINE_END = re.compile(r"[\r\n]")
 _SIP_KEY = (0).to_bytes(8, "little") + (1).to_bytes(8, "little")
 
 
@@ -20,26 +28,32 @@ class _Refused(Exception):
     """The parser takes this for no address, or no URL."""
 
 
-def _first(value: Any) -> Any:
-    """A list-valued column counts as its first element."""
+def _text(value: Any) -> str | None:
+    """The text that a function reads; None if there is none. A list-valued column counts as its first element.
+
+    A lone surrogate has no place in UTF-8. What reads JSON in Go puts U+FFFD there, so that is what the vendor sees.
+    """
     if isinstance(value, list | tuple):
-        return value[0] if value else None
-    return value
+        value = value[0] if value else None
+    if not isinstance(value, str):
+        return None
+    return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
 
 def email(text: Any) -> str | None:
     """The bare address in lower case; None for anything that Go's net/mail refuses to take for one address."""
-    value = _first(text)
-    return _lower(address) if (address := _address(value)) is not None else None
+    value = _text(text)
+    if value is None or (address := _address(value)) is None:
+        return None
+    return _lower(address)
 
 
 def emaildomain(text: Any) -> str | None:
     """What follows the first `@` of the address; None exactly where `email` is None."""
-    value = _first(text)
-    if not isinstance(value, str):
+    value = _text(text)
+    if value is None or (address := _address(_lower(value))) is None:
         return None
-    address = _address(_lower(value))
-    return None if address is None else address.partition("@")[2]
+    return _lower(address).partition("@")[2]
 
 
 def _lower(text: str) -> str:
@@ -49,11 +63,11 @@ def _lower(text: str) -> str:
     return "".join("i" if char == "\u0130" else char.lower() for char in text)
 
 
-def _address(value: Any) -> str | None:
-    if not isinstance(value, str):
-        return None
+def _address(text: str) -> str | None:
+    if _PLAIN.fullmatch(text):
+        return text
     try:
-        return _AddressParser(value).single()
+        return _AddressParser(text).single()
     except _Refused:
         return None
 
@@ -173,23 +187,16 @@ class _AddressParser:
         while self._at < len(self._text) and _is_atext(self._text[self._at]):
             self._at += 1
         atom = self._text[start : self._at]
-        self._refuse_surrogate()
         if not atom:
             raise _Refused
         if not permissive and (atom.startswith(".") or atom.endswith(".") or ".." in atom):
             raise _Refused
         return atom
 
-    def _refuse_surrogate(self) -> None:
-        """A lone surrogate is no text in UTF-8: Go meets invalid bytes there."""
-        if self._at < len(self._text) and "\ud800" <= self._text[self._at] <= "\udfff":
-            raise _Refused
-
     def _quoted(self) -> str:
         self._at += 1
         content, escaped = [], False
         while True:
-            self._refuse_surrogate()
             char = self._peek()
             if not char:
                 raise _Refused
@@ -258,7 +265,7 @@ class _AddressParser:
 
 
 def _is_vchar(char: str) -> bool:
-    return "!" <= char <= "~" or (char >= "\x80" and not "\ud800" <= char <= "\udfff")
+    return "!" <= char <= "~" or char >= "\x80"
 
 
 def _is_atext(char: str) -> bool:
@@ -270,42 +277,30 @@ def _refuse_unknown_charset(word: str) -> None:
     if len(word) < 8 or not word.startswith("=?") or not word.endswith("?=") or word.count("?") != 4:
         return
     charset, encoding, text = word[2:-2].split("?")
-    if not charset or len(encoding.encode("utf-8", "surrogatepass")) != 1:
+    if not charset or encoding not in ("q", "Q", "b", "B"):
         return
-    well_formed = {"q": _is_q, "b": _is_base64}.get(encoding.lower())
-    if well_formed is None or not well_formed(text):
-        return
-    if _lower(charset) not in ("utf-8", "iso-8859-1", "us-ascii"):
+    well_formed = _QUOTED_PRINTABLE.fullmatch(text) if encoding in "qQ" else _BASE64.fullmatch(_LINE_END.sub("", text))
+    # Go compares names of character sets by case folding, for which U+017F is an s.
+    if well_formed and _lower(charset).replace("\u017f", "s") not in ("utf-8", "iso-8859-1", "us-ascii"):
         raise _Refused
-
-
-def _is_q(text: str) -> bool:
-    return re.fullmatch(r"(?:=[0-9A-Fa-f]{2}|[ -<>-~\n\r\t])*", text) is not None
-
-
-def _is_base64(text: str) -> bool:
-    try:
-        base64.b64decode(text.encode("ascii"), validate=True)
-    except (ValueError, binascii.Error):
-        return False
-    return True
 
 
 _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*):")
 _USERINFO = re.compile(rb"[A-Za-z0-9._:~!$&'()*+,;=%@-]*")
 _PORT = re.compile(rb"(?::[0-9]*)?")
-_HOST_PLAIN = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:\[\]<>\"\x80-\xff-]")
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:\[\]<>\"\x80-\xff-]*")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def urlmain(text: Any) -> bytes | None:
     """Host and decoded path of a URL as Go 1.26's net/url reads it, as bytes; None where it refuses; b"" for a URL
     without either (`mailto:...`)."""
-    value = _first(text)
-    if not isinstance(value, str) or not value:
+    value = _text(text)
+    if not value:
         return None
     try:
-        return _main(value.encode("utf-8", "surrogatepass"))
+        return _main(value.encode())
     except _Refused:
         return None
 
@@ -318,7 +313,7 @@ def _main(url: bytes) -> bytes:
 
 
 def _host_and_path(url: bytes) -> bytes:
-    if any(byte < 0x20 or byte == 0x7F for byte in url):
+    if _CONTROL.search(url):
         raise _Refused
     if url == b"*":
         return url
@@ -382,37 +377,33 @@ def _unescape(text: bytes) -> bytes:
 
 def _unescape_host(text: bytes) -> bytes:
     """In a host, only bytes beyond ASCII and the percent sign may be escaped."""
-    for found in _ESCAPE.finditer(text):
-        if int(found.group(1), 16) < 0x80 and found.group(1) != b"25":
-            raise _Refused
-    _refuse_not_host(_ESCAPE.sub(b"", text))
-    return _unescape(text)
+    if any(int(digits, 16) < 0x80 and digits != b"25" for digits in _ESCAPE.findall(text)):
+        raise _Refused
+    return _unescape_checked(text)
 
 
 def _unescape_zone(text: bytes) -> bytes:
-    """In a zone, an escape may stand for a byte that a host may hold, a space or a percent sign."""
-    for found in _ESCAPE.finditer(text):
-        byte = bytes([int(found.group(1), 16)])
-        if byte not in (b" ", b"%") and (byte >= b"\x80" or not _HOST_PLAIN.fullmatch(byte)):
+    """In a zone, an escape may stand for an ASCII character that a host may hold, a space or a percent sign."""
+    for digits in _ESCAPE.findall(text):
+        byte = bytes.fromhex(digits.decode())
+        if byte not in (b" ", b"%") and (byte >= b"\x80" or not _HOST.fullmatch(byte)):
             raise _Refused
-    _refuse_not_host(_ESCAPE.sub(b"", text))
+    return _unescape_checked(text)
+
+
+def _unescape_checked(text: bytes) -> bytes:
+    if not _HOST.fullmatch(_ESCAPE.sub(b"", text)):
+        raise _Refused
     return _unescape(text)
-
-
-def _refuse_not_host(text: bytes) -> None:
-    for index in range(len(text)):
-        if not _HOST_PLAIN.fullmatch(text[index : index + 1]):
-            raise _Refused
 
 
 def hash_sip(data: Any) -> int | None:
     """SipHash-2-4 with k0 = 0 and k1 = 1 over the bytes of a text, as a signed 64-bit integer; None if empty."""
-    value = _first(data)
-    if isinstance(value, str):
-        value = value.encode("utf-8", "surrogatepass")
-    if not isinstance(value, bytes) or not value:
+    if not isinstance(data, bytes):
+        data = (_text(data) or "").encode()
+    if not data:
         return None
-    return int.from_bytes(siphash24.siphash24(value, key=_SIP_KEY).digest(), "little", signed=True)
+    return int.from_bytes(siphash24.siphash24(data, key=_SIP_KEY).digest(), "little", signed=True)
 
 
 def hashedurls_key(url: Any) -> str | None:
@@ -421,32 +412,7 @@ def hashedurls_key(url: Any) -> str | None:
     return None if hashed is None else str(hashed)
 
 
-_DATE = re.compile(
-    r"(\d{4})([-/]?)(\d{1,2})\2(\d{1,2})"
-    r"(?:(?:[T ]| at )(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?"
-    r"(?: ?(Z|UTC|GMT|[+-]\d{2}:?\d{2}(?: (?:UTC|GMT))?))?)?",
-    re.ASCII,
-)
-
-
 def todate_ms(text: Any) -> int | None:
     """A date's milliseconds since 1970-01-01 UTC; an offset is honoured, text without one is UTC; None if no date."""
-    value = _first(text)
-    if not isinstance(value, str) or (found := _DATE.fullmatch(value)) is None:
-        return None
-    year, separator, month, day, hour, minute, second, fraction, zone = found.groups()
-    if not separator and (len(month) != 2 or len(day) != 2):
-        return None
-    try:
-        instant = datetime(
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC
-        )
-    except ValueError:
-        return None
-    if zone and zone[0] in "+-":
-        offset = timedelta(
-            hours=int(zone[1:3]), minutes=int(zone[-2:] if ":" in zone[:6] or len(zone) == 5 else zone[3:5])
-        )
-        instant -= offset if zone[0] == "+" else -offset
-    milliseconds = int((fraction or "0").ljust(3, "0")[:3])
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1) + milliseconds
+    value = _text(text)
+    return None if value is None else dates.milliseconds(value)
