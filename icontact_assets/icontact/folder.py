@@ -218,7 +218,10 @@ class Folder:
             "limit": limit,
             "offset": 0,
         }
-        reply = self.session.get(f"{self._base}/contacts", params, _holds("contacts"))
+        try:
+            reply = self.session.get(f"{self._base}/contacts", params, _holds("contacts"))
+        except Rejected as error:
+            raise KeyPagingUnsupported from error
         if reply.warnings:
             raise KeyPagingUnsupported
         return _collection(reply.body, "contacts")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icontact_assets.icontact.errors import Incomplete
-from icontact_assets.icontact.listing import Known, Page, Row, digest, read_by_key, read_by_offset
+from icontact_assets.icontact.listing import KeyPagingUnsupported, Known, Page, Row, digest, read_by_key, read_by_offset
 
 
 class Rows:
@@ -150,8 +150,24 @@ def test_by_key_inserts_and_deletes_between_pages_lose_nothing(ids: set[int], ca
         return Page(left[: min(limit, cap)], len(left))
 
     sink = Rows()
-    try:
-        read_by_key(after, lambda: len(alive), sink, id_key="contactId", page_size=20)
-    except Incomplete:
-        return
+    read_by_key(after, lambda: len(alive), sink, id_key="contactId", page_size=20)
     assert {str(n) for n in alive} <= {r["contactId"] for r in sink.rows}
+
+
+def test_by_key_is_given_up_where_the_server_compares_otherwise() -> None:
+    rows = [row(n) for n in [*range(1, 30), *range(100, 130)]]
+
+    def equal(last: str, limit: int) -> Page:
+        return Page([r for r in rows if r["contactId"] == last], 0)
+
+    def as_text(last: str, limit: int) -> Page:
+        left = [r for r in rows if r["contactId"] > last]
+        return Page(left[: min(limit, 10)], len(left))
+
+    def ignored(last: str, limit: int) -> Page:
+        return Page(rows[:10], len(rows))
+
+    for fetch in (equal, as_text, ignored):
+        with pytest.raises(KeyPagingUnsupported):
+            read_by_key(fetch, lambda: len(rows), Rows(), id_key="contactId", page_size=10)
+    assert read_by_key(equal, lambda: 0, Rows(), id_key="contactId", page_size=10).total == 0
