@@ -20,7 +20,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --no-header --no-annotate --no-emit-index-url --python-version 3.11 -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --universal --no-header --no-annotate --python-version 3.11 -o requirements.lock
 
 $(STAMP): pyproject.toml setup.cfg requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
