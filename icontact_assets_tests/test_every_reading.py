@@ -1,0 +1,51 @@
+"""Whatever the API turns out to do where its documentation is silent, the tables hold what it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from icontact_assets.ingest.changes import Window
+from icontact_assets_tests.conftest import Project, days_ago
+
+WINDOW = Window(days_ago(2), days_ago(1))
+
+READINGS: list[dict[str, Any]] = [
+    {"page_limit_rows": 7},
+    {"page_limit_rows": 100, "page_limit_echo": "asked"},
+    {"page_limit": "refuse", "page_limit_rows": 100},
+    {"past_end": "null"},
+    {"past_end": "missing"},
+    {"listing_order": "descending", "contact_id_comparison": "warn"},
+    {"contact_id_comparison": "silent"},
+    {"orderby": "warn"},
+    {"orderby": "silent", "listing_order": "descending"},
+    {"activity_order": "descending"},
+    {"activity_order": "appended"},
+    {"activity_order": "shuffled"},
+    {"ids": "integer"},
+    {"ids": "mixed"},
+    {"activity_time": "utc"},
+    {"activity_time": "no_offset"},
+    {"activity_time": "no_colon"},
+    {"activity_time": "blank"},
+    {"message_date": "compact"},
+    {"extra_fields": True, "content_type": "text/html; charset=utf-8", "gzip": False},
+    {"automation_sends": "exclude"},
+    {"statistics": "distinct"},
+]
+
+
+@pytest.mark.parametrize("reading", READINGS, ids=lambda reading: "-".join(f"{k}={v}" for k, v in reading.items()))
+def test_rows_equal_the_truth(project: Project, reading: dict[str, Any]) -> None:
+    project.sandbox.control("switches", **reading)
+    assert project.run(window=WINDOW).success
+    truth = project.sandbox.control("truth")
+    listed = {row["contact_id"] for row in truth["contacts"] if row["visible"] and row["status"] != "deleted"}
+    assert {id_ for (id_,) in project.rows("SELECT id FROM icontact.raw_contacts")} == listed
+    assert {id_ for (id_,) in project.rows("SELECT message_id FROM icontact.raw_messages")} == {
+        row["message_id"] for row in truth["messages"] if row["visible"]
+    }
+    assert project.stored_events() == project.true_events()
+    assert project.rows("SELECT count(*) FROM icontact.quarantine") == [(0,)]
