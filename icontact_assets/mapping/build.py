@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,14 @@ import duckdb
 import pyarrow as pa
 
 from icontact_assets.mapping import functions
-from icontact_assets.mapping.expressions import activity_value, field_table, lookup, source_text, user_value
+from icontact_assets.mapping.expressions import (
+    activity_value,
+    field_table,
+    lookup,
+    needs_function,
+    source_text,
+    user_value,
+)
 
 _VERSION = "1"
 """Counts up when a function of the mapping changes its meaning: everything is then computed anew."""
@@ -19,7 +27,16 @@ _VERSION = "1"
 _BUCKET_EVENTS = 5_000_000
 """Events that one statement of a full computation holds at most, roughly: memory is bounded by it."""
 
-_FUNCTIONS = {"email": functions.email, "emaildomain": functions.emaildomain, "todate": functions.todate_ms}
+_BATCH_TEXTS = 200_000
+"""Distinct texts that are in Python's memory at one time."""
+
+_FUNCTIONS: dict[str, tuple[Callable[[Any], str | int | None], pa.DataType, str]] = {
+    "email": (functions.email, pa.string(), "VARCHAR"),
+    "emaildomain": (functions.emaildomain, pa.string(), "VARCHAR"),
+    "todate": (functions.todate_ms, pa.timestamp("ms"), "TIMESTAMP"),
+    "hashedurls_key": (functions.hashedurls_key, pa.string(), "VARCHAR"),
+}
+"""Each with its value's type in Arrow and in DuckDB."""
 
 
 @dataclass(frozen=True)
@@ -31,57 +48,79 @@ class Built:
     full: bool
 
 
-def build_users(connection: duckdb.DuckDBPyConnection, schema: str) -> Built:
+def build_users(connection: duckdb.DuckDBPyConnection, schema: str, *, aid: str | None = None) -> Built:
     """Compute `icontact_users`: one row per contact id.
 
     Each field is the most recent version's value; a version without one (NULL, empty text, an expression without a
-    value) leaves what an earlier version gave (mapping reference, section 3 and Q4).
+    value) leaves what an earlier version gave (mapping reference, section 3 and Q4). With an `aid`, only contacts
+    with activity on a message that carries it (Q7).
     """
     fields = field_table("icontact_users")
     joins = []
     for function, column in sorted({found for field in fields if (found := lookup(field))}):
         name = f"{function}_{column}"
-        _compute_distinct(connection, schema, name, function, column)
-        joins.append(f'LEFT JOIN "{name}" ON "{name}".text = v."{column}"')
+        _compute_distinct(
+            connection,
+            name,
+            function,
+            f'SELECT DISTINCT "{column}" AS text FROM "{schema}".raw_contacts WHERE {needs_function(function, column)}',
+        )
+        joins.append(f'LEFT JOIN temp."{name}" ON "{name}".text = v."{column}"')
     values = ", ".join(
         f'v.id AS "{field.name}"'
-        if field.merge == "identity" and field.name == "ic_contact_id"
+        if field.name == "ic_contact_id"
         else f"arg_max({user_value(field)}, v.observed_at) FILTER (WHERE {user_value(field)} IS NOT NULL)"
         f'::{field.sql_type} AS "{field.name}"'
         for field in fields
     )
+    chosen = ""
+    if aid is not None:
+        _tag_messages(connection, schema, aid)
+        chosen = (
+            f'WHERE v.id IN (SELECT contact_id FROM "{schema}".raw_activity SEMI JOIN temp.tagged USING (message_id))'
+        )
     connection.execute(
         f'CREATE OR REPLACE TABLE "{schema}".icontact_users AS SELECT {values}, '
         "arg_max(struct_pack(at := v.deleted_at), v.observed_at).at AS deleted_at "
-        f'FROM "{schema}".raw_contacts v {" ".join(joins)} GROUP BY v.id ORDER BY v.id'
+        f'FROM "{schema}".raw_contacts v {" ".join(joins)} {chosen} GROUP BY v.id ORDER BY v.id'
     )
     rows = _count(connection, f'"{schema}".icontact_users')
     _profiles(connection, schema)
     return Built(rows, rows, full=True)
 
 
-def build_activity(connection: duckdb.DuckDBPyConnection, schema: str, *, everything: bool = False) -> Built:
+def build_activity(
+    connection: duckdb.DuckDBPyConnection, schema: str, *, aid: str | None = None, everything: bool = False
+) -> Built:
     """Bring `icontact_activity` up to date: one row per contact that did something.
 
-    Only contacts whose events changed are computed, unless the mapping changed, the table is missing, or `everything`
-    asks for all; both ways give the same table. Consumes `touched_contacts`.
+    With an `aid`, only events of messages whose latest version carries it count. Only contacts whose events changed
+    are computed, unless the mapping, the `aid` or the messages that carry it changed, the table is missing, or
+    `everything` asks for all; both ways give the same table. Consumes `touched_contacts`.
     """
     fields = field_table("icontact_activity")
     target = f'"{schema}".icontact_activity'
-    digest = hashlib.blake2b((_VERSION + source_text("icontact_activity")).encode(), digest_size=12).hexdigest()
-    full = everything or not _exists(connection, schema, "icontact_activity") or _digest(connection, schema) != digest
-    _hash_links(connection, schema)
+    tagged = None if aid is None else _tag_messages(connection, schema, aid)
+    subject = "\n".join([source_text("icontact_activity"), repr(aid), repr(tagged)])
+    digest = f"{_VERSION}:{hashlib.blake2b(subject.encode(), digest_size=12).hexdigest()}"
+    before = _digest(connection, schema)
+    full = everything or before != digest or not _exists(connection, schema, "icontact_activity")
+    if before is None or before.partition(":")[0] != _VERSION:
+        connection.execute(f'DELETE FROM "{schema}".links')
+    touched = f'SELECT contact_id FROM "{schema}".touched_contacts'
+    _hash_links(connection, schema, "" if full else f"AND contact_id IN ({touched})")
+    semi_join = "" if aid is None else "SEMI JOIN temp.tagged USING (message_id)"
     if full:
         columns = ", ".join(f'"{field.name}" {field.sql_type}' for field in fields)
         connection.execute(f"CREATE OR REPLACE TABLE {target} ({columns})")
         buckets = _count(connection, f'"{schema}".raw_activity') // _BUCKET_EVENTS + 1
         for bucket in range(buckets):
-            _insert(connection, schema, f"hash(contact_id) % {buckets} = {bucket}")
+            _insert(connection, schema, f"{semi_join} WHERE hash(contact_id) % {buckets} = {bucket}")
+        computed = _count(connection, target)
     else:
-        touched = f'contact_id IN (SELECT contact_id FROM "{schema}".touched_contacts)'
-        connection.execute(f"DELETE FROM {target} WHERE {touched.replace('contact_id', 'ic_contact_id', 1)}")
-        _insert(connection, schema, touched)
-    computed = _count(connection, target) if full else _count(connection, f'"{schema}".touched_contacts', distinct=True)
+        connection.execute(f"DELETE FROM {target} WHERE ic_contact_id IN ({touched})")
+        _insert(connection, schema, f"{semi_join} WHERE contact_id IN ({touched})")
+        computed = _count(connection, f"(SELECT DISTINCT contact_id FROM ({touched}))")
     connection.execute(f'DELETE FROM "{schema}".touched_contacts')
     connection.execute(f'DELETE FROM "{schema}".mapping_state')
     connection.execute(
@@ -91,61 +130,63 @@ def build_activity(connection: duckdb.DuckDBPyConnection, schema: str, *, everyt
     return Built(_count(connection, target), computed, full)
 
 
-def _compute_distinct(
-    connection: duckdb.DuckDBPyConnection, schema: str, name: str, function: str, column: str
-) -> None:
-    texts = connection.execute(
-        f'SELECT DISTINCT "{column}" FROM "{schema}".raw_contacts WHERE "{column}" IS NOT NULL'
-    ).fetchall()
-    computed = [_FUNCTIONS[function](text) for (text,) in texts]
-    _temporary(connection, name, {"text": [text for (text,) in texts], "value": computed}, function == "todate")
-    if function == "todate":
-        connection.execute(
-            f'CREATE OR REPLACE TEMP TABLE "{name}" AS SELECT text, epoch_ms(value) AS value FROM "{name}"'
-        )
-
-
-def _temporary(connection: duckdb.DuckDBPyConnection, name: str, columns: dict[str, list[Any]], numeric: bool) -> None:
-    table = pa.table(
-        {
-            "text": pa.array(columns["text"], pa.string()),
-            "value": pa.array(columns["value"], pa.int64() if numeric else pa.string()),
-        }
+def _tag_messages(connection: duckdb.DuckDBPyConnection, schema: str, aid: str) -> list[str]:
+    """Put the messages whose latest version carries the AID into temp.tagged, and return them, sorted."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE tagged AS SELECT message_id "
+        f'FROM "{schema}".raw_messages GROUP BY message_id '
+        "HAVING list_contains(arg_max(struct_pack(them := aids), observed_at).them, ?)",
+        [aid],
     )
-    connection.register("batch", table)
-    connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS FROM batch')
-    connection.unregister("batch")
+    return [message for (message,) in connection.execute("SELECT message_id FROM temp.tagged ORDER BY ALL").fetchall()]
 
 
-def _hash_links(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
-    urls = connection.execute(
-        f'SELECT DISTINCT event_url FROM "{schema}".raw_activity WHERE event_url IS NOT NULL '
-        f'AND event_url NOT IN (SELECT event_url FROM "{schema}".links)'
-    ).fetchall()
-    keys = [functions.hashedurls_key(url) for (url,) in urls]
-    _temporary(connection, "hashed", {"text": [url for (url,) in urls], "value": keys}, numeric=False)
-    connection.execute(f'INSERT INTO "{schema}".links SELECT text, value FROM hashed')
+def _hash_links(connection: duckdb.DuckDBPyConnection, schema: str, which: str) -> None:
+    _compute_distinct(
+        connection,
+        "hashed",
+        "hashedurls_key",
+        f'SELECT DISTINCT event_url AS text FROM "{schema}".raw_activity ANTI JOIN "{schema}".links USING (event_url) '
+        f"WHERE event_url IS NOT NULL {which}",
+    )
+    connection.execute(f'INSERT INTO "{schema}".links SELECT text, value FROM temp.hashed')
+
+
+def _compute_distinct(connection: duckdb.DuckDBPyConnection, name: str, function: str, query: str) -> None:
+    """Make the temporary table `name` (text, value): the function's value for each text that `query` gives."""
+    compute, arrow_type, sql_type = _FUNCTIONS[function]
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE texts AS {query}")
+    connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" (text VARCHAR, value {sql_type})')
+    for start in range(0, _count(connection, "temp.texts"), _BATCH_TEXTS):
+        rows = connection.execute(
+            f"SELECT text FROM temp.texts WHERE rowid >= {start} AND rowid < {start + _BATCH_TEXTS}"
+        ).fetchall()
+        texts = [text for (text,) in rows]
+        values = pa.array([compute(text) for text in texts], arrow_type)
+        connection.register("batch", pa.table({"text": pa.array(texts, pa.string()), "value": values}))
+        connection.execute(f'INSERT INTO temp."{name}" FROM batch')
+        connection.unregister("batch")
+    connection.execute("DROP TABLE temp.texts")
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, schema: str, which: str) -> None:
     values = ", ".join(
         f'{activity_value(field)}::{field.sql_type} AS "{field.name}"' for field in field_table("icontact_activity")
     )
-    chosen = which.replace("contact_id", "a.contact_id", 1)
     connection.execute(
         f"""
         INSERT INTO "{schema}".icontact_activity
-        WITH event AS (
-            SELECT a.*, l.hashedurls_key FROM "{schema}".raw_activity a
-            LEFT JOIN "{schema}".links l ON l.event_url = a.event_url WHERE {chosen}
+        WITH chosen AS (
+            SELECT contact_id, event_type, event_time, event_url FROM "{schema}".raw_activity {which}
         ), clicked AS (
-            SELECT contact_id, hashedurls_key, count(*) AS times FROM event
+            SELECT contact_id, hashedurls_key, count(*) AS times
+            FROM chosen JOIN "{schema}".links USING (event_url)
             WHERE hashedurls_key IS NOT NULL GROUP BY ALL
         ), counted AS (
             SELECT contact_id, map_from_entries(list(row(hashedurls_key, times) ORDER BY hashedurls_key)) AS links
             FROM clicked GROUP BY contact_id
         )
-        SELECT {values} FROM event LEFT JOIN counted USING (contact_id) GROUP BY contact_id ORDER BY contact_id
+        SELECT {values} FROM chosen LEFT JOIN counted USING (contact_id) GROUP BY contact_id ORDER BY contact_id
         """
     )
 
@@ -176,8 +217,6 @@ def _exists(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> bo
     )
 
 
-def _count(connection: duckdb.DuckDBPyConnection, table: str, *, distinct: bool = False) -> int:
-    [(rows,)] = connection.execute(
-        f"SELECT count({'DISTINCT contact_id' if distinct else '*'}) FROM {table}"
-    ).fetchall()
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    [(rows,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
     return int(rows)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+PLAIN = r"[1-9]\d{3}-\d\d-\d\d (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+"""Regular expression of the form that iContact uses; a cast to a timestamp reads it as `milliseconds` does."""
+
 _DAY = r"(?P<day>\d\d?)"
 _MONTH = r"(?P<month>\d\d?)"
 _YEAR = r"(?P<year>\d{4}|\d\d)"

@@ -8,6 +8,9 @@ from importlib.resources import files
 
 import yaml
 
+from icontact_assets.mapping.dates import PLAIN as PLAIN_DATE
+from icontact_assets.mapping.functions import PLAIN_ADDRESS
+
 SQL_TYPES = {
     "string": "VARCHAR",
     "int": "BIGINT",
@@ -110,12 +113,15 @@ def _expression(tokens: list[tuple[str, str]]) -> tuple[Expression, list[tuple[s
         return Literal(value), rest
     if not rest or rest[0] != ("mark", "("):
         return Column(value), rest
-    rest, arguments = rest[1:], []
+    rest = rest[1:]
+    arguments: list[Expression] = []
     while rest and rest[0] != ("mark", ")"):
+        if arguments:
+            if rest[0] != ("mark", ","):
+                raise ValueError(f"found {rest[0][1]!r} where a comma or the end of {value} is due")
+            rest = rest[1:]
         argument, rest = _expression(rest)
         arguments.append(argument)
-        if rest and rest[0] == ("mark", ","):
-            rest = rest[1:]
     if not rest:
         raise ValueError(f"the call of {value} is not closed")
     return Call(value, tuple(arguments)), rest[1:]
@@ -127,24 +133,32 @@ def _quote(text: str) -> str:
 
 def field_table(name: str) -> list[Field]:
     """The fields of `icontact_users` or `icontact_activity`, in the vendor's order. Raises MappingError."""
-    fields = []
-    for row in yaml.safe_load(source_text(name)):
-        where = f"{name}.yaml, field {row.get('field')!r}"
+    return parse_table(source_text(name), f"{name}.yaml")
+
+
+def parse_table(text: str, file: str) -> list[Field]:
+    """The fields of a table as it is written in YAML. Raises MappingError naming `file`, the row, and the remedy."""
+    fields: list[Field] = []
+    for number, row in enumerate(yaml.safe_load(text) or [], start=1):
+        where = f"{file}, row {number}"
+        if not isinstance(row, dict):
+            raise MappingError(f"{where}: found {row!r}. Write a row with field, source, type, merge and description.")
+        where += f", field {row.get('field')!r}"
+        if missing := {"field", "source", "type", "merge", "description"} - row.keys():
+            raise MappingError(f"{where}: {', '.join(sorted(missing))} is missing. Add it.")
+        if unknown := row.keys() - {"field", "source", "type", "merge", "description", "condition", "personal"}:
+            raise MappingError(f"{where}: found {', '.join(sorted(unknown))}, which has no meaning. Remove it.")
+        if row["type"] not in SQL_TYPES:
+            raise MappingError(f"{where}: found type {row['type']!r}. Write one of {', '.join(SQL_TYPES)}.")
+        if row["field"] in [field.name for field in fields]:
+            raise MappingError(f"{where}: the field stands there twice. Remove one of the two.")
         try:
+            expression = parse_expression(row["source"])
             condition = compile_condition(row["condition"]) if "condition" in row else None
-            fields.append(
-                Field(
-                    row["field"],
-                    parse_expression(row["source"]),
-                    condition,
-                    SQL_TYPES[row["type"]],
-                    row["merge"],
-                    row["description"],
-                    row.get("personal", False),
-                )
-            )
-        except (KeyError, ValueError) as error:
-            raise MappingError(f"{where}: {error}. Correct that row.") from error
+        except ValueError as error:
+            raise MappingError(f"{where}: {error}. Correct the expression.") from error
+        sql_type, personal = SQL_TYPES[row["type"]], row.get("personal", False)
+        fields.append(Field(row["field"], expression, condition, sql_type, row["merge"], row["description"], personal))
     return fields
 
 
@@ -165,10 +179,24 @@ def lookup(field: Field) -> tuple[str, str] | None:
     raise MappingError(f"icontact_users.yaml, field {field.name!r}: its expression has no meaning for contacts.")
 
 
+_PLAIN = {
+    "email": (PLAIN_ADDRESS, "lower({0})"),
+    "emaildomain": (PLAIN_ADDRESS, "lower(split_part({0}, '@', 2))"),
+    "todate": (PLAIN_DATE, "try_cast({0} AS TIMESTAMP)"),
+}
+
+
+def needs_function(function: str, column: str) -> str:
+    """SQL condition: this text is not of the plain form for which SQL gives the same value as the function."""
+    return f'NOT regexp_full_match("{column}", {_quote(_PLAIN[function][0])})'
+
+
 def user_value(field: Field) -> str:
     """SQL for the value that one version of a contact gives a field; NULL writes nothing, nor does empty text."""
     if (found := lookup(field)) is not None:
-        return f'"{found[0]}_{found[1]}".value'
+        function, column = found
+        computed, plain = f'"{function}_{column}".value', _PLAIN[function][1].format(f'"{column}"')
+        return f"CASE WHEN {needs_function(function, column)} THEN {computed} ELSE {plain} END"
     assert isinstance(field.source, Column)  # noqa: S101 (lookup has checked it)
     return f"nullif(v.\"{field.source.name}\", '')"
 
@@ -183,12 +211,17 @@ def activity_value(field: Field) -> str:
             present = f"\"{column}\" <> ''" + (f" AND {field.condition}" if field.condition else "")
             return f"nullif(count(*) FILTER (WHERE {present}), 0)"
         case Call(("min" | "max") as function, (Call("epochms", ()),)):
-            return f'{function}("event_time"){where}'
+            return _milliseconds(f'{function}("event_time"){where}')
         case Call("map", (Literal(key), Call("epochms", ()))):
-            newest = f'max("event_time"){where}'
+            newest = _milliseconds(f'max("event_time"){where}')
             return f"CASE WHEN {newest} IS NOT NULL THEN MAP {{{_quote(key)}: {newest}}} END"
         case Call("set", (Literal(value),)):
             return f"CASE WHEN count(*){where} > 0 THEN [{_quote(value)}] END"
         case Call("valuect", (Call("hash", (Call("urlmain", (Column("event_url"),)),)),)) if field.condition is None:
             return 'any_value("links")'
     raise MappingError(f"icontact_activity.yaml, field {field.name!r}: its expression has no meaning for events.")
+
+
+def _milliseconds(timestamp: str) -> str:
+    """epochms() has no finer unit."""
+    return f"date_trunc('millisecond', {timestamp})"
