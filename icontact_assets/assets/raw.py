@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.assets.report import column_schema, observe_other_days, report_days
+from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began
 from icontact_assets.connect import open_folder
 from icontact_assets.icontact.errors import IContactError
 from icontact_assets.icontact.folder import Folder
@@ -238,18 +238,10 @@ def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionConte
             schema=import_.name,
             window=window_of(context),
             workers=import_.workers,
-            run_began=_run_began(context),
+            run_began=run_began(context),
             clock=_clock,
             progress=progress,
         )
-
-
-def _run_began(context: dg.AssetExecutionContext) -> datetime:
-    record = context.instance.get_run_record_by_id(context.run.run_id)
-    if record is None:
-        raise dg.Failure(f"Dagster's instance has no record of run {context.run.run_id}.")
-    created: datetime = record.create_timestamp
-    return created.astimezone(UTC)
 
 
 def _day_facts(day: Day) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -19,12 +19,22 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
     return dg.TableSchema(columns=[dg.TableColumn(c.name, type=c.type, description=c.description) for c in columns])
 
 
+def run_began(context: dg.AssetExecutionContext) -> datetime:
+    """When the run was created (aware UTC): what iContact showed since then, the run has seen."""
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    if record is None:
+        raise dg.Failure(f"Dagster's instance has no record of run {context.run.run_id}.")
+    created: datetime = record.create_timestamp
+    return created.astimezone(UTC)
+
+
 def report_days(
     context: dg.AssetExecutionContext, window: Window, metadata: Callable[[date], Mapping[str, Any]]
 ) -> None:
-    """Give each day of the run's window its own metadata."""
+    """Give each day of the run's window its own metadata; a day that has not ended also says how far it is read."""
+    still_open = {"open": True, "read_through": dg.MetadataValue.timestamp(run_began(context))}
     for day in window.days:
-        facts = {**metadata(day), **({"open": True} if is_open(day) else {})}
+        facts = {**metadata(day), **(still_open if is_open(day) else {})}
         context.add_asset_metadata(facts, partition_key=day.isoformat())
 
 

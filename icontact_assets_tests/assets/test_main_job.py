@@ -112,7 +112,8 @@ def test_changes_and_disappearances_are_versions(project: Project) -> None:
     project.sandbox.control("contacts/delete", contact_id=int(ids[1]))
     result = project.run(window=Window(TODAY, TODAY))
     facts = project.metadata(result, "raw_contacts")[TODAY.isoformat()]
-    assert (facts["new"], facts["changed"], facts["vanished"]) == (0, 1, 1)
+    assert (facts["new"], facts["changed"], facts["vanished"], facts["open"]) == (0, 1, 1, True)
+    assert abs(facts["read_through"] - datetime.now(UTC).timestamp()) < 60
     versions = project.rows(
         "SELECT id, first_name = 'Changed', deleted_at IS NOT NULL FROM icontact.raw_contacts "
         "WHERE partition_date = current_date ORDER BY observed_at DESC, id LIMIT 2"
