@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icontact_assets.mapping import functions
+from icontact_assets.mapping import build, functions
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.expressions import field_table
 from icontact_assets.warehouse.tables import TABLES
@@ -44,12 +44,23 @@ def add_contact(connection: duckdb.DuckDBPyConnection, observed_at: datetime = N
     )
 
 
-def add_event(connection: duckdb.DuckDBPyConnection, kind: str, contact: str, at: datetime, url: str | None) -> None:
+def add_event(
+    connection: duckdb.DuckDBPyConnection, kind: str, contact: str, at: datetime, url: str | None, message: str = "501"
+) -> None:
     connection.execute(
-        "INSERT INTO icontact.raw_activity VALUES ('501', ?, ?, ?, ?, 0, ?, ?)",
-        [contact, kind, at, url, NOW, at.date()],
+        "INSERT INTO icontact.raw_activity VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
+        [message, contact, kind, at, url, NOW, at.date()],
     )
     connection.execute("INSERT INTO icontact.touched_contacts VALUES (?, ?)", [contact, NOW])
+
+
+def add_message(
+    connection: duckdb.DuckDBPyConnection, message: str, aids: list[str] | None, observed_at: datetime = NOW
+) -> None:
+    connection.execute(
+        "INSERT INTO icontact.raw_messages (message_id, aids, observed_at, partition_date) VALUES (?, ?, ?, ?)",
+        [message, aids, observed_at, observed_at.date()],
+    )
 
 
 def milliseconds(value: Any) -> Any:
@@ -150,3 +161,98 @@ def test_invariants_hold_and_neither_order_nor_increments_matter(events: list[An
             assert row.get("channels") == (["email"] if active else None)
             hashable = [event for event in mine if functions.hashedurls_key(event[3])]
             assert sum(row.get("hashedurls", {}).values()) == len(hashable)
+
+
+def test_times_have_milliseconds(connection: duckdb.DuckDBPyConnection) -> None:
+    add_event(connection, "open", "1", datetime(2026, 1, 1, 0, 0, 0, 123456), None)
+    build_users(connection, "icontact")
+    build_activity(connection, "icontact")
+    assert profiles(connection)["1"]["last_active_ts"] == 1767225600123
+    [(exact,)] = connection.execute("SELECT email_first_open_ts FROM icontact.icontact_activity").fetchall()
+    assert exact == datetime(2026, 1, 1, 0, 0, 0, 123000)
+
+
+TEXTS = st.text() | st.text(alphabet='aB.@<>"% =\n\u0130', max_size=12)
+CLOCKS = st.from_regex(r"[0-3][0-9]{3}-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-6][0-9]:[0-6][0-9]", fullmatch=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(TEXTS.filter(lambda text: "\0" not in text), CLOCKS | TEXTS), min_size=1, max_size=30))
+def test_sql_gives_what_the_functions_give(texts: list[tuple[str, str]]) -> None:
+    addresses = [*texts, ("Ann.Lee@Example.COM", "2026-01-05 10:00:00"), ("a@b..c", "0000-00-00 00:00:00")]
+    with fresh() as connection:
+        for number, (address, created) in enumerate(addresses):
+            add_contact(connection, id=str(number), email=address, create_date=created)
+        build_users(connection, "icontact")
+        rows = connection.execute(
+            "SELECT ic_contact_id, email, email_domain, ic_user_created FROM icontact.icontact_users"
+        ).fetchall()
+    found = {row[0]: (row[1], row[2], milliseconds(row[3])) for row in rows}
+    assert found == {
+        str(number): (functions.email(address), functions.emaildomain(address), functions.todate_ms(created))
+        for number, (address, created) in enumerate(addresses)
+    }
+
+
+@pytest.mark.parametrize("order", [("A", None, "B", "A"), (None, "A"), ("B", "A", None), ("nobody's", "A", "nobody's")])
+def test_filter_by_aid_gives_the_same_whatever_came_before(order: tuple[str | None, ...]) -> None:
+    expected = {None: {"1", "2", "3", "4"}, "A": {"1", "2"}, "B": {"2"}, "nobody's": set()}
+    with fresh() as connection:
+        for contact in ("1", "2", "3"):
+            add_contact(connection, id=contact, email=f"p{contact}@a.de")
+        add_message(connection, "501", ["A"])
+        add_message(connection, "502", ["A", "B"])
+        add_message(connection, "503", ["A"])
+        add_message(connection, "503", [], NOW + timedelta(days=1))
+        at = datetime(2026, 1, 1)
+        for contact, message in (("1", "501"), ("2", "502"), ("3", "503"), ("4", "504")):
+            add_event(connection, "click", contact, at, "http://a.de", message)
+        add_event(connection, "open", "1", at, None, "504")
+        for aid in order:
+            build_users(connection, "icontact", aid=aid)
+            build_activity(connection, "icontact", aid=aid)
+            found = profiles(connection)
+            assert set(found) == expected[aid]
+            if "1" in found:
+                assert found["1"].get("email_open_ct") == (1 if aid is None else None)
+        add_message(connection, "504", ["A"], NOW)
+        build_users(connection, "icontact", aid="A")
+        assert build_activity(connection, "icontact", aid="A").full
+        assert set(profiles(connection)) == {"1", "2", "4"}
+        add_event(connection, "open", "3", at, None, "504")
+        assert not build_activity(connection, "icontact", aid="A").full
+        assert set(profiles(connection)) == {"1", "2", "3", "4"}
+
+
+def test_another_mapping_computes_and_hashes_everything_anew(
+    connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_event(connection, "click", "1", datetime(2026, 1, 1), "http://a.de/x")
+    assert build_activity(connection, "icontact").full
+    assert connection.execute("SELECT count(*) FROM icontact.touched_contacts").fetchall() == [(0,)]
+    assert build_activity(connection, "icontact").computed == 0
+    connection.execute("UPDATE icontact.links SET hashedurls_key = 'of an older version'")
+    connection.execute("DELETE FROM icontact.icontact_activity")
+    monkeypatch.setattr(build, "_VERSION", "another")
+    assert build_activity(connection, "icontact").full
+    assert connection.execute("SELECT hashedurls FROM icontact.icontact_activity").fetchall() == [
+        ({functions.hashedurls_key("http://a.de/x"): 1},)
+    ]
+
+
+def test_full_computation_in_buckets_and_batches_is_the_same(
+    connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        add_contact(connection, id=str(number), email=f"P {number} <p{number}@a.de>", create_date="1/5/2026")
+        add_event(connection, "click", str(number % 13), datetime(2026, 1, 1), f"http://a.de/{number}")
+    build_users(connection, "icontact")
+    build_activity(connection, "icontact")
+    at_once = profiles(connection)
+    monkeypatch.setattr(build, "_BUCKET_EVENTS", 7)
+    monkeypatch.setattr(build, "_BATCH_TEXTS", 6)
+    connection.execute("DELETE FROM icontact.links")
+    build_users(connection, "icontact")
+    build_activity(connection, "icontact", everything=True)
+    assert profiles(connection) == at_once
+    assert sum(len(row.get("hashedurls", {})) for row in at_once.values()) == 40
