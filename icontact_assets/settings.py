@@ -65,6 +65,7 @@ class Import(_Model):
     account_id: str | None = None
     client_folder_id: str | None = None
     keep_updated: bool = False
+    filter_by_aid: str | None = Field(default=None, min_length=1)
     start_date: date = date(2024, 1, 1)
     limits: RequestLimits = RequestLimits()
     page_size: int = Field(default=500, ge=1, le=10_000)
@@ -312,6 +313,7 @@ class _Loader:
                     "account",
                     "client_folder",
                     "keep_updated",
+                    "filter_by_aid",
                     "start_date",
                     "limits",
                 ),
@@ -501,6 +503,7 @@ class _Loader:
                 **ids,
                 "unset": tuple(unset),
                 "keep_updated": item.get("keep_updated", False),
+                "filter_by_aid": item.get("filter_by_aid"),
                 "limits": self._limits(self._mapping((*at, "limits"), item.get("limits") or {}), (*at, "limits")),
                 **self._common(item.get("start_date"), (*at, "start_date")),
             },

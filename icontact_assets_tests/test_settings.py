@@ -77,7 +77,7 @@ exports:
         ("- a\n", ["found list", "Write sections"]),
         ("import:\n  - a\n", [":1: import", "not supported", "imports"]),
         (IMPORT + "    colour: red\n", [":5: imports[0].colour", "not supported"]),
-        (IMPORT + "    filter_by_aid: x\n", [":5: imports[0].filter_by_aid", "not supported"]),
+        (IMPORT + "    drift: warn\n", [":5: imports[0].drift", "not supported"]),
         (IMPORT + "    start_date: 2024-13-01\n", [":5: imports[0].start_date", "2024-13-01", "YYYY-MM-DD"]),
         (IMPORT + "    keep_updated: maybe\n", [":5: imports[0].keep_updated", "maybe"]),
         (IMPORT + "    limits: {per_day: -1}\n", [":5: imports[0].limits.per_day", "-1"]),

@@ -33,6 +33,7 @@ def export_key(settings: Settings, export: Export) -> dg.AssetKey:
 def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinition:
     """Computes an audience from complete data; from incomplete data it keeps the members and its check is red."""
     schema, key = audience.import_name, audience_key(settings, audience.name)
+    aid = settings.import_named(schema).filter_by_aid
 
     # Dagster does not recognise the parametrised type beside a check.
     def run() -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -41,7 +42,7 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
         try:
             warehouse.prepare(schema)
             with warehouse.read() as connection:
-                missing = missing_for_audiences(connection, schema, now)
+                missing = missing_for_audiences(connection, schema, aid, now)
             membership = compute(warehouse, schema, audience, now=now, missing=missing)
         except (AudienceError, WarehouseError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error

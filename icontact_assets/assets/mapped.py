@@ -38,13 +38,16 @@ def mapped_columns(name: str) -> list[Column]:
 
 def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
     """icontact_users, icontact_activity and icontact_profiles of an import; they follow the raw assets."""
-    schema = import_.name
+    schema, aid = import_.name, import_.filter_by_aid
+    # With a filter, users are those who did something with a message that carries the AID.
+    users_deps = ("raw_contacts",) if aid is None else ("raw_contacts", "raw_messages", "raw_activity")
+    activity_deps = ("raw_activity",) if aid is None else ("raw_messages", "raw_activity")
 
     def users(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        return {"dagster/row_count": build_users(connection, schema).rows}
+        return {"dagster/row_count": build_users(connection, schema, aid=aid).rows}
 
     def activity(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        built = build_activity(connection, schema)
+        built = build_activity(connection, schema, aid=aid)
         [(outside,)] = connection.execute(
             f'SELECT count(*) FROM "{schema}".raw_activity WHERE partition_date < ? OR partition_date > current_date',
             [import_.start_date],
@@ -65,14 +68,12 @@ def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefiniti
         return {"dagster/row_count": rows, "addresses_of_several_contacts": shared}
 
     return [
-        _asset(
-            settings, import_, "icontact_users", ("raw_contacts",), users, "One row per contact, mapped as Lytics does."
-        ),
+        _asset(settings, import_, "icontact_users", users_deps, users, "One row per contact, mapped as Lytics does."),
         _asset(
             settings,
             import_,
             "icontact_activity",
-            ("raw_activity",),
+            activity_deps,
             activity,
             "One row per contact that did something: counts, first and last times, links, mapped as Lytics does.",
         ),

@@ -236,6 +236,7 @@ def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionConte
             warehouse=warehouse,
             staging=staging,
             schema=import_.name,
+            aid=import_.filter_by_aid,
             window=window_of(context),
             workers=import_.workers,
             run_began=run_began(context),

@@ -179,8 +179,11 @@ class ActivityRead:
     days: list[Day] = field(default_factory=list)
 
 
-def load_messages(connection: duckdb.DuckDBPyConnection, schema: str) -> list[Message]:
-    """Every message that could have been sent, newest release first, then those never released."""
+def load_messages(connection: duckdb.DuckDBPyConnection, schema: str, aid: str | None) -> list[Message]:
+    """Every message that could have been sent, newest release first, then those never released.
+
+    With an `aid`, only those whose HTML body holds its comment.
+    """
     ledger = entries(connection, schema, "activity", "statistics")
     kinds: dict[str, dict[str, Entry]] = {}
     probes: dict[str, Entry] = {}
@@ -199,7 +202,7 @@ def load_messages(connection: duckdb.DuckDBPyConnection, schema: str) -> list[Me
     rows = connection.execute(
         f"""
         WITH message AS (
-            SELECT message_id, deleted_at FROM "{schema}".raw_messages
+            SELECT message_id, aids, deleted_at FROM "{schema}".raw_messages
             QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY observed_at DESC) = 1
         ), send AS (
             SELECT * FROM "{schema}".raw_sends
@@ -211,8 +214,10 @@ def load_messages(connection: duckdb.DuckDBPyConnection, schema: str) -> list[Me
         SELECT message_id, min(released), max(released)
         FROM (SELECT message_id, NULL::TIMESTAMP AS released FROM message UNION ALL SELECT * FROM release)
         WHERE message_id NOT IN (SELECT message_id FROM message WHERE deleted_at IS NOT NULL)
+            AND ($aid IS NULL OR message_id IN (SELECT message_id FROM message WHERE list_contains(aids, $aid)))
         GROUP BY message_id ORDER BY max(released) DESC NULLS LAST, message_id DESC
-        """
+        """,
+        {"aid": aid},
     ).fetchall()
     return [
         Message(
@@ -243,7 +248,8 @@ def due_messages(messages: Sequence[Message], window: Window, now: datetime, fre
 class ActivityReader:
     """Reads the statistics and the activity of one client folder into one schema, for the window of a run.
 
-    `run_began` (aware UTC): what was looked at since then counts as looked at by this run.
+    With an `aid`, messages that do not carry it cost nothing. `run_began` (aware UTC): what was looked at since then
+    counts as looked at by this run.
     `progress` is told messages done and messages due.
     """
 
@@ -251,6 +257,7 @@ class ActivityReader:
     warehouse: Warehouse
     staging: Staging
     schema: str
+    aid: str | None
     window: Window
     workers: int
     run_began: datetime
@@ -284,7 +291,7 @@ class ActivityReader:
                     f"{names} of {self.schema} was never read, so no activity can be asked for. "
                     f"Materialize {names} first, or all raw assets together."
                 )
-            return load_messages(connection, self.schema)
+            return load_messages(connection, self.schema, self.aid)
 
     def _over_due_messages(self, work: Callable[[Message], None]) -> ActivityRead:
         done = ActivityRead()
@@ -394,7 +401,7 @@ class ActivityReader:
             done.new_by_day[day] = done.new_by_day.get(day, 0) + rows
 
     def _land_probes(self, connection: duckdb.DuckDBPyConnection, probes: Sequence[Probe]) -> None:
-        known = {message.id: message for message in load_messages(connection, self.schema)} if probes else {}
+        known = {message.id: message for message in load_messages(connection, self.schema, self.aid)} if probes else {}
         for probe in probes:
             message = known.get(probe.message_id)
             previous = message.figures if message else {}
@@ -490,7 +497,7 @@ class ActivityReader:
     def _days(self, done: ActivityRead) -> list[Day]:
         now = self.clock()
         with self.warehouse.read() as connection:
-            messages = load_messages(connection, self.schema)
+            messages = load_messages(connection, self.schema, self.aid)
             through = [_read_through(connection, self.schema, resource) for resource in ("messages", "sends")]
             rows = dict(
                 connection.execute(
@@ -534,7 +541,9 @@ def _read_through(connection: duckdb.DuckDBPyConnection, schema: str, resource: 
     return entry.read_through if entry else None
 
 
-def missing_for_audiences(connection: duckdb.DuckDBPyConnection, schema: str, now: datetime) -> str | None:
+def missing_for_audiences(
+    connection: duckdb.DuckDBPyConnection, schema: str, aid: str | None, now: datetime
+) -> str | None:
     """What keeps an audience from being computed from complete data, in one sentence; None if nothing does.
 
     Half-read activity makes everyone look inactive: the last listing of contacts must be complete, and every message
@@ -551,7 +560,7 @@ def missing_for_audiences(connection: duckdb.DuckDBPyConnection, schema: str, no
     ended = end_of(now.date() - timedelta(days=1))
     unread = [
         message.id
-        for message in load_messages(connection, schema)
+        for message in load_messages(connection, schema, aid)
         if message.first_released and message.first_released < ended and message.covered_until is None
     ]
     if unread:
