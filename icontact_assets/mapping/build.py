@@ -24,7 +24,7 @@ from icontact_assets.mapping.expressions import (
 _VERSION = "1"
 """Counts up when a function of the mapping changes its meaning: everything is then computed anew."""
 
-_BUCKET_EVENTS = 5_000_000
+_BUCKET_EVENTS = 10_000_000
 """Events that one statement of a full computation holds at most, roughly: memory is bounded by it."""
 
 _BATCH_TEXTS = 200_000
@@ -146,8 +146,8 @@ def _hash_links(connection: duckdb.DuckDBPyConnection, schema: str, which: str) 
         connection,
         "hashed",
         "hashedurls_key",
-        f'SELECT DISTINCT event_url AS text FROM "{schema}".raw_activity ANTI JOIN "{schema}".links USING (event_url) '
-        f"WHERE event_url IS NOT NULL {which}",
+        f'SELECT event_url AS text FROM (SELECT DISTINCT event_url FROM "{schema}".raw_activity '
+        f'WHERE event_url IS NOT NULL {which}) clicked ANTI JOIN "{schema}".links USING (event_url)',
     )
     connection.execute(f'INSERT INTO "{schema}".links SELECT text, value FROM temp.hashed')
 
