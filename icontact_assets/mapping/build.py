@@ -155,11 +155,14 @@ def _hash_links(connection: duckdb.DuckDBPyConnection, schema: str, which: str) 
 def _compute_distinct(connection: duckdb.DuckDBPyConnection, name: str, function: str, query: str) -> None:
     """Make the temporary table `name` (text, value): the function's value for each text that `query` gives."""
     compute, arrow_type, sql_type = _FUNCTIONS[function]
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE texts AS {query}")
+    # Numbered, because rows written in a transaction that is still open have no rowids to count on.
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE texts AS SELECT text, row_number() OVER () - 1 AS n FROM ({query})"
+    )
     connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" (text VARCHAR, value {sql_type})')
     for start in range(0, _count(connection, "temp.texts"), _BATCH_TEXTS):
         rows = connection.execute(
-            f"SELECT text FROM temp.texts WHERE rowid >= {start} AND rowid < {start + _BATCH_TEXTS}"
+            f"SELECT text FROM temp.texts WHERE n >= {start} AND n < {start + _BATCH_TEXTS}"
         ).fetchall()
         texts = [text for (text,) in rows]
         values = pa.array([compute(text) for text in texts], arrow_type)
