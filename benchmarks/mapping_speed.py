@@ -80,6 +80,11 @@ def main() -> None:
             measure("icontact_users, contacts", given.contacts, lambda: build_users(connection, "icontact"))
         with warehouse.write("measuring") as connection:
             measure("icontact_activity in full, events", given.events, lambda: build_activity(connection, "icontact"))
+            [(clicks, counted)] = connection.execute(
+                "SELECT sum(email_click_ct), sum(list_sum(map_values(hashedurls))) FROM icontact.icontact_activity"
+            ).fetchall()
+            if clicks != counted:
+                raise SystemExit(f"{clicks} clicks, but {counted} links counted: the figures above are worth nothing.")
         with warehouse.write("measuring") as connection:
             connection.execute(
                 "INSERT INTO icontact.touched_contacts SELECT DISTINCT contact_id, ?::TIMESTAMP FROM "

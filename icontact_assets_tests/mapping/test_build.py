@@ -33,6 +33,8 @@ def fresh() -> duckdb.DuckDBPyConnection:
     connection.execute("CREATE SCHEMA icontact")
     for table in TABLES:
         connection.execute(table.ddl("icontact"))
+    # As in the warehouse: everything happens in a transaction that is still open.
+    connection.execute("BEGIN")
     return connection
 
 
