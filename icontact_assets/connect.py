@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
+from icontact_assets.ingest.coverage import Scope
+from icontact_assets.ingest.forecast import Rates
 from icontact_assets.settings import Import, Settings
 
 
@@ -31,4 +33,22 @@ def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Sess
 def open_folder(settings: Settings, import_: Import) -> Folder:
     """The client folder of an import. Raises SettingsError naming everything that is unset."""
     account_id, client_folder_id = import_.ready()
-    return Folder(open_session(settings, import_), account_id, client_folder_id, page_size=import_.page_size)
+    return Folder(
+        open_session(settings, import_),
+        account_id,
+        client_folder_id,
+        page_size=import_.page_size,
+        reread_pages=import_.reading.reread_pages,
+    )
+
+
+def scope_of(import_: Import) -> Scope:
+    """Which messages of an import count, and how often they are looked at."""
+    return Scope(import_.name, import_.filter_by_aid, import_.reading.ladder)
+
+
+def rates_of(import_: Import, session: Session) -> Rates:
+    """How fast the requests of an import may be sent, and how many are left."""
+    limits = import_.limits
+    per_second = [rate for rate in (limits.per_second, limits.per_minute / 60) if rate]
+    return Rates(min(per_second, default=None), limits.per_day or None, session.budget.left_today())

@@ -21,6 +21,18 @@ def window_of(context: dg.AssetExecutionContext) -> Window:
     return Window(date.fromisoformat(days.start), date.fromisoformat(days.end))
 
 
+REREAD_TAG = "icontact_assets/reread"
+"""A run tagged so with `true` reads again what it would otherwise find read."""
+
+
+def wants_reread(context: dg.AssetExecutionContext) -> bool:
+    """Whether the run's tags ask to read everything again. Raises Failure for a value other than true or false."""
+    value = context.run.tags.get(REREAD_TAG, "false")
+    if value not in ("true", "false"):
+        raise dg.Failure(f"The tag {REREAD_TAG} is {value!r}: write true or false.", allow_retries=False)
+    return value == "true"
+
+
 def is_open(day: date) -> bool:
     """Whether a partition's day has not ended yet (UTC)."""
     return day >= datetime.now(UTC).date()

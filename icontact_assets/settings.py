@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from icontact_assets.ingest.ladder import LADDER, Step
+
 PRODUCTION = "https://app.icontact.com/icp"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -35,6 +37,26 @@ class RequestLimits(_Model):
     per_second: float = Field(default=1, ge=0)
     per_minute: int = Field(default=60, ge=0)
     per_day: int = Field(default=5000, ge=0)
+
+
+class Reading(_Model):
+    """How often the activity of a message is looked at, by its age (see `Step`).
+
+    A listing in the middle of which rows turned up is read whole at once if it has at most `reread_pages` pages, else
+    when it is verified.
+    """
+
+    ladder: tuple[Step, ...] = LADDER
+    reread_pages: int = Field(default=50, ge=0)
+
+    @field_validator("ladder")
+    @classmethod
+    def _rises(cls, ladder: tuple[Step, ...]) -> tuple[Step, ...]:
+        ends = [step.until_days for step in ladder]
+        inner = [end for end in ends[:-1] if end is not None]
+        if not ladder or ends[-1] is not None or len(inner) < len(ladder) - 1 or inner != sorted(set(inner)):
+            raise ValueError("write steps with rising until_days, and a last one without")
+        return ladder
 
 
 class Authorization(_Model):
@@ -70,6 +92,7 @@ class Import(_Model):
     limits: RequestLimits = RequestLimits()
     page_size: int = Field(default=500, ge=1, le=10_000)
     workers: int = Field(default=1, ge=1, le=64)
+    reading: Reading = Reading()
     unset: tuple[str, ...] = ()
 
     def ready(self) -> tuple[str, str]:
@@ -316,6 +339,7 @@ class _Loader:
                     "filter_by_aid",
                     "start_date",
                     "limits",
+                    "reading",
                 ),
             )
         )
@@ -505,6 +529,9 @@ class _Loader:
                 "keep_updated": item.get("keep_updated", False),
                 "filter_by_aid": item.get("filter_by_aid"),
                 "limits": self._limits(self._mapping((*at, "limits"), item.get("limits") or {}), (*at, "limits")),
+                "reading": self._build(
+                    Reading, (*at, "reading"), self._mapping((*at, "reading"), item.get("reading") or {})
+                ),
                 **self._common(item.get("start_date"), (*at, "start_date")),
             },
         )
@@ -573,7 +600,7 @@ class _Loader:
         return self._build(Export, at, values | ({"mode": item["mode"]} if "mode" in item else {}))
 
 
-_Built = TypeVar("_Built", RequestLimits, Import, Audience, Export, Schedule)
+_Built = TypeVar("_Built", RequestLimits, Reading, Import, Audience, Export, Schedule)
 
 
 def _positive(text: str) -> int:

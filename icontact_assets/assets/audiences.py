@@ -9,8 +9,8 @@ from icontact_assets.assets.raw import POOL
 from icontact_assets.audiences.audience import AudienceError, Membership, compute
 from icontact_assets.audiences.export import ExportError, ExportReport, run_export
 from icontact_assets.audiences.trigger import target
-from icontact_assets.connect import open_folder
-from icontact_assets.ingest.activity import missing_for_audiences
+from icontact_assets.connect import open_folder, scope_of
+from icontact_assets.ingest.coverage import missing_for_audiences
 from icontact_assets.settings import Audience, Export, Settings, SettingsError
 from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
 
@@ -33,7 +33,7 @@ def export_key(settings: Settings, export: Export) -> dg.AssetKey:
 def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinition:
     """Computes an audience from complete data; from incomplete data it keeps the members and its check is red."""
     schema, key = audience.import_name, audience_key(settings, audience.name)
-    aid = settings.import_named(schema).filter_by_aid
+    scope = scope_of(settings.import_named(schema))
 
     # Dagster does not recognise the parametrised type beside a check.
     def run() -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -42,7 +42,7 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
         try:
             warehouse.prepare(schema)
             with warehouse.read() as connection:
-                missing = missing_for_audiences(connection, schema, aid, now)
+                missing = missing_for_audiences(connection, scope, now)
             membership = compute(warehouse, schema, audience, now=now, missing=missing)
         except (AudienceError, WarehouseError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error

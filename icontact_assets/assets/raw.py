@@ -1,6 +1,6 @@
 """The raw assets of one import: iContact's listings as daily-partitioned tables."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -8,13 +8,15 @@ from typing import Any
 import dagster as dg
 
 from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began
-from icontact_assets.connect import open_folder
+from icontact_assets.connect import open_folder, rates_of, scope_of
 from icontact_assets.icontact.errors import IContactError
 from icontact_assets.icontact.folder import Folder
-from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead
+from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Run
 from icontact_assets.ingest.changes import Changes, Window, read_changes
+from icontact_assets.ingest.coverage import create_view
+from icontact_assets.ingest.forecast import forecast
 from icontact_assets.ingest.staging import Staging, StagingBusy
-from icontact_assets.partitions import daily_partitions, window_of
+from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.settings import Import, Settings, SettingsError
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
@@ -64,6 +66,7 @@ def _asset(
     table: Table,
     deps: tuple[str, ...],
     body: Callable[[dg.AssetExecutionContext], dg.MaterializeResult[Any]],
+    op_tags: Mapping[str, str] | None = None,
 ) -> dg.AssetsDefinition:
     def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         try:
@@ -88,6 +91,7 @@ def _asset(
         },
         group_name=f"{import_.name}_raw",
         kinds={"duckdb"},
+        op_tags=op_tags,
         pool=POOL,
     )(run)
 
@@ -97,6 +101,8 @@ def _open(settings: Settings, import_: Import) -> Iterator[tuple[Folder, Warehou
     folder = open_folder(settings, import_)
     warehouse = Warehouse(settings.duckdb_path)
     warehouse.prepare(import_.name)
+    with warehouse.write("preparing the view of the days") as connection:
+        create_view(connection, scope_of(import_), import_.start_date)
     with Staging(settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.{import_.name}.staging")) as staging:
         yield folder, warehouse, staging
 
@@ -106,7 +112,15 @@ def _listing_asset(settings: Settings, import_: Import, resource: str, table: Ta
         window = window_of(context)
         with _open(settings, import_) as (folder, warehouse, staging):
             changes = read_changes(
-                folder, warehouse, staging, import_.name, resource, window, start_date=import_.start_date, clock=_clock
+                folder,
+                warehouse,
+                staging,
+                import_.name,
+                resource,
+                window,
+                start_date=import_.start_date,
+                reread_since=run_began(context) if wants_reread(context) else None,
+                clock=_clock,
             )
         return _report_changes(context, import_, window, changes)
 
@@ -129,6 +143,7 @@ def _subscriptions_asset(settings: Settings, import_: Import, lists: list[str]) 
                         window,
                         start_date=import_.start_date,
                         list_id=list_id,
+                        reread_since=run_began(context) if wants_reread(context) else None,
                         clock=_clock,
                     )
                 )
@@ -182,7 +197,7 @@ def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinitio
         if done.stopped or done.failed:
             raise dg.Failure(_why(done, []), allow_retries=False)
         facts = {"messages_due": done.messages, "requests": done.requests}
-        report_days(context, reader.window, lambda _: facts)
+        report_days(context, reader.run.window, lambda _: facts)
         return dg.MaterializeResult()
 
     return _asset(import_, RAW_STATISTICS, ("raw_messages", "raw_sends"), body)
@@ -191,37 +206,39 @@ def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinitio
 def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         with _reader(settings, import_, context) as reader:
+            _tell_forecast(context, import_, reader)
             done = reader.read()
         facts = {
             "messages_due": done.messages,
+            "messages_read": done.messages - done.left - len({message_id for message_id, _ in done.failed}),
             "listings_read": done.listings,
             "requests": done.requests,
             "quarantined": done.quarantined,
         }
-        days = {day.day: day for day in done.days}
-        unread = [day for day in done.days if not day.read]
-        outside = observe_other_days(context, reader.window, import_.start_date, done.new_by_day)
-        if unread or done.failed:
+        states = {day.state.day: day for day in done.days}
+        unread = [day for day in done.days if not day.state.read]
+        outside = observe_other_days(context, reader.run.window, import_.start_date, done.new_by_day)
+        if unread or done.failed or (done.stopped and reader.run.reread):
             read = [
                 dg.AssetMaterialization(
-                    context.asset_key, partition=day.day.isoformat(), metadata={**_day_facts(day), **facts}
+                    context.asset_key, partition=day.state.day.isoformat(), metadata={**_day_facts(day), **facts}
                 )
                 for day in done.days
-                if day.read
+                if day.state.read
             ]
             raise _NotAllRead(read, dg.Failure(_why(done, unread), metadata=facts, allow_retries=False))
-        report_days(context, reader.window, lambda day: {**_day_facts(days[day]), **facts})
-        unsettled = [day for day in done.days if not day.settled]
+        report_days(context, reader.run.window, lambda day: {**_day_facts(states[day]), **facts})
+        unsettled = [day.state for day in done.days if not day.state.settled]
         if unsettled:
             context.log.warning(
-                f"{len(unsettled)} of {len(done.days)} days are read but not settled: up to "
-                f"{max(day.open_messages for day in unsettled)} older messages are looked at again later."
+                f"{len(unsettled)} of {len(done.days)} days are read but not settled; the last of them: "
+                f"{unsettled[-1].day}: {unsettled[-1].reason}."
             )
         return dg.MaterializeResult(metadata={"rows_outside_partitions": outside})
 
-    # Not downstream of raw_statistics: a message whose statistics fail, or a budget that ends among them, must not keep
-    # the others from being read. Whichever of the two runs first asks for the statistics, the other finds them.
-    return _asset(import_, RAW_ACTIVITY, ("raw_messages", "raw_sends"), body)
+    # Not downstream of raw_statistics: a message whose statistics fail must not keep the others from being read. It
+    # goes first, so that a short budget is spent on whole messages, the newest before others, not on statistics alone.
+    return _asset(import_, RAW_ACTIVITY, ("raw_messages", "raw_sends"), body, op_tags={"dagster/priority": "1"})
 
 
 @contextmanager
@@ -235,23 +252,44 @@ def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionConte
             folder=folder,
             warehouse=warehouse,
             staging=staging,
-            schema=import_.name,
-            aid=import_.filter_by_aid,
-            window=window_of(context),
+            scope=scope_of(import_),
+            run=Run(window_of(context), run_began(context), wants_reread(context)),
             workers=import_.workers,
-            run_began=run_began(context),
             clock=_clock,
             progress=progress,
         )
 
 
+def _tell_forecast(context: dg.AssetExecutionContext, import_: Import, reader: ActivityReader) -> None:
+    """Say before anything is asked what it is going to cost."""
+    with reader.warehouse.read() as connection:
+        expected = forecast(
+            connection,
+            reader.scope,
+            reader.run,
+            now=_clock(),
+            page_size=import_.page_size,
+            rates=rates_of(import_, reader.folder.session),
+        )
+    context.log.info(f"Forecast: {expected.sentence()}")
+    facts: dict[str, Any] = {
+        "forecast": expected.sentence(),
+        "requests_least": expected.least,
+        "requests_likely": expected.likely,
+    }
+    if expected.left_today is not None:
+        facts["requests_left_today"] = expected.left_today
+    context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=facts))
+
+
 def _day_facts(day: Day) -> dict[str, Any]:
-    return {
+    facts = {
         "dagster/partition_row_count": day.rows,
         "rows_new": day.new,
-        "settled": day.settled,
-        "open_messages": day.open_messages,
+        "settled": day.state.settled,
+        "open_messages": day.state.open_messages,
     }
+    return facts if day.state.reason is None else {**facts, "why_open": day.state.reason}
 
 
 def _why(done: ActivityRead, unread: list[Day]) -> str:

@@ -20,10 +20,11 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
 
 
 def run_began(context: dg.AssetExecutionContext) -> datetime:
-    """When the run was created (aware UTC): what iContact showed since then, the run has seen."""
-    record = context.instance.get_run_record_by_id(context.run.run_id)
+    """When the run, or the one it is a retry of, was created (aware UTC): what iContact showed since, it has seen."""
+    run_id = context.run.root_run_id or context.run.run_id
+    record = context.instance.get_run_record_by_id(run_id)
     if record is None:
-        raise dg.Failure(f"Dagster's instance has no record of run {context.run.run_id}.")
+        raise dg.Failure(f"Dagster's instance has no record of run {run_id}.")
     created: datetime = record.create_timestamp
     return created.astimezone(UTC)
 

@@ -21,7 +21,7 @@ from icontact_assets.icontact.listing import (
 from icontact_assets.icontact.session import Reply, Session
 from icontact_assets.icontact.values import as_id, as_instant, as_int
 
-_MESSAGES_PAGE = 50
+MESSAGES_PAGE = 50
 """A page of messages carries all their bodies."""
 
 _IDS_PER_REQUEST = 50
@@ -79,12 +79,21 @@ class Account:
 
 
 class Folder:
-    """One client folder of one account."""
+    """One client folder of one account. `page_size`: rows asked for at once; `reread_pages`: see `read_by_offset`."""
 
-    def __init__(self, session: Session, account_id: str, client_folder_id: str, *, page_size: int = 500) -> None:
+    def __init__(
+        self,
+        session: Session,
+        account_id: str,
+        client_folder_id: str,
+        *,
+        page_size: int = 500,
+        reread_pages: int = 0,
+    ) -> None:
         self.session = session
         self._base = f"/a/{account_id}/c/{client_folder_id}"
         self._page_size = page_size
+        self._reread_pages = reread_pages
         self._by_key = True
 
     def contacts(self, sink: Sink, known: Known | None = None) -> Proof:
@@ -93,7 +102,7 @@ class Folder:
             try:
                 return read_by_key(
                     self._contacts_after,
-                    lambda: self._page("contacts", "contacts", {**_ALL, "limit": 1, "offset": 0}).total,
+                    lambda: self.count("contacts"),
                     sink,
                     id_key="contactId",
                     page_size=self._page_size,
@@ -106,7 +115,7 @@ class Folder:
 
     def messages(self, sink: Sink, known: Known | None = None) -> Proof:
         """Every message, with its bodies."""
-        size = min(_MESSAGES_PAGE, self._page_size)
+        size = min(MESSAGES_PAGE, self._page_size)
         return self._by_offset("messages", "messages", sink, known, id_key="messageId", page_size=size)
 
     def sends(self, sink: Sink, known: Known | None = None) -> Proof:
@@ -132,6 +141,11 @@ class Folder:
     def activity(self, message_id: str, kind: str, sink: Sink, known: Known | None = None) -> Proof:
         """One of the four listings of a message: `bounces`, `opens`, `clicks`, `unsubscribes`."""
         return self._by_offset(f"messages/{message_id}/{kind}", kind, sink, known)
+
+    def count(self, resource: str) -> int | None:
+        """How many rows a listing of the folder announces (`contacts`, `messages`, ...), for one request."""
+        params: dict[str, str | int] = {"limit": 1, "offset": 0}
+        return self._page(resource, resource, {**_ALL, **params} if resource == "contacts" else params).total
 
     def statistics(self, message_id: str) -> Statistics:
         """iContact's own figures of a message."""
@@ -250,7 +264,14 @@ class Folder:
                 raise Incomplete(f"iContact ignored the filter on {path}: rows of others came too")
             return page
 
-        return read_by_offset(fetch, sink, page_size=page_size or self._page_size, id_key=id_key, known=known)
+        return read_by_offset(
+            fetch,
+            sink,
+            page_size=page_size or self._page_size,
+            id_key=id_key,
+            known=known,
+            reread_pages=self._reread_pages,
+        )
 
 
 def _holds(key: str) -> Callable[[Any], bool]:

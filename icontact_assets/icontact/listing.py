@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import numpy as np
 import orjson
 
 from icontact_assets.icontact.errors import Incomplete, PageFailed, Rejected
@@ -30,23 +32,30 @@ class Sink(Protocol):
         """A reading from the first row begins: forget everything received before."""
 
     def page(self, offset: int, rows: list[Row]) -> None:
-        """Rows new since the last call, in listing order; overlapping rows are already removed."""
+        """Rows new since the last call, overlapping rows removed. They come in listing order; only where a reading
+        went on from a landed end, rows that stand before the first known one come last, at offsets past the end."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the caller holds of a listing: rows 0 to count-1, their last and first digests ((): do not check the
-    first), and for listings read by key the last row's id."""
+    """What the caller holds of a listing: rows 0 to count-1, the digests of the last and first of them, and for
+    listings read by key the last row's id.
+
+    `landed`: these rows are the caller's for good, and only what is new is wanted. Otherwise they are the beginning
+    of a reading that was interrupted.
+    """
 
     count: int
     tail: tuple[str, ...]
     head: tuple[str, ...]
     last_id: str | None = None
+    landed: bool = False
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A listing was read whole. `began`: when its first request was sent (aware UTC); `start`: rows held before."""
+    """A listing was read to its end. `began`: before its first request was sent (aware UTC); `start`: rows held
+    before; `missing`: rows that turned up between the known ones and were not read. With 0 the listing is whole."""
 
     total: int
     requests: int
@@ -54,6 +63,7 @@ class Proof:
     start: int
     head: tuple[str, ...]
     tail: tuple[str, ...]
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,14 +91,17 @@ def read_by_offset(
     page_size: int,
     id_key: str | None = None,
     known: Known | None = None,
+    reread_pages: int = 0,
 ) -> Proof:
     """Read a listing by offset. `fetch(offset, limit)` asks for one page.
 
     Proof: every page repeats the end of the one before, `total` does not shrink, the rows read are as many as it says.
     If the listing moves, it is read again, at most three times. `id_key` names the id in listings where none may
-    stand twice. Raises Incomplete, and what `fetch` raises.
+    stand twice. From a landed end only what stands after it and before the first known row is read; rows that turned
+    up between are `missing`, unless the listing has at most `reread_pages` pages: then it is read whole.
+    Memory: a page, and 8 bytes a row where there is an `id_key`. Raises Incomplete, and what `fetch` raises.
     """
-    reading = _ByOffset(fetch, sink, page_size, id_key)
+    reading = _ByOffset(fetch, sink, page_size, id_key, reread_pages)
     reasons = []
     for attempt in range(_ATTEMPTS):
         try:
@@ -100,100 +113,205 @@ def read_by_offset(
     raise Incomplete(f"the listing kept moving while it was read: {reasons[-1]}")
 
 
+@dataclass
+class _Seen:
+    """How far a listing is read: the position after the last row, its last digests, `total` as last announced."""
+
+    count: int = 0
+    tail: list[str] = field(default_factory=list)
+    total: int = -1
+    ids: array[int] = field(default_factory=lambda: array("q"))
+
+
+@dataclass
+class _Next:
+    """A page whose first `matched` rows are known already."""
+
+    page: Page
+    digests: list[str]
+    matched: int
+
+
 class _ByOffset:
-    def __init__(self, fetch: Callable[[int, int], Page], sink: Sink, page_size: int, id_key: str | None) -> None:
+    def __init__(
+        self, fetch: Callable[[int, int], Page], sink: Sink, page_size: int, id_key: str | None, reread_pages: int
+    ) -> None:
         self._ask = fetch
         self._sink = sink
         self._page_size = page_size
         self._id_key = id_key
+        self._reread_pages = reread_pages
+        # One row with an id of its own tells where a page stands; lines of activity may be equal by the dozen.
+        self._overlap = OVERLAP if id_key is None else 1
         self._requests = 0
+        self._longest_page = 0
+        self._first_page: Page | None = None
+        self._sequence = hashlib.blake2b()
         self._first: tuple[int | None, list[str]] | None = None
         self.unstable = False
 
     def read(self, known: Known | None) -> Proof:
-        if known is not None:
-            try:
-                return self._pass(known)
-            except _Moved:
-                pass
-        proof = self._pass(None)
-        if self._cap_one and proof.total > 1:
-            self._second_pass(proof)
+        began = datetime.now(UTC)
+        proof = self._onward(known, began) if known is not None and known.count and known.tail else None
+        if proof is None:
+            proof = self._whole(began)
+            if self._longest_page == 1 and proof.total > 1:
+                self._second_pass(proof)
         return replace(proof, requests=self._requests)
 
-    def _pass(self, known: Known | None) -> Proof:
-        began = datetime.now(UTC)
-        self._cap_one = False
+    def _onward(self, known: Known, began: datetime) -> Proof | None:
+        """Read on from what is known; None if the listing must be read from the first row."""
+        if self._fits_one_page(known):
+            return None
+        try:
+            return self._news(known, began) if known.landed else self._rest(known, began)
+        except _Moved:
+            return None
+
+    def _whole(self, began: datetime) -> Proof:
+        self._sink.start()
         self._sequence = hashlib.blake2b()
-        ids: set[str] = set()
-        count, tail, head = 0, list[str](), list[str]()
-        if known is not None and known.count and known.tail:
-            if known.head:
-                self._check_head(known)
-            count, tail, head = known.count, list(known.tail), list(known.head)
-        else:
-            known = None
-            self._sink.start()
-        start, overlap, total = count, min(len(tail), OVERLAP), -1
-        while True:
-            page = self._page(count - overlap)
+        page = self._page(0)
+        digests = [digest(row) for row in page.rows]
+        self._compare_first(page.total, digests)
+        seen = _Seen()
+        self._to_end(seen, _Next(page, digests, 0))
+        return Proof(seen.count, 0, began, 0, tuple(digests[:OVERLAP]), tuple(seen.tail))
+
+    def _rest(self, known: Known, began: datetime) -> Proof:
+        """The rest of a reading that was interrupted."""
+        first = [digest(row) for row in self._page(0).rows]
+        if len(first) < 2 or first[: len(known.head)] != list(known.head)[: len(first)]:
+            raise _Moved("the first rows are not the ones read before")
+        seen = _Seen(known.count, list(known.tail))
+        self._to_end(seen, self._next(seen, min(self._overlap, len(known.tail))))
+        return Proof(seen.count, 0, began, known.count, known.head, tuple(seen.tail))
+
+    def _fits_one_page(self, known: Known) -> bool:
+        """Whether one request shows the whole listing again: that proves more than its end does, at the same price."""
+        if not known.landed or known.count > self._page_size:
+            return False
+        self._first_page = self._page(0)
+        return self._first_page.total in (None, len(self._first_page.rows))
+
+    def _news(self, known: Known, began: datetime) -> Proof:
+        """What is new since the known rows landed: after the last of them, and before the first."""
+        shift, following = self._known_end(known)
+        seen = _Seen(known.count + shift, list(known.tail))
+        self._to_end(seen, following)
+        if shift == 0:
+            return Proof(seen.count, 0, began, known.count, known.head, tuple(seen.tail))
+        front, first = self._front(known, seen, shift)
+        missing = max(0, shift - front)
+        if missing and seen.count <= self._reread_pages * self._longest_page:
+            raise _Moved(f"{missing} rows came in the middle")
+        head = (*first, *known.head)[:OVERLAP]
+        return Proof(seen.count + max(0, front - shift), 0, began, known.count, head, tuple(seen.tail), missing)
+
+    def _known_end(self, known: Known) -> tuple[int, _Next]:
+        """By how many rows the known end has shifted, and the page behind it."""
+        tail = list(known.tail)
+        page = self._page(known.count - len(tail))
+        digests = [digest(row) for row in page.rows]
+        shift = _place(tail, digests)
+        if shift is not None:
+            return shift, _Next(page, digests, shift + len(tail))
+        shift = (page.total or 0) - known.count
+        if shift > 0:
+            # More came before it than one page shows: if nothing came after it, it ends the listing.
+            page = self._page(known.count + shift - len(tail))
             digests = [digest(row) for row in page.rows]
-            total = self._total(page, total, tail)
-            if digests[:overlap] != tail[len(tail) - overlap :]:
-                raise _Moved(f"rows {count - overlap} to {count - 1} are not the ones read before")
-            new = page.rows[overlap:]
-            if not tail and known is None:
-                self._compare_first(page.total, digests)
-                head = digests[:OVERLAP]
-            if new:
-                self._check_ids(new, ids)
-                self._sink.page(count, new)
-                for value in digests[overlap:]:
+            if _place(tail, digests) == 0:
+                return shift, _Next(page, digests, len(tail))
+        raise _Moved("the known end is not where it can be found")
+
+    def _front(self, known: Known, seen: _Seen, shift: int) -> tuple[int, list[str]]:
+        """Take in the rows before the first known one: how many, and the digests of the first of them."""
+        size = len(known.head)
+        offset, digests, first = 0, list[str](), list[str]()
+        while True:
+            page = self._page(offset)
+            before, digests = digests[-size:], [digest(row) for row in page.rows]
+            if digests[: len(before)] != before:
+                raise _Moved(f"rows {offset} to {offset + len(before) - 1} are not the ones read before")
+            place = _place(known.head, digests)
+            # What may be the beginning of the known rows waits for the next page.
+            until = len(digests) - size if place is None else place
+            # Rows may have come while the end was read.
+            most = shift + max(0, (page.total or 0) - seen.total)
+            if offset + until > most or (place is None and until <= 0):
+                raise _Moved("the first known rows are not where they can be found")
+            if until:
+                self._sink.page(seen.count + offset, page.rows[:until])
+                first = [*first, *digests[:until]][:OVERLAP]
+                offset += until
+            if place is not None:
+                return offset, first
+
+    def _to_end(self, seen: _Seen, following: _Next) -> None:
+        """Take in a page and all that follow it."""
+        while True:
+            page, matched = following.page, following.matched
+            self._check_total(page, seen)
+            rows = page.rows[matched:]
+            if rows:
+                self._sink.page(seen.count, rows)
+                for value in following.digests[matched:]:
                     self._sequence.update(value.encode())
-                count += len(new)
-                tail = [*tail, *digests[overlap:]][-OVERLAP:]
+                if self._id_key is not None:
+                    ids = (as_id(row.get(self._id_key)) for row in rows)
+                    seen.ids.extend(hash(id_) for id_ in ids if id_ is not None)
+                seen.count += len(rows)
+                seen.tail = [*seen.tail, *following.digests[matched:]][-OVERLAP:]
             if page.total is None:
-                if not new:
+                if not rows:
                     break
-            elif count == total:
+            elif seen.count == page.total:
                 break
-            elif count > total:
-                raise _Moved(f"{count} rows came of {total} announced")
-            if not new:
-                if overlap <= len(page.rows) and len(page.rows) > 0 and overlap > 0:
-                    overlap = len(page.rows) - 1
-                    continue
-                raise _Moved(f"the answer ended after {count} of {total} rows")
+            elif seen.count > page.total:
+                raise _Moved(f"{seen.count} rows came of {page.total} announced")
+            elif not rows and matched < 2:
+                raise _Moved(f"the answer ended after {seen.count} of {page.total} rows")
             # A server that caps its pages below the overlap would show nothing new.
-            overlap = min(OVERLAP, len(tail), max(0, len(page.rows) - 1))
-            self._cap_one = self._cap_one or len(page.rows) == 1
-        return Proof(count, self._requests, began, start, tuple(head), tuple(tail))
+            following = self._next(seen, min(self._overlap, len(seen.tail), max(0, len(page.rows) - 1)))
+        doubled = len(seen.ids) - len(np.unique(np.frombuffer(seen.ids, np.int64)))
+        if doubled:
+            raise _Moved(f"{doubled} rows came whose {self._id_key} had come before")
+
+    def _next(self, seen: _Seen, overlap: int) -> _Next:
+        """The page behind what was read, which repeats its last rows."""
+        page = self._page(seen.count - overlap)
+        digests = [digest(row) for row in page.rows]
+        matched = min(overlap, len(digests))
+        if digests[:matched] != seen.tail[len(seen.tail) - overlap :][:matched] or (overlap and not matched):
+            raise _Moved(f"rows {seen.count - overlap} to {seen.count - 1} are not the ones read before")
+        return _Next(page, digests, matched)
 
     def _page(self, offset: int) -> Page:
+        if offset == 0 and self._first_page is not None:
+            page, self._first_page = self._first_page, None
+            return page
         while True:
             self._requests += 1
             try:
-                return self._ask(offset, self._page_size)
+                page = self._ask(offset, self._page_size)
+                self._longest_page = max(self._longest_page, len(page.rows))
+                return page
             except (Rejected, PageFailed):
                 # A limit that is refused, or one bad row in a page: smaller pages go around it or name it.
                 if self._page_size == _SMALLEST_PAGE:
                     raise
                 self._page_size = max(_SMALLEST_PAGE, self._page_size // 4)
 
-    def _total(self, page: Page, before: int, tail: Sequence[str]) -> int:
+    def _check_total(self, page: Page, seen: _Seen) -> None:
         if page.total is None:
-            return before
-        if before >= 0 and page.total < before:
-            raise _Moved(f"the announced total fell from {before} to {page.total}")
-        if before >= 0 and page.total > before and len(set(tail)) < 2:
+            return
+        if page.total < seen.total:
+            raise _Moved(f"the announced total fell from {seen.total} to {page.total}")
+        if 0 <= seen.total < page.total and seen.count and len(set(seen.tail)) < 2 and self._id_key is None:
             # Equal rows at the seam match wherever the listing has shifted to.
-            raise _Moved(f"the announced total rose from {before} to {page.total}")
-        return page.total
-
-    def _check_head(self, known: Known) -> None:
-        page = self._page(0)
-        if [digest(row) for row in page.rows[: len(known.head)]] != list(known.head)[: len(page.rows)]:
-            raise _Moved("the first rows are not the ones read before")
+            raise _Moved(f"the announced total rose from {seen.total} to {page.total}")
+        seen.total = page.total
 
     def _compare_first(self, total: int | None, digests: list[str]) -> None:
         if self._first is not None:
@@ -201,16 +319,6 @@ class _ByOffset:
             n = min(len(before), len(digests))
             self.unstable = total == before_total and before[:n] != digests[:n]
         self._first = (total, digests)
-
-    def _check_ids(self, rows: list[Row], ids: set[str]) -> None:
-        if self._id_key is None:
-            return
-        for row in rows:
-            id_ = as_id(row.get(self._id_key))
-            if id_ is not None:
-                if id_ in ids:
-                    raise _Moved(f"{self._id_key} {id_} came twice")
-                ids.add(id_)
 
     def _second_pass(self, proof: Proof) -> None:
         sequence = hashlib.blake2b()
@@ -221,6 +329,12 @@ class _ByOffset:
             sequence.update(digest(page.rows[0]).encode())
         if sequence.digest() != self._sequence.digest():
             raise _Moved("two passes over single-row pages gave two sequences")
+
+
+def _place(pattern: Sequence[str], digests: Sequence[str]) -> int | None:
+    """Where the pattern stands in a page; None if nowhere, or if it stands in several places."""
+    found = [n for n in range(len(digests) - len(pattern) + 1) if list(digests[n : n + len(pattern)]) == list(pattern)]
+    return found[0] if len(found) == 1 else None
 
 
 class KeyPagingUnsupported(Exception):

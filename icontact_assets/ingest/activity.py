@@ -14,15 +14,21 @@ import pyarrow as pa
 from icontact_assets.icontact.errors import BudgetSpent, IContactError, Incomplete, NotFound, Refused
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known
-from icontact_assets.ingest.changes import Window, end_of, quarantine
+from icontact_assets.ingest.changes import Window, quarantine
 from icontact_assets.ingest.coverage import (
+    FIGURE_OF,
+    DayState,
     Entry,
-    aware,
+    MessageState,
+    Scope,
+    days,
     entries,
+    messages,
     naive,
-    record_complete,
+    read_through,
     record_failure,
     record_probe,
+    record_reading,
 )
 from icontact_assets.ingest.rows import EVENT_TYPES, activity_reader
 from icontact_assets.ingest.staging import Listing, Probe, ProvenReading, Rejected, Staging
@@ -30,13 +36,6 @@ from icontact_assets.warehouse.tables import FIGURES
 from icontact_assets.warehouse.warehouse import Warehouse
 
 KINDS = tuple(EVENT_TYPES)
-
-_FIGURE_OF = {
-    "opens": "opens_total",
-    "clicks": "clicks_total",
-    "bounces": "bounces",
-    "unsubscribes": "unsubscribes",
-}
 
 _LAND_SECONDS = 20.0
 """Proven listings wait in staging at most this long while a run goes on."""
@@ -61,104 +60,45 @@ class NothingToRead(Exception):
 
 
 @dataclass(frozen=True)
-class Step:
-    """One rung of the ladder: messages up to `age_days` old are looked at every `probe_days` (0: each run) and read
-    from the first row on every `verify_days`, whatever the statistics say."""
+class Held:
+    """What is held of a due message: its last figures, the ledger of its four listings."""
 
-    age_days: float
-    probe_days: int
-    verify_days: int
-
-
-LADDER = (Step(3, 0, 7), Step(30, 1, 7), Step(180, 7, 30), Step(float("inf"), 30, 180))
-
-
-@dataclass(frozen=True)
-class Message:
-    """What is known of a message: its releases, the last probe, the ledger of its four listings. Aware UTC."""
-
-    id: str
-    first_released: datetime | None
-    last_released: datetime | None
-    probed_at: datetime | None
-    moved_at: datetime | None
+    state: MessageState
     figures: dict[str, int | None]
     kinds: dict[str, Entry]
 
-    @property
-    def covered_until(self) -> datetime | None:
-        """Everything that happened before this instant is stored; None if some listing was never read whole."""
-        through = [self._through(kind) for kind in KINDS]
-        known = [instant for instant in through if instant is not None]
-        return min(known) if len(known) == len(KINDS) else None
+    def to_read(self, now: datetime, verified_since: datetime | None = None) -> list[tuple[str, Known | None]]:
+        """The kinds to read, with the known end to go on from (None: from the first row).
 
-    def _through(self, kind: str) -> datetime | None:
-        entry = self.kinds.get(kind)
-        if entry is None or entry.read_through is None:
-            return None
-        figure = self.figures.get(_FIGURE_OF[kind])
-        if self.probed_at and figure is not None and figure == entry.figure and entry.verdict == "complete":
-            return max(entry.read_through, self.probed_at)
-        return entry.read_through
-
-    @property
-    def has_moved(self) -> bool:
-        """Whether the last probe says that there is something to read: never read, or another figure than then."""
-        for kind in KINDS:
-            entry, figure = self.kinds.get(kind), self.figures.get(_FIGURE_OF[kind])
-            if entry is None or entry.read_through is None:
-                if self.first_released or figure:
-                    return True
-            elif figure is not None and figure != entry.figure:
-                return True
-        return False
-
-    @property
-    def unproven(self) -> list[str]:
-        """The kinds whose last attempt did not end complete."""
-        return [kind for kind, entry in self.kinds.items() if entry.verdict != "complete"]
-
-    def step(self, now: datetime) -> Step:
-        """The rung this message stands on. One without a send counts from the last time its figures moved."""
-        since = self.last_released or self.moved_at
-        age = (now - since) / timedelta(days=1) if since else float("inf")
-        return next(step for step in LADDER if age <= step.age_days)
-
-    def is_due(self, now: datetime, fresh_since: datetime) -> bool:
-        """Whether the ladder says to look at this message now. A probe since `fresh_since` counts as this run's."""
-        if self.probed_at is None or self.unproven or self.has_moved:
-            return True
-        step = self.step(now)
-        if step.probe_days == 0:
-            return self.probed_at < fresh_since
-        return (now.date() - self.probed_at.date()).days >= step.probe_days
-
-    def to_read(self, now: datetime) -> list[tuple[str, Known | None]]:
-        """The kinds to read, with the known end to go on from (None: from the first row)."""
-        verify_before = now.date() - timedelta(days=self.step(now).verify_days)
+        `verified_since`: what was not read from the first row on since then is read so, whatever the figures say.
+        """
+        verify_before = now.date() - timedelta(days=self.state.verify_days)
         plan: list[tuple[str, Known | None]] = []
         for kind in KINDS:
-            entry, figure = self.kinds.get(kind), self.figures.get(_FIGURE_OF[kind])
+            entry, figure = self.kinds.get(kind), self.figures.get(FIGURE_OF[kind])
             if entry is None or entry.read_through is None:
-                if self.first_released or figure:
+                if self.state.first_released or figure:
                     plan.append((kind, None))
-            elif entry.verdict != "complete" or (entry.verified_at and entry.verified_at.date() <= verify_before):
+            elif (
+                entry.verdict not in ("complete", "late")
+                or entry.verified_at is None
+                or entry.verified_at.date() <= verify_before
+                or (verified_since and entry.verified_at < verified_since)
+            ):
                 plan.append((kind, None))
             elif figure is None or figure != entry.figure:
-                plan.append((kind, Known(entry.stored or 0, entry.tail, ()) if entry.stored else None))
+                known = Known(entry.announced or 0, entry.tail, entry.head, landed=True) if entry.announced else None
+                plan.append((kind, known))
         return plan
 
 
 @dataclass(frozen=True)
 class Day:
-    """One partition after a run. `open_messages`: released before its end and not looked at since."""
+    """One partition after a run: how the ledger has it, its rows, and those that are new."""
 
-    day: date
+    state: DayState
     rows: int
     new: int
-    read: bool
-    settled: bool
-    open_messages: int
 
 
 @dataclass
@@ -179,98 +119,81 @@ class ActivityRead:
     days: list[Day] = field(default_factory=list)
 
 
-def load_messages(connection: duckdb.DuckDBPyConnection, schema: str, aid: str | None) -> list[Message]:
-    """Every message that could have been sent, newest release first, then those never released.
+@dataclass(frozen=True)
+class Run:
+    """When a run over a window looks at a message. Instants are aware UTC.
 
-    With an `aid`, only those whose HTML body holds its comment.
+    What was looked at since `began` counts as looked at by this run; with `reread`, everything older is read again
+    from the first row on.
     """
-    ledger = entries(connection, schema, "activity", "statistics")
+
+    window: Window
+    began: datetime
+    reread: bool = False
+
+    @property
+    def fresh_since(self) -> datetime:
+        """A probe since then need not be repeated."""
+        return self.began if self.reread else min(self.window.end, self.began)
+
+    def due(self, messages: Sequence[MessageState]) -> list[MessageState]:
+        """Those to look at: released before the window's end (or never), not covered since, and due."""
+        return [
+            message
+            for message in messages
+            if (message.first_released is None or message.first_released < self.window.end) and self._is_due(message)
+        ]
+
+    def _is_due(self, message: MessageState) -> bool:
+        if self.reread:
+            return message.first_released is not None
+        if message.covered_until and message.covered_until >= self.window.end:
+            return False
+        hot = message.probe_days == 0
+        return message.due or (hot and message.probed_at is not None and message.probed_at < self.fresh_since)
+
+
+def held(connection: duckdb.DuckDBPyConnection, schema: str, states: Sequence[MessageState]) -> list[Held]:
+    """What is held of these messages, in their order."""
+    ids = [state.id for state in states]
     kinds: dict[str, dict[str, Entry]] = {}
-    probes: dict[str, Entry] = {}
-    for listing, entry in ledger.items():
-        if listing.resource == "statistics":
-            probes[listing.message_id] = entry
-        else:
-            kinds.setdefault(listing.message_id, {})[listing.kind] = entry
-    figures = {
-        row[0]: dict(zip(FIGURES, row[1:], strict=True))
-        for row in connection.execute(
-            f'SELECT message_id, {", ".join(FIGURES)} FROM "{schema}".raw_statistics '
-            "QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY observed_at DESC) = 1"
-        ).fetchall()
-    }
+    for listing, entry in entries(connection, schema, "activity", message_ids=ids).items():
+        kinds.setdefault(listing.message_id, {})[listing.kind] = entry
+    figures = _figures(connection, schema, ids)
+    return [Held(state, figures.get(state.id, {}), kinds.get(state.id, {})) for state in states]
+
+
+def _figures(
+    connection: duckdb.DuckDBPyConnection, schema: str, ids: Sequence[str]
+) -> dict[str, dict[str, int | None]]:
+    """iContact's own figures of messages as last stored."""
     rows = connection.execute(
-        f"""
-        WITH message AS (
-            SELECT message_id, aids, deleted_at FROM "{schema}".raw_messages
-            QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY observed_at DESC) = 1
-        ), send AS (
-            SELECT * FROM "{schema}".raw_sends
-            QUALIFY row_number() OVER (PARTITION BY send_id ORDER BY observed_at DESC) = 1
-        ), release AS (
-            SELECT message_id, coalesce(released_at, CASE WHEN scheduled_at <= now() THEN scheduled_at END) AS released
-            FROM send WHERE lower(status) NOT IN ('cancelled', 'canceled')
-        )
-        SELECT message_id, min(released), max(released)
-        FROM (SELECT message_id, NULL::TIMESTAMP AS released FROM message UNION ALL SELECT * FROM release)
-        WHERE message_id NOT IN (SELECT message_id FROM message WHERE deleted_at IS NOT NULL)
-            AND ($aid IS NULL OR message_id IN (SELECT message_id FROM message WHERE list_contains(aids, $aid)))
-        GROUP BY message_id ORDER BY max(released) DESC NULLS LAST, message_id DESC
-        """,
-        {"aid": aid},
+        f'SELECT message_id, {", ".join(FIGURES)} FROM "{schema}".raw_statistics WHERE list_contains(?, message_id) '
+        "QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY observed_at DESC) = 1",
+        [list(ids)],
     ).fetchall()
-    return [
-        Message(
-            id=id_,
-            first_released=aware(first),
-            last_released=aware(last),
-            probed_at=probes[id_].read_through if id_ in probes else None,
-            moved_at=probes[id_].moved_at if id_ in probes else None,
-            figures=figures.get(id_, {}),
-            kinds=kinds.get(id_, {}),
-        )
-        for id_, first, last in rows
-    ]
-
-
-def due_messages(messages: Sequence[Message], window: Window, now: datetime, fresh_since: datetime) -> list[Message]:
-    """Those a run over the window must look at: released before its end (or never), not covered since, and due."""
-    return [
-        message
-        for message in messages
-        if (message.first_released is None or message.first_released < window.end)
-        and not (message.covered_until and message.covered_until >= window.end)
-        and message.is_due(now, fresh_since)
-    ]
+    return {row[0]: dict(zip(FIGURES, row[1:], strict=True)) for row in rows}
 
 
 @dataclass(frozen=True)
 class ActivityReader:
-    """Reads the statistics and the activity of one client folder into one schema, for the window of a run.
+    """Reads the statistics and the activity of one client folder, for the window of a run.
 
-    With an `aid`, messages that do not carry it cost nothing. `run_began` (aware UTC): what was looked at since then
-    counts as looked at by this run.
-    `progress` is told messages done and messages due.
+    Messages that do not count in the scope cost nothing. `progress` is told messages done and messages due.
     """
 
     folder: Folder
     warehouse: Warehouse
     staging: Staging
-    schema: str
-    aid: str | None
-    window: Window
+    scope: Scope
+    run: Run
     workers: int
-    run_began: datetime
     clock: Callable[[], datetime]
     progress: Callable[[int, int], None]
 
-    @property
-    def _fresh_since(self) -> datetime:
-        return min(self.window.end, self.run_began)
-
     def probe(self) -> ActivityRead:
         """Ask for the statistics of the due messages and store the figures that moved."""
-        return self._over_due_messages(lambda message: _discard(self._probed(message)))
+        return self._over_due_messages(self._probe)
 
     def read(self) -> ActivityRead:
         """Read the activity of the due messages and say, day by day, what is read.
@@ -282,33 +205,34 @@ class ActivityReader:
         done.days = self._days(done)
         return done
 
-    def _messages(self) -> list[Message]:
+    def _due(self) -> list[Held]:
+        schema = self.scope.schema
         with self.warehouse.read() as connection:
-            unread = [r for r in ("messages", "sends") if _read_through(connection, self.schema, r) is None]
+            unread = [r for r in ("messages", "sends") if read_through(connection, schema, r) is None]
             if unread:
                 names = " and ".join(f"raw_{resource}" for resource in unread)
                 raise NothingToRead(
-                    f"{names} of {self.schema} was never read, so no activity can be asked for. "
+                    f"{names} of {schema} was never read, so no activity can be asked for. "
                     f"Materialize {names} first, or all raw assets together."
                 )
-            return load_messages(connection, self.schema, self.aid)
+            return held(connection, schema, self.run.due(messages(connection, self.scope, self.clock())))
 
-    def _over_due_messages(self, work: Callable[[Message], None]) -> ActivityRead:
+    def _over_due_messages(self, work: Callable[[Held], None]) -> ActivityRead:
         done = ActivityRead()
         self._land(done)
-        messages = due_messages(self._messages(), self.window, self.clock(), self._fresh_since)
-        done.messages = len(messages)
+        due = self._due()
+        done.messages = len(due)
         before = self.folder.session.requests
         landed, finished = monotonic(), 0
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting = {pool.submit(self._guarded, work, message, done) for message in messages}
+            waiting = {pool.submit(self._guarded, work, message, done) for message in due}
             try:
                 while waiting:
                     ended, waiting = wait(waiting, timeout=_LAND_SECONDS, return_when=FIRST_COMPLETED)
                     for future in ended:
                         future.result()
                     finished += len(ended)
-                    self.progress(finished, len(messages))
+                    self.progress(finished, len(due))
                     if monotonic() - landed > _LAND_SECONDS:
                         self._land(done)
                         landed = monotonic()
@@ -318,7 +242,7 @@ class ActivityReader:
         done.requests = self.folder.session.requests - before
         return done
 
-    def _guarded(self, work: Callable[[Message], None], message: Message, done: ActivityRead) -> None:
+    def _guarded(self, work: Callable[[Held], None], message: Held, done: ActivityRead) -> None:
         if done.stopped is not None:
             done.left += 1
             return
@@ -328,33 +252,46 @@ class ActivityReader:
             done.stopped = error
             done.left += 1
         except MessageFailed as error:
-            done.failed.update({(message.id, kind): failure for kind, failure in error.kinds.items()})
+            done.failed.update({(message.state.id, kind): failure for kind, failure in error.kinds.items()})
 
-    def _probed(self, message: Message) -> Message:
-        """The message with figures of this run."""
-        if message.probed_at is not None and message.probed_at >= self._fresh_since:
-            return message
-        at = self.clock()
+    def _probe(self, message: Held) -> None:
         try:
-            figures = asdict(self.folder.statistics(message.id))
-        except NotFound:
-            # A message without statistics is read by its listings alone.
-            figures = dict.fromkeys(FIGURES)
+            self._probed(message)
         except (BudgetSpent, Refused):
             raise
         except IContactError as error:
             raise MessageFailed({"statistics": error}) from error
-        self.staging.keep_probe(message.id, at, figures)
-        return replace(message, probed_at=at, figures=figures)
 
-    def _read(self, message: Message) -> None:
-        message = self._probed(message)
+    def _probed(self, message: Held) -> Held:
+        """The message with figures of this run."""
+        state = message.state
+        if state.probed_at is not None and state.probed_at >= self.run.fresh_since:
+            return message
+        at = self.clock()
+        try:
+            figures = asdict(self.folder.statistics(state.id))
+        except NotFound:
+            # A message without statistics is read by its listings alone.
+            figures = dict.fromkeys(FIGURES)
+        self.staging.keep_probe(state.id, at, figures)
+        return replace(message, figures=figures)
+
+    def _read(self, message: Held) -> None:
         failed: dict[str, IContactError] = {}
-        for kind, known in message.to_read(self.clock()):
-            listing = Listing("activity", message.id, kind)
-            sink, held = self.staging.open(listing, activity_reader(kind), known)
+        try:
+            message = self._probed(message)
+        except (BudgetSpent, Refused):
+            raise
+        except IContactError as error:
+            # Statistics are a hint: without them the listings are read all the same.
+            failed["statistics"] = error
+            message = replace(message, figures=dict.fromkeys(FIGURES))
+        reread_since = self.run.began if self.run.reread else None
+        for kind, known in message.to_read(self.clock(), reread_since):
+            listing = Listing("activity", message.state.id, kind)
+            sink, on_disk = self.staging.open(listing, activity_reader(kind), known, not_before=reread_since)
             try:
-                proof = self.folder.activity(message.id, kind, sink, held)
+                proof = self.folder.activity(message.state.id, kind, sink, on_disk)
             except (BudgetSpent, Refused):
                 raise
             except Incomplete as error:
@@ -363,7 +300,7 @@ class ActivityReader:
             except IContactError as error:
                 failed[kind] = error
             else:
-                sink.prove(proof, message.figures.get(_FIGURE_OF[kind]))
+                sink.prove(proof, message.figures.get(FIGURE_OF[kind]))
         if failed:
             raise MessageFailed(failed)
 
@@ -374,24 +311,20 @@ class ActivityReader:
         failed = {key: error for key, error in done.failed.items() if key not in done.recorded}
         if not (probes or readings or failed):
             return
-        now = self.clock()
+        now, schema = self.clock(), self.scope.schema
         with self.warehouse.write("storing activity") as connection:
             self._land_probes(connection, probes)
-            ledger = entries(connection, self.schema, "activity")
+            ids = sorted({reading.listing.message_id for reading in readings})
+            ledger = entries(connection, schema, "activity", message_ids=ids)
             # A kill between this commit and the clearing of staging must not land a tail twice.
             fresh = [r for r in readings if not (e := ledger.get(r.listing)) or e.reading != r.id]
             new_by_day = self._land_events(connection, fresh, now, done)
-            record_complete(connection, self.schema, fresh)
+            record_reading(connection, schema, fresh)
             for (message_id, kind), error in failed.items():
-                listing = Listing("statistics", message_id) if kind == "statistics" else None
+                statistics = kind == "statistics"
+                listing = Listing(kind, message_id) if statistics else Listing("activity", message_id, kind)
                 verdict = "incomplete" if isinstance(error, Incomplete) else "failed"
-                record_failure(
-                    connection,
-                    self.schema,
-                    listing or Listing("activity", message_id, kind),
-                    verdict,
-                    str(error),
-                )
+                record_failure(connection, schema, listing, verdict, str(error))
         self.staging.landed(readings)
         self.staging.forget_probes(probes)
         done.recorded |= failed.keys()
@@ -401,26 +334,25 @@ class ActivityReader:
             done.new_by_day[day] = done.new_by_day.get(day, 0) + rows
 
     def _land_probes(self, connection: duckdb.DuckDBPyConnection, probes: Sequence[Probe]) -> None:
-        known = {message.id: message for message in load_messages(connection, self.schema, self.aid)} if probes else {}
+        schema, ids = self.scope.schema, [probe.message_id for probe in probes]
+        known = _figures(connection, schema, ids)
+        ledger = entries(connection, schema, "statistics", message_ids=ids)
         for probe in probes:
-            message = known.get(probe.message_id)
-            previous = message.figures if message else {}
-            moved = probe.figures != previous
+            moved = probe.figures != known.get(probe.message_id, {})
             if moved:
-                day = probe.at.date()
-                if message and message.probed_at:
-                    day = min(max(self.window.last, message.probed_at.date()), day)
+                day, before = probe.at.date(), ledger.get(Listing("statistics", probe.message_id))
+                if before and before.read_through:
+                    day = min(max(self.run.window.last, before.read_through.date()), day)
                 key = {"message_id": probe.message_id, "day": day}
                 connection.execute(
-                    f'DELETE FROM "{self.schema}".raw_statistics WHERE message_id=$message_id AND partition_date=$day',
-                    key,
+                    f'DELETE FROM "{schema}".raw_statistics WHERE message_id=$message_id AND partition_date=$day', key
                 )
                 connection.execute(
-                    f'INSERT INTO "{self.schema}".raw_statistics (message_id, {", ".join(FIGURES)}, observed_at, '
+                    f'INSERT INTO "{schema}".raw_statistics (message_id, {", ".join(FIGURES)}, observed_at, '
                     f"partition_date) VALUES ($message_id, {', '.join('$' + name for name in FIGURES)}, $at, $day)",
                     {**key, **probe.figures, "at": naive(probe.at)},
                 )
-            record_probe(connection, self.schema, probe.message_id, probe.at, moved=moved)
+            record_probe(connection, schema, probe.message_id, probe.at, moved=moved)
 
     def _land_events(
         self,
@@ -454,12 +386,12 @@ class ActivityReader:
                     page = page.append_column(name, pa.repeat(value, page.num_rows))
                 waiting.append(page)
             done.quarantined += quarantine(
-                connection, self.schema, reading.listing.kind, reading.listing.message_id, rejected, now
+                connection, self.scope.schema, reading.listing.kind, reading.listing.message_id, rejected, now
             )
             if sum(page.num_rows for page in waiting) > _BATCH_ROWS:
                 write()
         write()
-        activity = f'"{self.schema}".raw_activity'
+        activity = f'"{self.scope.schema}".raw_activity'
         same = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in _LINE)
         line = ", ".join(_LINE)
         connection.execute(
@@ -485,7 +417,7 @@ class ActivityReader:
             {"now": naive(now)},
         )
         connection.execute(
-            f'INSERT INTO "{self.schema}".touched_contacts SELECT DISTINCT contact_id, $now FROM fresh',
+            f'INSERT INTO "{self.scope.schema}".touched_contacts SELECT DISTINCT contact_id, $now FROM fresh',
             {"now": naive(now)},
         )
         return dict(
@@ -495,75 +427,14 @@ class ActivityReader:
         )
 
     def _days(self, done: ActivityRead) -> list[Day]:
-        now = self.clock()
+        window, bounds = self.run.window, {"first": self.run.window.first, "last": self.run.window.last}
         with self.warehouse.read() as connection:
-            messages = load_messages(connection, self.schema, self.aid)
-            through = [_read_through(connection, self.schema, resource) for resource in ("messages", "sends")]
+            states = days(connection, self.scope, window.first, window.last, self.clock(), self.run.began)
             rows = dict(
                 connection.execute(
-                    f'SELECT partition_date, count(*) FROM "{self.schema}".raw_activity '
+                    f'SELECT partition_date, count(*) FROM "{self.scope.schema}".raw_activity '
                     "WHERE partition_date BETWEEN $first AND $last GROUP BY partition_date",
-                    {"first": self.window.first, "last": self.window.last},
+                    bounds,
                 ).fetchall()
             )
-        known_through = min(instant for instant in through if instant is not None)
-        released = [(message, message.first_released) for message in messages if message.first_released is not None]
-        due = {message.id for message, _ in released if message.is_due(now, self._fresh_since)}
-        days = []
-        for day in self.window.days:
-            end = end_of(day)
-            until = min(end, self.run_began)
-            uncovered = [
-                message.id
-                for message, first_released in released
-                if first_released < end and not (message.covered_until and message.covered_until >= until)
-            ]
-            messages_known = known_through >= end or end > now
-            days.append(
-                Day(
-                    day=day,
-                    rows=rows.get(day, 0),
-                    new=done.new_by_day.get(day, 0),
-                    read=messages_known and not due.intersection(uncovered),
-                    settled=messages_known and not uncovered,
-                    open_messages=len(uncovered),
-                )
-            )
-        return days
-
-
-def _discard(_: Message) -> None:
-    """A probe's result already stands in staging."""
-
-
-def _read_through(connection: duckdb.DuckDBPyConnection, schema: str, resource: str) -> datetime | None:
-    entry = entries(connection, schema, resource).get(Listing(resource))
-    return entry.read_through if entry else None
-
-
-def missing_for_audiences(
-    connection: duckdb.DuckDBPyConnection, schema: str, aid: str | None, now: datetime
-) -> str | None:
-    """What keeps an audience from being computed from complete data, in one sentence; None if nothing does.
-
-    Half-read activity makes everyone look inactive: the last listing of contacts must be complete, and every message
-    released before the end of the last ended day (UTC) must have had one complete reading of all four kinds.
-    """
-    contacts = entries(connection, schema, "contacts").get(Listing("contacts"))
-    if contacts is None or contacts.read_through is None or contacts.verdict != "complete":
-        return (
-            f"the contacts of {schema} were not read completely ({contacts.reason if contacts else 'never asked for'})"
-        )
-    for resource in ("messages", "sends"):
-        if _read_through(connection, schema, resource) is None:
-            return f"the {resource} of {schema} were never read completely"
-    ended = end_of(now.date() - timedelta(days=1))
-    unread = [
-        message.id
-        for message in load_messages(connection, schema, aid)
-        if message.first_released and message.first_released < ended and message.covered_until is None
-    ]
-    if unread:
-        named = ", ".join(unread[:5]) + (f" and {len(unread) - 5} more" if len(unread) > 5 else "")
-        return f"the activity of {len(unread)} released messages of {schema} was never read completely: {named}"
-    return None
+        return [Day(state, rows.get(state.day, 0), done.new_by_day.get(state.day, 0)) for state in states]

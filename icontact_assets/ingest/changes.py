@@ -12,7 +12,7 @@ import pyarrow as pa
 from icontact_assets.icontact.errors import IContactError, Incomplete
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known, Proof, Sink
-from icontact_assets.ingest.coverage import entries, naive, record_complete, record_failure
+from icontact_assets.ingest.coverage import entries, naive, record_failure, record_reading
 from icontact_assets.ingest.rows import LISTING_READERS, OWN_DATE
 from icontact_assets.ingest.staging import Listing, ProvenReading, Rejected, Staging
 from icontact_assets.warehouse.tables import (
@@ -100,20 +100,23 @@ def read_changes(
     *,
     start_date: date,
     list_id: str = "",
+    reread_since: datetime | None = None,
     clock: Callable[[], datetime],
 ) -> Changes:
     """Read a listing if it was not read since the end of the window, and store new, changed and vanished rows.
 
-    `list_id` names the list whose subscriptions are read. Raises Incomplete and the other errors of iContact;
+    `list_id` names the list whose subscriptions are read; `reread_since` (aware): it must have been read since then
+    too. Raises Incomplete and the other errors of iContact;
     the stored rows are then as before and the ledger says why.
     """
     listing = Listing(resource, kind=list_id)
     with warehouse.read() as connection:
         entry = entries(connection, schema, resource).get(listing)
-    if entry and entry.read_through and entry.read_through >= window.end:
+    needed = max(window.end, reread_since) if reread_since else window.end
+    if entry and entry.read_through and entry.read_through >= needed:
         return Changes(resource, asked=False, total=entry.stored or 0)
     try:
-        _read(folder, staging, listing, not_before=clock() - _STAGED_FOR)
+        _read(folder, staging, listing, not_before=reread_since or clock() - _STAGED_FOR)
         return _land(warehouse, staging, schema, listing, window, start_date=start_date, now=clock())
     except IContactError as error:
         with warehouse.write(f"recording a failed reading of {resource}") as connection:
@@ -125,6 +128,9 @@ def read_changes(
 def _read(folder: Folder, staging: Staging, listing: Listing, *, not_before: datetime) -> None:
     for reading in staging.proven():
         if reading.listing == listing:
+            if reading.began >= not_before:
+                # A kill came between its proof and its landing.
+                return
             staging.landed([reading])
     sink, known = staging.open(listing, LISTING_READERS[listing.resource], not_before=not_before)
     sink.prove(_listing_call(folder, listing)(sink, known))
@@ -159,7 +165,7 @@ def _land(
         if suspicion is None:
             changes = _store(connection, schema, listing, reading, window, start_date=start_date, now=now)
             changes.quarantined = quarantine(connection, schema, listing.resource, "", rejected, now)
-            record_complete(connection, schema, [reading])
+            record_reading(connection, schema, [reading])
     staging.landed([reading])
     if suspicion is not None:
         raise Incomplete(suspicion)

@@ -90,19 +90,23 @@ class StagedReading:
         )
 
     def prove(self, proof: Proof, figure: int | None = None) -> None:
-        """The listing is proven whole: the reading may land. `figure`: iContact's own count just before it."""
-        self._staging._prove(self._id, proof, figure)
+        """The listing was read to its end: the reading may land. `figure`: iContact's own count just before it."""
+        resumed = self._base == 0 and proof.start > 0
+        self._staging._prove(self._id, proof, figure, began=None if resumed else proof.began)
 
 
 @dataclass(frozen=True)
 class ProvenReading:
-    """A proven reading that waits to land. `base`: rows that stood in the table before it (0: from the start)."""
+    """A proven reading that waits to land. `base`: rows of the listing known before it (0: from the first row on);
+    `rows`: those it brought; `missing`: rows it found to stand between the known ones and did not read."""
 
     id: str
     listing: Listing
     base: int
     began: datetime
     total: int
+    rows: int
+    missing: int
     requests: int
     figure: int | None
     head: list[str]
@@ -189,11 +193,12 @@ class Staging:
         """Readings that may land, oldest first."""
         with self._lock:
             found = self._connection.execute(
-                "SELECT id, resource, message_id, kind, base, began, proof, figure FROM reading "
+                "SELECT id, resource, message_id, kind, base, began, proof, figure, "
+                "(SELECT coalesce(sum(size), 0) FROM page WHERE page.reading = reading.id) FROM reading "
                 "WHERE proof IS NOT NULL ORDER BY rowid"
             ).fetchall()
         readings = []
-        for id_, resource, message_id, kind, base, began, proof, figure in found:
+        for id_, resource, message_id, kind, base, began, proof, figure, rows in found:
             facts = orjson.loads(proof)
             readings.append(
                 ProvenReading(
@@ -202,6 +207,8 @@ class Staging:
                     base=base,
                     began=datetime.fromisoformat(began),
                     total=facts["total"],
+                    rows=rows,
+                    missing=facts["missing"],
                     requests=facts["requests"],
                     figure=figure,
                     head=facts["head"],
@@ -287,11 +294,18 @@ class Staging:
                 (id_, offset, size, rows, rejected, orjson.dumps(head).decode(), orjson.dumps(tail).decode(), last_id),
             )
 
-    def _prove(self, id_: str, proof: Proof, figure: int | None) -> None:
-        facts = {"total": proof.total, "requests": proof.requests, "head": proof.head, "tail": proof.tail}
+    def _prove(self, id_: str, proof: Proof, figure: int | None, *, began: datetime | None) -> None:
+        facts = {
+            "total": proof.total,
+            "missing": proof.missing,
+            "requests": proof.requests,
+            "head": proof.head,
+            "tail": proof.tail,
+        }
         with self._lock:
             self._connection.execute(
-                "UPDATE reading SET proof=?, figure=? WHERE id=?", (orjson.dumps(facts).decode(), figure, id_)
+                "UPDATE reading SET proof=?, figure=?, began=coalesce(?, began) WHERE id=?",
+                (orjson.dumps(facts).decode(), figure, began and began.isoformat(), id_),
             )
 
     def _held(self, id_: str) -> Known | None:

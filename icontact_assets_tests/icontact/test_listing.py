@@ -74,21 +74,97 @@ def test_pages_of_one_row_need_two_passes_that_agree() -> None:
     assert sink.rows == server.rows
 
 
-def test_a_new_tail_costs_one_request() -> None:
-    rows = [row(n) for n in range(1010)]
-    known = Known(1000, tuple(digest(r) for r in rows[990:1000]), ())
-    server, sink = Server(rows, 500), Rows()
-    proof = read_by_offset(server.fetch, sink, page_size=500, known=known)
-    assert (proof.start, proof.total, server.asked) == (1000, 1010, 1)
-    assert sink.rows == rows[1000:]
+def landed(rows: list[Row]) -> Known:
+    digests = tuple(map(digest, rows))
+    return Known(len(rows), digests[-10:], digests[:10], landed=True)
 
 
-def test_a_tail_that_does_not_match_is_read_from_the_start() -> None:
+def test_a_listing_known_whole_that_fits_a_page_is_seen_whole_again() -> None:
+    rows = [row(n) for n in range(300)]
+    server, sink = Server([*rows[:150], row(900), *rows[150:]], 500), Rows()
+    proof = read_by_offset(server.fetch, sink, page_size=500, known=landed(rows))
+    assert (proof.start, proof.missing, server.asked) == (0, 0, 1)
+    assert sink.rows == server.rows
+
+
+@pytest.mark.parametrize("new", [0, 1, 10, 700])
+def test_a_new_end_costs_its_pages(new: int) -> None:
+    rows = [row(n) for n in range(100_000)]
+    server, sink = Server([*rows, *(row(n) for n in range(200_000, 200_000 + new))], 500), Rows()
+    proof = read_by_offset(server.fetch, sink, page_size=500, known=landed(rows))
+    assert (proof.start, proof.total, proof.missing) == (100_000, 100_000 + new, 0)
+    assert server.asked == (1 if new < 490 else 2)
+    assert sink.rows == server.rows[100_000:]
+
+
+@pytest.mark.parametrize("new", [1, 10, 700])
+def test_rows_new_at_the_front_are_read_from_there(new: int) -> None:
+    rows = [row(n) for n in range(100_000)]
+    server, sink = Server([*(row(n) for n in range(200_000, 200_000 + new)), *rows], 500), Rows()
+    proof = read_by_offset(server.fetch, sink, page_size=500, known=landed(rows))
+    assert (proof.total, proof.missing) == (100_000 + new, 0)
+    assert server.asked == (2 if new < 490 else 4)
+    assert sorted(r["contactId"] for r in sink.rows) == sorted(r["contactId"] for r in server.rows[:new])
+    assert (proof.head, proof.tail) == (landed(server.rows).head, landed(server.rows).tail)
+
+
+def test_a_row_in_the_middle_of_a_long_listing_is_missed_openly_and_of_a_short_one_read() -> None:
+    rows = [row(n) for n in range(100_000)]
+    listing = [*rows[:50_000], row(300_000), *rows[50_000:], *(row(n) for n in range(200_000, 200_010))]
+    server, sink = Server(listing, 500), Rows()
+    proof = read_by_offset(server.fetch, sink, page_size=500, known=landed(rows), reread_pages=50)
+    assert (proof.total, proof.missing, server.asked) == (100_011, 1, 2)
+    assert sink.rows == listing[100_001:]
+    short = [*rows[:2000], row(300_000), *rows[2000:4000]]
+    server, sink = Server(short, 500), Rows()
+    proof = read_by_offset(server.fetch, sink, page_size=500, known=landed(rows[:4000]), reread_pages=50)
+    assert (proof.start, proof.missing) == (0, 0)
+    assert sink.rows == short
+
+
+def test_an_end_that_is_not_found_is_read_from_the_start() -> None:
     rows = [row(n) for n in range(600)]
     server, sink = Server(rows, 500), Rows()
-    proof = read_by_offset(server.fetch, sink, page_size=500, known=Known(300, ("x",) * 10, ()))
+    known = Known(300, ("x",) * 10, ("x",) * 10)
+    proof = read_by_offset(server.fetch, sink, page_size=500, known=known)
     assert (proof.start, sink.starts) == (0, 1)
     assert sink.rows == rows
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    old=st.lists(st.integers(0, 6), min_size=1, max_size=60),
+    inserted=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9)), max_size=12),
+    removed=st.lists(st.floats(0, 1, exclude_max=True), max_size=2),
+    cap=st.integers(2, 30),
+    page_size=st.integers(5, 30),
+    reread_pages=st.integers(0, 3),
+)
+def test_from_a_landed_end_nothing_is_made_up_and_what_is_missing_is_counted(
+    old: list[int],
+    inserted: list[tuple[float, int]],
+    removed: list[float],
+    cap: int,
+    page_size: int,
+    reread_pages: int,
+) -> None:
+    before = [row(n) for n in old]
+    now = list(before)
+    for place in removed:
+        if now:
+            del now[int(place * len(now))]
+    for place, n in inserted:
+        now.insert(int(place * (len(now) + 1)), row(n))
+    server, sink = Server(now, cap), Rows()
+    known = landed(before)
+    proof = read_by_offset(server.fetch, sink, page_size=page_size, known=known, reread_pages=reread_pages)
+    held = Counter(map(digest, sink.rows)) + (Counter(map(digest, before)) if proof.start else Counter())
+    assert proof.total == len(now)
+    if proof.start == 0:
+        assert held == Counter(map(digest, now))
+    elif not removed:
+        assert held <= Counter(map(digest, now))
+        assert (Counter(map(digest, now)) - held).total() == proof.missing
 
 
 def test_an_order_that_changes_with_every_call_is_named() -> None:
