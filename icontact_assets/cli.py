@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -202,6 +203,52 @@ class _Rows:
 
     def page(self, offset: int, rows: list[dict[str, Any]]) -> None:  # noqa: ARG002 (a Sink)
         self.rows += rows
+
+
+@app.command()
+def forecast(
+    import_name: Annotated[
+        str | None, typer.Option("--import", help="Of this import; needed if there are several.")
+    ] = None,
+    first: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day.")] = None,
+    last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say how many requests a run over some days will send, how long it takes, and how far today's budget reaches.
+
+    Without days: the week that the daily schedule asks for. Reads the ledger; asks iContact for four totals only if
+    nothing was ever read.
+    """
+    from icontact_assets.connect import forecast_window
+    from icontact_assets.ingest.changes import Window
+    from icontact_assets.settings import load_settings
+
+    try:
+        settings = load_settings()
+        if import_name is None and len(settings.imports) > 1:
+            names = ", ".join(import_.name for import_ in settings.imports)
+            raise _fail(f"There are several imports ({names}): name one with --import.")
+        import_ = settings.import_named(import_name) if import_name else settings.imports[0]
+        week = Window.trailing(import_.start_date, datetime.now(UTC))
+        window = Window(first.date() if first else week.first, last.date() if last else week.last)
+        if window.last < window.first:
+            raise _fail(f"--from {window.first} is later than --to {window.last}: exchange them.")
+        expected = forecast_window(settings, import_, window)
+    except _expected() as error:
+        raise _fail(str(error)) from error
+    if as_json:
+        typer.echo(json.dumps(asdict(expected), indent=2, default=str))
+        return
+    table = Table("requests for", "number", title=f"{import_.label}, {window.first} to {window.last}")
+    for listing, requests in expected.listings.items():
+        table.add_row(listing, f"{requests:,}")
+    listed = sum(expected.listings.values())
+    table.add_row(
+        f"activity of {expected.messages:,} due messages",
+        f"{expected.least - listed:,} to {expected.likely - listed:,}",
+    )
+    Console().print(table)
+    typer.echo(expected.sentence())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

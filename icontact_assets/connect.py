@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
-from icontact_assets.ingest.coverage import Scope
-from icontact_assets.ingest.forecast import Rates
+from icontact_assets.ingest.activity import Run
+from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.coverage import Scope, read_through
+from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
 from icontact_assets.settings import Import, Settings
+from icontact_assets.warehouse.warehouse import Warehouse
 
 
 def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Session:
@@ -45,6 +49,29 @@ def open_folder(settings: Settings, import_: Import) -> Folder:
 def scope_of(import_: Import) -> Scope:
     """Which messages of an import count, and how often they are looked at."""
     return Scope(import_.name, import_.filter_by_aid, import_.reading.ladder)
+
+
+def forecast_window(settings: Settings, import_: Import, window: Window) -> Forecast:
+    """What all raw assets of an import would ask now for a window: from the ledger, or from four totals of iContact's
+    where messages were never read. Raises SettingsError, WarehouseError and the errors of iContact."""
+    folder, now = open_folder(settings, import_), datetime.now(UTC)
+    scope = scope_of(import_)
+    warehouse = Warehouse(settings.duckdb_path)
+    if warehouse.path.exists():
+        warehouse.prepare(import_.name)
+        with warehouse.read() as connection:
+            if read_through(connection, scope.schema, "messages") and read_through(connection, scope.schema, "sends"):
+                return forecast(
+                    connection,
+                    scope,
+                    Run(window, now),
+                    now=now,
+                    page_size=import_.page_size,
+                    rates=rates_of(import_, folder.session),
+                    resources=(*COUNTED, "subscriptions"),
+                )
+    counts = {resource: folder.count(resource) or 0 for resource in COUNTED}
+    return first_forecast(counts, rates_of(import_, folder.session), import_.page_size)
 
 
 def rates_of(import_: Import, session: Session) -> Rates:

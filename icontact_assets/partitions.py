@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import dagster as dg
 
@@ -36,12 +36,6 @@ def wants_reread(context: dg.AssetExecutionContext) -> bool:
 def is_open(day: date) -> bool:
     """Whether a partition's day has not ended yet (UTC)."""
     return day >= datetime.now(UTC).date()
-
-
-def trailing_days(import_: Import, now: datetime, days: int) -> Window:
-    """The last `days` UTC days that have ended at `now` (aware), not before the import's start."""
-    last = now.astimezone(UTC).date() - timedelta(days=1)
-    return Window(max(import_.start_date, last - timedelta(days=days - 1)), last)
 
 
 def range_tags(window: Window) -> dict[str, str]:

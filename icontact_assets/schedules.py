@@ -6,12 +6,9 @@ from datetime import UTC
 
 import dagster as dg
 
-from icontact_assets.ingest.changes import Window
-from icontact_assets.partitions import range_tags, trailing_days
+from icontact_assets.ingest.changes import TRAILING_DAYS, Window
+from icontact_assets.partitions import range_tags
 from icontact_assets.settings import Import, Schedule
-
-TRAILING_DAYS = 7
-"""Each daily run also covers this many ended days: late events of them are seen without a backfill."""
 
 
 def daily_schedule(import_: Import, job: dg.UnresolvedAssetJobDefinition, schedule: Schedule) -> dg.ScheduleDefinition:
@@ -19,7 +16,7 @@ def daily_schedule(import_: Import, job: dg.UnresolvedAssetJobDefinition, schedu
     hour, minute = schedule.daily_at.split(":")
 
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        window = trailing_days(import_, context.scheduled_execution_time, TRAILING_DAYS)
+        window = Window.trailing(import_.start_date, context.scheduled_execution_time)
         if window.last < window.first:
             return dg.SkipReason(f"The first partition of {import_.name}, {import_.start_date}, has not ended yet.")
         return dg.RunRequest(run_key=window.last.isoformat(), tags=range_tags(window))

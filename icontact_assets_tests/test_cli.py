@@ -67,3 +67,15 @@ def test_the_command_line_starts_without_the_heavy_packages(tmp_path: Path) -> N
     code = "import sys, icontact_assets.cli; print([m for m in ('dagster', 'duckdb', 'pandas', 'faker') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_forecast_before_anything_was_read_and_in_json(project: Project) -> None:
+    done = run(project, "forecast")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "due messages and the listings of contacts, messages, sends, lists" in done.stdout
+    assert len(project.requests()) == 4
+    found = json.loads(run(project, "forecast", "--json").stdout)
+    assert found["messages"] == len([m for m in project.sandbox.control("truth")["messages"] if m["visible"]])
+    wrong = run(project, "forecast", "--from", "2026-02-01", "--to", "2026-01-01")
+    assert wrong.returncode == 1
+    assert "later than --to" in wrong.stderr

@@ -103,6 +103,15 @@ exports:
             AUDIENCE + "exports:\n  - {name: e, audience: a, list: 1, client_folder: 9}\n",
             ["exports[0].client_folder", "belongs to one client folder"],
         ),
+        (
+            IMPORT + "    reading: {ladder: [{until_days: 3, probe_days: 0, verify_days: 7}]}\n",
+            ["imports[0].reading.ladder", "a last one without"],
+        ),
+        (
+            IMPORT + "    reading: {ladder: [{probe_days: 1, verify_days: 0}]}\n",
+            ["imports[0].reading.ladder[0].verify_days", "greater than or equal to 1"],
+        ),
+        (IMPORT + "    reading: {pages: 3}\n", ["imports[0].reading.pages", "not supported"]),
         ("schedule: {daily_at: '25:00'}\n", ["schedule.daily_at", "HH:MM"]),
         ("schedule: {time_zone: Mars}\n", ["schedule.time_zone", "tz database"]),
     ],

@@ -41,12 +41,22 @@ _STAGED_FOR = timedelta(hours=1)
 _BATCH_ROWS = 100_000
 
 
+TRAILING_DAYS = 7
+"""Each daily run covers this many ended days: late events of them are seen without a backfill."""
+
+
 @dataclass(frozen=True)
 class Window:
     """The daily partitions of a run, first and last day included (UTC days)."""
 
     first: date
     last: date
+
+    @classmethod
+    def trailing(cls, start: date, now: datetime) -> Window:
+        """The last TRAILING_DAYS UTC days that have ended at `now` (aware), none of them before `start`."""
+        last = now.astimezone(UTC).date() - timedelta(days=1)
+        return cls(max(start, last - timedelta(days=TRAILING_DAYS - 1)), last)
 
     @property
     def end(self) -> datetime:

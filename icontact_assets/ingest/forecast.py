@@ -48,7 +48,9 @@ class Forecast:
     def sentence(self) -> str:
         """The forecast in words."""
         requests = f"{self.least}" if self.least == self.likely else f"{self.least} to {self.likely}"
-        text = f"{requests} requests for {self.messages} due messages and the listings"
+        text = f"{requests} requests for {self.messages} due messages"
+        if self.listings:
+            text += f" and the listings of {', '.join(self.listings)}"
         if self.seconds is not None:
             text += f", about {max(1, round(self.seconds / 60))} min"
         if self.left_today is None:
@@ -70,50 +72,41 @@ def forecast(
     now: datetime,
     page_size: int,
     rates: Rates,
-    lists: Sequence[str] = (),
-    counts: Mapping[str, int] | None = None,
+    resources: Sequence[str] = (),
 ) -> Forecast:
-    """What a run is going to ask, from the ledger. `now` is aware; `lists`: ids whose subscriptions are read.
-
-    `counts` are iContact's own totals of listings that were never read: without messages in the tables, every one of
-    them is taken for due.
-    """
-    sizes = dict(counts or {})
-    asked: dict[str, int] = {}
-    ledger = entries(connection, scope.schema, *COUNTED, "subscriptions")
-    for listing, entry in ledger.items():
-        if entry.read_through is not None:
-            sizes[listing.resource + listing.kind] = entry.stored or 0
-            if entry.read_through >= run.window.end and not run.reread:
-                asked[listing.resource + listing.kind] = 0
-    for resource in (*COUNTED, *(f"subscriptions{list_id}" for list_id in lists)):
-        size = min(MESSAGES_PAGE, page_size) if resource == "messages" else page_size
-        asked.setdefault(resource, _pages(sizes.get(resource, 0), size))
-    known = messages(connection, scope, now)
-    reread_since = run.began if run.reread else None
-    costs = []
+    """What a run is going to ask for the activity and for the listings `resources`, from the ledger. `now` is aware."""
+    listings: dict[str, int] = {}
+    for listing, entry in entries(connection, scope.schema, *resources).items():
+        asked = run.reread or entry.read_through is None or entry.read_through < run.window.end
+        pages = listing_pages(listing.resource, entry.stored or 0, page_size) if asked else 0
+        listings[listing.resource] = listings.get(listing.resource, 0) + pages
     recipients = _recipients(connection, scope.schema)
-    for message in held(connection, scope.schema, run.due(known)):
-        costs.append((message.state.first_released, *_cost(message, run, now, page_size, recipients, reread_since)))
-    if not known and counts:
-        released = min(counts["sends"], counts["messages"])
-        costs = [(None, 1 + len(FIGURE_OF), 1 + len(FIGURE_OF))] * released
-        costs += [(None, 1, 1)] * (counts["messages"] - released)
-    return _total(asked, costs, rates)
+    costs = [
+        (message.state.first_released, *_cost(message, run, now, page_size, recipients))
+        for message in held(connection, scope.schema, run.due(messages(connection, scope, now)))
+    ]
+    return _total(listings, costs, rates)
 
 
-def _cost(
-    message: Held,
-    run: Run,
-    now: datetime,
-    page_size: int,
-    recipients: Mapping[str, int],
-    reread_since: datetime | None,
-) -> tuple[int, int]:
+def first_forecast(counts: Mapping[str, int], rates: Rates, page_size: int) -> Forecast:
+    """What a first run is going to ask, from iContact's own totals of the listings COUNTED: likely is that every send
+    was released."""
+    listings = {resource: listing_pages(resource, counts[resource], page_size) for resource in COUNTED}
+    sent = min(counts["sends"], counts["messages"])
+    costs = [(None, 1, 1 + len(FIGURE_OF))] * sent + [(None, 1, 1)] * (counts["messages"] - sent)
+    return _total(listings, costs, rates)
+
+
+def listing_pages(resource: str, rows: int, page_size: int) -> int:
+    """Requests that a listing of so many rows costs."""
+    return _pages(rows, min(MESSAGES_PAGE, page_size) if resource == "messages" else page_size)
+
+
+def _cost(message: Held, run: Run, now: datetime, page_size: int, recipients: Mapping[str, int]) -> tuple[int, int]:
     """Least and likely requests for one due message."""
     state = message.state
     probe = 0 if state.probed_at is not None and state.probed_at >= run.fresh_since else 1
-    least, likely, plan = probe, probe, dict(message.to_read(now, reread_since))
+    least, likely, plan = probe, probe, dict(message.to_read(now, run.began if run.reread else None))
     for kind, known in plan.items():
         entry, figure = message.kinds.get(kind), message.figures.get(FIGURE_OF[kind])
         if known is not None:

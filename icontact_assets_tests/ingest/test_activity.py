@@ -1,0 +1,250 @@
+"""What the planner asks for: due messages, known ends, late rows, verification, forecasts, reading again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import time_machine
+
+from icontact_assets.connect import forecast_window, scope_of
+from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.coverage import Scope, days, messages
+from icontact_assets.ingest.ladder import LADDER, Step
+from icontact_assets.partitions import REREAD_TAG
+from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.conftest import TODAY, Project, days_ago
+
+WEEK = Window(days_ago(7), days_ago(1))
+BIG = 910001
+
+
+def by_message(requests: list[dict[str, Any]]) -> Counter[str]:
+    """Activity requests by the last part of their path."""
+    return Counter(r["path"].rpartition("/")[2] for r in requests if "/messages/" in r["path"])
+
+
+@pytest.fixture
+def big(project: Project) -> Project:
+    """A message released two days ago with 30,000 opens in ascending order, of which 100 each are equal but for the
+    first and last."""
+    control = project.sandbox.control
+    noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
+    control("messages/add", message_id=BIG, released=noon.isoformat(), created=noon.isoformat())
+    for n in range(340):
+        at, times = noon + timedelta(seconds=n), 100 if 20 <= n < 320 else 1
+        control(
+            "events/add", message_id=BIG, kind="opens", contact_id=90000001 + n % 300, at=at.isoformat(), times=times
+        )
+    assert project.run(window=WEEK).success
+    return project
+
+
+def test_a_back_dated_row_in_a_long_listing_is_missed_openly_and_found_by_verification(big: Project) -> None:
+    control, day = big.sandbox.control, timedelta(days=1)
+    now = datetime.now(UTC)
+    for n in range(10):
+        at = now - timedelta(minutes=30) + timedelta(seconds=n)
+        control("events/add", message_id=BIG, kind="opens", contact_id=90000001 + n, at=at.isoformat())
+    late = (now - timedelta(hours=2)).isoformat()
+    control("events/add", message_id=BIG, kind="opens", contact_id=90000001, at=late, position=15_000)
+    asked = len(big.requests())
+    with time_machine.travel(now + day):
+        assert big.run(window=Window(days_ago(6), TODAY)).success
+    assert sum(r["path"].endswith(f"/{BIG}/opens") for r in big.requests()[asked:]) == 2
+    assert (big.true_events() - big.stored_events()).total() == 1
+    ledger = (
+        "SELECT verdict, announced - stored FROM icontact.import_coverage WHERE message_id='910001' AND kind='opens'"
+    )
+    assert big.rows(ledger) == [("late", 1)]
+    with Warehouse(big.settings.duckdb_path).read() as connection:
+        scope = scope_of(big.settings.imports[0])
+        [yesterday] = days(connection, scope, TODAY, TODAY, now + day, now + day)
+    assert (yesterday.read, yesterday.settled) == (True, False)
+    assert "opens: 1 rows came in the middle of those read before" in str(yesterday.reason)
+    with time_machine.travel(now + 7 * day):
+        assert big.run(window=Window(TODAY, TODAY + 6 * day)).success
+    assert big.true_events() == big.stored_events()
+    assert big.rows(ledger) == [("complete", 0)]
+
+
+def test_new_rows_in_front_of_a_long_listing_cost_two_requests(project: Project) -> None:
+    project.sandbox.control("switches", activity_order="descending")
+    try:
+        noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
+        control = project.sandbox.control
+        control("messages/add", message_id=BIG, released=noon.isoformat(), created=noon.isoformat())
+        for n in range(1500):
+            at = noon + timedelta(seconds=n)
+            control(
+                "events/add", message_id=BIG, kind="clicks", contact_id=90000001 + n % 300, at=at.isoformat(), url="x"
+            )
+        assert project.run(window=WEEK).success
+        assert project.stored_events() == project.true_events()
+        for n in range(25):
+            at = datetime.now(UTC) - timedelta(minutes=30) + timedelta(seconds=n)
+            control("events/add", message_id=BIG, kind="clicks", contact_id=90000001 + n, at=at.isoformat(), url="y")
+        asked = len(project.requests())
+        with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
+            assert project.run(window=Window(days_ago(6), TODAY)).success
+        assert sum(r["path"].endswith(f"/{BIG}/clicks") for r in project.requests()[asked:]) == 2
+        assert project.stored_events() == project.true_events()
+    finally:
+        project.sandbox.control("switches", activity_order="ascending")
+
+
+def test_rows_that_statistics_never_announce_are_found_by_verification(project: Project) -> None:
+    assert project.run(window=WEEK).success
+    newest = project.rows("SELECT message_id FROM icontact.raw_sends ORDER BY released_at DESC LIMIT 1")[0][0]
+    figures = project.rows(f"SELECT opens_total FROM icontact.raw_statistics WHERE message_id='{newest}'")[-1][0]
+    project.sandbox.control("statistics/set", message_id=int(newest), values={"opens": {"unique": 1, "total": figures}})
+    at = datetime.now(UTC) - timedelta(minutes=1)
+    project.sandbox.control("events/add", message_id=int(newest), kind="opens", contact_id=90000001, at=at.isoformat())
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
+        assert project.run(window=Window(days_ago(6), TODAY)).success
+    assert (project.true_events() - project.stored_events()).total() == 1
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=7)):
+        assert project.run(window=Window(TODAY, TODAY + timedelta(days=6))).success
+    assert project.true_events() == project.stored_events()
+
+
+def test_reread_asks_everything_again_and_changes_nothing(project: Project) -> None:
+    assert project.run(window=WEEK).success
+    before, asked = project.stored_events(), len(project.requests())
+    assert project.run(window=WEEK).success
+    assert len(project.requests()) == asked
+    assert project.run(window=WEEK, **{REREAD_TAG: "true"}).success
+    released = project.rows("SELECT count(DISTINCT message_id) FROM icontact.raw_sends WHERE released_at IS NOT NULL")
+    again = by_message(project.requests()[asked:])
+    assert {
+        kind: again[kind] for kind in ("statistics", "opens", "clicks", "bounces", "unsubscribes")
+    } == dict.fromkeys(("statistics", "opens", "clicks", "bounces", "unsubscribes"), released[0][0])
+    assert project.stored_events() == before
+    assert not project.run(window=WEEK, **{REREAD_TAG: "yes"}).success
+
+
+def test_the_forecast_holds_what_a_run_sends(project: Project) -> None:
+    settings = project.settings
+    (import_,) = settings.imports
+    first = forecast_window(settings, import_, WEEK)
+    asked = len(project.requests())
+    assert project.run(window=WEEK).success
+    sent = len(project.requests()) - asked
+    assert first.least <= sent <= first.likely
+    nothing = forecast_window(settings, import_, WEEK)
+    assert (nothing.least, nothing.likely, nothing.messages) == (0, 0, 0)
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
+        window = Window(days_ago(6), TODAY)
+        next_day, asked = forecast_window(settings, import_, window), len(project.requests())
+        assert project.run(window=window).success
+    sent = len(project.requests()) - asked
+    assert next_day.messages > 0
+    assert next_day.least <= sent <= next_day.likely
+
+
+def test_the_forecast_says_how_far_a_short_budget_reaches(project: Project) -> None:
+    project.environment["ICONTACT_REQUESTS_PER_DAY"] = "30"
+    settings = project.settings
+    (import_,) = settings.imports
+    assert project.run('key:"icontact/raw_messages" or key:"icontact/raw_sends"', window=WEEK).success
+    expected = forecast_window(settings, import_, WEEK)
+    assert expected.left_today == 30 - len(project.requests())
+    assert 0 < expected.reached < expected.messages
+    assert expected.more_days >= 1
+    assert f"which reaches {expected.reached} of the messages, back to {expected.back_to}" in expected.sentence()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    warehouse = Warehouse(tmp_path / "w.duckdb")
+    warehouse.prepare("i")
+    with warehouse.write("test") as connection:
+        yield connection
+
+
+NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
+
+
+def put(
+    connection: duckdb.DuckDBPyConnection, id_: int, released: datetime, probed: datetime | None, read: datetime | None
+) -> None:
+    """A message with one send, probed and read at some instants, its figures unmoved since."""
+    naive = {"released": released.replace(tzinfo=None), "probed": probed and probed.replace(tzinfo=None)}
+    connection.execute(
+        "INSERT INTO i.raw_sends (send_id, message_id, released_at, status, observed_at, partition_date) "
+        "VALUES ($id, $id, $released, 'released', now(), current_date)",
+        {"id": str(id_), "released": naive["released"]},
+    )
+    if probed:
+        connection.execute(
+            "INSERT INTO i.raw_statistics (message_id, opens_total, clicks_total, bounces, unsubscribes, observed_at, "
+            "partition_date) VALUES ($id, 0, 0, 0, 0, $probed, current_date)",
+            {"id": str(id_), "probed": naive["probed"]},
+        )
+        connection.execute(
+            "INSERT INTO i.import_coverage (resource, message_id, kind, verdict, read_through) "
+            "VALUES ('statistics', $id, '', 'complete', $probed)",
+            {"id": str(id_), "probed": naive["probed"]},
+        )
+    for kind in ("opens", "clicks", "bounces", "unsubscribes") if read else ():
+        connection.execute(
+            "INSERT INTO i.import_coverage (resource, message_id, kind, verdict, announced, stored, figure, "
+            "read_through, verified_at) VALUES ('activity', $id, $kind, 'complete', 0, 0, 0, $read, $read)",
+            {"id": str(id_), "kind": kind, "read": read.replace(tzinfo=None)},
+        )
+
+
+SCOPE = Scope("i", None, LADDER)
+
+
+@pytest.mark.parametrize(("age", "most"), [(1, 0), (20, 1), (100, 7), (400, 30)])
+def test_each_message_is_due_within_its_step_and_not_all_on_one_day(
+    ledger: duckdb.DuckDBPyConnection, age: int, most: int
+) -> None:
+    for n in range(60):
+        put(ledger, 310_000 + n, NOW - timedelta(days=age), NOW, NOW)
+    waits = {}
+    for later in range(most + 1):
+        for state in messages(ledger, SCOPE, NOW + timedelta(days=later)):
+            if state.due or state.probe_days == 0:
+                waits.setdefault(state.id, later)
+    assert len(waits) == 60
+    assert max(waits.values()) == most
+    assert min(waits.values()) >= most // 2
+    if most > 1:
+        assert max(Counter(waits.values()).values()) < 60
+
+
+def test_days_are_read_and_settled_by_what_was_looked_at_since(ledger: duckdb.DuckDBPyConnection) -> None:
+    day = timedelta(days=1)
+    for resource in ("messages", "sends"):
+        ledger.execute(
+            "INSERT INTO i.import_coverage (resource, message_id, kind, verdict, read_through) "
+            "VALUES (?, '', '', 'complete', ?)",
+            [resource, NOW.replace(tzinfo=None)],
+        )
+    put(ledger, 1, NOW - 300 * day, NOW - 5 * day, NOW - 200 * day)
+    put(ledger, 2, NOW - 2 * day, NOW - day / 4, NOW - day / 4)
+    found = {d.day: d for d in days(ledger, SCOPE, date(2026, 6, 24), date(2026, 6, 30), NOW, NOW)}
+    assert [found[date(2026, 6, n)].settled for n in (24, 25, 29)] == [True, False, False]
+    assert found[date(2026, 6, 24)].reason is None
+    assert found[date(2026, 6, 29)].read
+    assert "1 messages are looked at again later: 1 (looked at by 2026-07-" in str(found[date(2026, 6, 29)].reason)
+    put(ledger, 3, NOW - 3 * day / 2, None, None)
+    found = {d.day: d for d in days(ledger, SCOPE, date(2026, 6, 27), date(2026, 6, 30), NOW, NOW)}
+    assert found[date(2026, 6, 28)].read
+    assert not found[date(2026, 6, 29)].read
+    assert "1 messages are to be read now: 3 (never read)" in str(found[date(2026, 6, 29)].reason)
+
+
+def test_a_ladder_of_ones_own_decides(ledger: duckdb.DuckDBPyConnection) -> None:
+    put(ledger, 1, NOW - timedelta(days=100), NOW - timedelta(days=1), NOW - timedelta(days=1))
+    [state] = messages(ledger, SCOPE, NOW)
+    assert not state.due
+    [state] = messages(ledger, Scope("i", None, (Step(probe_days=1, verify_days=9),)), NOW)
+    assert (state.due, state.probe_days) == (True, 1)
