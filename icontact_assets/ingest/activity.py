@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -14,7 +14,7 @@ import pyarrow as pa
 from icontact_assets.icontact.errors import BudgetSpent, IContactError, Incomplete, NotFound, Refused
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known
-from icontact_assets.ingest.changes import Window, quarantine
+from icontact_assets.ingest.changes import SECOND_OPINION, Window, quarantine, suspicious
 from icontact_assets.ingest.coverage import (
     FIGURE_OF,
     DayState,
@@ -77,7 +77,7 @@ class Held:
         for kind in KINDS:
             entry, figure = self.kinds.get(kind), self.figures.get(FIGURE_OF[kind])
             if entry is None or entry.read_through is None:
-                if self.state.first_released or figure:
+                if self.state.first_released or figure is None or figure > 0:
                     plan.append((kind, None))
             elif (
                 entry.verdict not in ("complete", "late")
@@ -318,6 +318,10 @@ class ActivityReader:
             ledger = entries(connection, schema, "activity", message_ids=ids)
             # A kill between this commit and the clearing of staging must not land a tail twice.
             fresh = [r for r in readings if not (e := ledger.get(r.listing)) or e.reading != r.id]
+            doubts = self._doubts(connection, fresh, ledger, now)
+            fresh = [r for r in fresh if (r.listing.message_id, r.listing.kind) not in doubts]
+            done.failed |= doubts
+            failed |= doubts
             new_by_day = self._land_events(connection, fresh, now, done)
             record_reading(connection, schema, fresh)
             for (message_id, kind), error in failed.items():
@@ -332,6 +336,38 @@ class ActivityReader:
         done.listings += len(fresh)
         for day, rows in new_by_day.items():
             done.new_by_day[day] = done.new_by_day.get(day, 0) + rows
+
+    def _doubts(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        readings: Sequence[ProvenReading],
+        ledger: Mapping[Listing, Entry],
+        now: datetime,
+    ) -> dict[tuple[str, str], IContactError]:
+        """The readings that lost too much to be believed before a second one, an hour later, agrees."""
+        missed = f'"{self.scope.schema}".missed'
+        doubts: dict[tuple[str, str], IContactError] = {}
+        for reading in readings:
+            listing, entry = reading.listing, ledger.get(reading.listing)
+            stored = (entry.stored if entry else None) or 0
+            known = max(stored, reading.figure or 0) if reading.total == 0 else stored
+            key = {"kind": listing.kind, "message_id": listing.message_id}
+            [(first_missed,)] = connection.execute(
+                f"SELECT min(missed_at) FROM {missed} WHERE resource=$kind AND scope=$message_id", key
+            ).fetchall()
+            doubted = suspicious(known, known - reading.total)
+            if doubted and first_missed is None:
+                connection.execute(
+                    f"INSERT INTO {missed} VALUES ($kind, $message_id, '', $now)", {**key, "now": naive(now)}
+                )
+            if doubted and (first_missed is None or first_missed > naive(now - SECOND_OPINION)):
+                doubts[listing.message_id, listing.kind] = Incomplete(
+                    f"it held {reading.total} rows where {known} were known. Nothing was changed. If that is true, a "
+                    "second reading an hour or more later agrees"
+                )
+            elif first_missed is not None:
+                connection.execute(f"DELETE FROM {missed} WHERE resource=$kind AND scope=$message_id", key)
+        return doubts
 
     def _land_probes(self, connection: duckdb.DuckDBPyConnection, probes: Sequence[Probe]) -> None:
         schema, ids = self.scope.schema, [probe.message_id for probe in probes]

@@ -33,10 +33,9 @@ _TABLES = {
     "subscriptions": RAW_SUBSCRIPTIONS,
 }
 
-_SUSPICIOUS_SHARE, _SUSPICIOUS_ROWS = 0.2, 50
-"""A listing that would retire more than this share and more than this many rows needs a second reading to agree."""
+SECOND_OPINION = timedelta(hours=1)
+"""After so long a second reading may confirm a suspicious one."""
 
-_SECOND_OPINION = timedelta(hours=1)
 _STAGED_FOR = timedelta(hours=1)
 _BATCH_ROWS = 100_000
 
@@ -71,6 +70,11 @@ class Window:
 def end_of(day: date) -> datetime:
     """The first instant after a UTC day."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def suspicious(known: int, gone: int) -> bool:
+    """Whether a listing lost too much to be believed at once: all it held, or more than a fifth and 50 rows."""
+    return 0 < known == gone or (gone > 50 and gone > known * 0.2)
 
 
 @dataclass
@@ -233,9 +237,9 @@ def _suspicion(
     [(unconfirmed,)] = connection.execute(
         f"SELECT count(*) FROM gone WHERE id NOT IN (SELECT id FROM {missed} "
         "WHERE resource=$resource AND scope=$scope AND missed_at <= $before)",
-        {**scope, "before": naive(now - _SECOND_OPINION)},
+        {**scope, "before": naive(now - SECOND_OPINION)},
     ).fetchall()
-    if unconfirmed <= _SUSPICIOUS_ROWS or unconfirmed <= alive * _SUSPICIOUS_SHARE:
+    if not suspicious(alive, unconfirmed):
         connection.execute(f"DELETE FROM {missed} WHERE resource=$resource AND scope=$scope", scope)
         return None
     connection.execute(

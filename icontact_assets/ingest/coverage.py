@@ -326,7 +326,7 @@ def _message_states(scope: Scope, now: str) -> str:
             CASE WHEN count(read_through) = {len(FIGURE_OF)} THEN min(
                 CASE WHEN verdict = 'complete' AND now_figure = figure THEN greatest(read_through, probed_at)
                 ELSE read_through END) END AS covered_until,
-            bool_or(CASE WHEN read_through IS NULL THEN first_released IS NOT NULL OR now_figure > 0
+            bool_or(CASE WHEN read_through IS NULL THEN first_released IS NOT NULL OR coalesce(now_figure, 1) > 0
                 ELSE now_figure <> figure END) AS moved,
             bool_or(verdict NOT IN ('complete', 'late')) AS unproven,
             min(kind || ': ' || reason) FILTER (WHERE verdict <> 'complete') AS reason

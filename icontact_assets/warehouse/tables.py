@@ -236,11 +236,11 @@ IMPORT_COVERAGE = Table(
 
 MISSED = Table(
     "missed",
-    "Rows that a suspiciously small listing did not hold. They are retired only if a second reading, an hour or more later, agrees.",
+    "What a suspiciously small listing did not hold. It is believed only if a second reading, an hour or more later, agrees.",
     (
         Column("resource", "VARCHAR", "listing"),
-        Column("scope", "VARCHAR", "list id for subscriptions, else ''"),
-        Column("id", "VARCHAR", "id of the row"),
+        Column("scope", "VARCHAR", "list id for subscriptions, message id for activity, else ''"),
+        Column("id", "VARCHAR", "id of the row; '' for activity, whose rows have none"),
         Column("missed_at", "TIMESTAMP", "when it was first missed (UTC)"),
     ),
     key=("resource", "scope", "id"),

@@ -113,6 +113,42 @@ def test_rows_that_statistics_never_announce_are_found_by_verification(project: 
     assert project.true_events() == project.stored_events()
 
 
+def test_a_listing_that_lost_all_its_rows_is_not_believed_at_once(project: Project) -> None:
+    assert project.run(window=WEEK).success
+    stored = project.stored_events()
+    [(message, opens)] = Counter(e[0] for e in stored.elements() if e[1] == "open").most_common(1)
+    nothing = {"opens": [], "limit": 500, "offset": 0, "total": 0}
+    project.sandbox.control(
+        "faults",
+        faults=[{"path": f"/messages/{message}/opens", "do": {"kind": "reply", "status": 200, "body": nothing}}],
+    )
+    again = {REREAD_TAG: "true"}
+    result = project.run(window=WEEK, **again)
+    assert not result.success
+    failure = result.failure_data_for_node("icontact__raw_activity")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    said = failure.user_failure_data.description or ""
+    assert f"{message} (opens: it held 0 rows where {opens} were known" in said
+    assert project.stored_events() == stored
+    assert not project.run(window=WEEK, **again).success
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=2)):
+        assert project.run(window=WEEK, **again).success
+    assert project.stored_events() == stored
+    assert project.rows("SELECT count(*) FROM icontact.missed") == [(0,)]
+
+
+def test_a_message_without_a_send_and_without_statistics_is_read_by_its_listings(project: Project) -> None:
+    control = project.sandbox.control
+    control("messages/add", message_id=BIG)
+    at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    control("events/add", message_id=BIG, kind="clicks", contact_id=90000001, at=at, url="https://example.com/a")
+    gone = {"kind": "reply", "status": 404, "body": {"errors": ["Not Found"]}}
+    control("faults", faults=[{"path": f"/messages/{BIG}/statistics", "do": gone}])
+    assert project.run(window=WEEK).success
+    assert project.stored_events() == project.true_events()
+
+
 def test_reread_asks_everything_again_and_changes_nothing(project: Project) -> None:
     assert project.run(window=WEEK).success
     before, asked = project.stored_events(), len(project.requests())
@@ -135,7 +171,11 @@ def test_the_forecast_holds_what_a_run_sends(project: Project) -> None:
     asked = len(project.requests())
     assert project.run(window=WEEK).success
     sent = len(project.requests()) - asked
-    assert first.least <= sent <= first.likely
+    # A message without a send may have activity all the same: the confirmation of a subscription, say.
+    [(unsent,)] = project.rows(
+        "SELECT count(*) FROM icontact.raw_messages ANTI JOIN icontact.raw_sends USING (message_id)"
+    )
+    assert first.least <= sent <= first.likely + 4 * unsent
     nothing = forecast_window(settings, import_, WEEK)
     assert (nothing.least, nothing.likely, nothing.messages) == (0, 0, 0)
     with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
