@@ -299,6 +299,11 @@ def _why(done: ActivityRead, unread: list[Day]) -> str:
             f"Stopped by the request budget: {done.left} of {done.messages} due messages were not looked at. "
             f"It goes on from {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC: materialize the same partitions again."
         )
+    elif done.left:
+        sentences.append(
+            f"{done.in_a_row} messages in a row got no usable answer, so the other {done.left} were not asked for. "
+            "Materialize the same partitions again when iContact answers."
+        )
     if done.failed:
         listed = sorted({f"{message_id} ({kind}: {error})" for (message_id, kind), error in done.failed.items()})
         more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""

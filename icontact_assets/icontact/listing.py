@@ -23,6 +23,8 @@ OVERLAP = 10
 
 _ATTEMPTS = 3
 _SMALLEST_PAGE = 1
+_SHRINK = 8
+"""A page that fails is asked for again so much smaller: each size costs a session's tries."""
 
 
 class Sink(Protocol):
@@ -301,7 +303,7 @@ class _ByOffset:
                 # A limit that is refused, or one bad row in a page: smaller pages go around it or name it.
                 if self._page_size == _SMALLEST_PAGE:
                     raise
-                self._page_size = max(_SMALLEST_PAGE, self._page_size // 4)
+                self._page_size = max(_SMALLEST_PAGE, self._page_size // _SHRINK)
 
     def _check_total(self, page: Page, seen: _Seen) -> None:
         if page.total is None:

@@ -11,7 +11,7 @@ from time import monotonic
 import duckdb
 import pyarrow as pa
 
-from icontact_assets.icontact.errors import BudgetSpent, IContactError, Incomplete, NotFound, Refused
+from icontact_assets.icontact.errors import BudgetSpent, IContactError, Incomplete, NotFound, Refused, Transient
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known
 from icontact_assets.ingest.changes import SECOND_OPINION, Window, quarantine, suspicious
@@ -42,6 +42,9 @@ _LAND_SECONDS = 20.0
 
 
 _BATCH_ROWS = 100_000
+
+_FAILURES_IN_A_ROW = 10
+"""So many messages without an answer, one after the other, say that iContact fails, not they: the rest waits."""
 
 _LINE = ("message_id", "event_type", "contact_id", "event_time", "event_url")
 """What makes two lines of a listing identical; `ordinal` tells them apart."""
@@ -103,8 +106,9 @@ class Day:
 
 @dataclass
 class ActivityRead:
-    """What a run did. `failed`: message id and kind to the error. `stopped`: the budget that ended it, with `left`
-    messages not looked at. `recorded`: the failures that stand in the ledger."""
+    """What a run did. `failed`: message id and kind to the error. `stopped`: the budget that ended it. `in_a_row`: so
+    many messages got no usable answer last, one after the other. `left`: messages not looked at, for either of these
+    reasons. `recorded`: the failures that stand in the ledger."""
 
     messages: int = 0
     probed: int = 0
@@ -115,6 +119,7 @@ class ActivityRead:
     failed: dict[tuple[str, str], IContactError] = field(default_factory=dict)
     recorded: set[tuple[str, str]] = field(default_factory=set)
     stopped: BudgetSpent | None = None
+    in_a_row: int = 0
     left: int = 0
     days: list[Day] = field(default_factory=list)
 
@@ -243,15 +248,18 @@ class ActivityReader:
         return done
 
     def _guarded(self, work: Callable[[Held], None], message: Held, done: ActivityRead) -> None:
-        if done.stopped is not None:
+        if done.stopped is not None or done.in_a_row >= _FAILURES_IN_A_ROW:
             done.left += 1
             return
         try:
             work(message)
+            done.in_a_row = 0
         except BudgetSpent as error:
             done.stopped = error
             done.left += 1
         except MessageFailed as error:
+            unanswered = all(isinstance(failure, Transient) for failure in error.kinds.values())
+            done.in_a_row = done.in_a_row + 1 if unanswered else 0
             done.failed.update({(message.state.id, kind): failure for kind, failure in error.kinds.items()})
 
     def _probe(self, message: Held) -> None:
@@ -374,8 +382,8 @@ class ActivityReader:
         known = _figures(connection, schema, ids)
         ledger = entries(connection, schema, "statistics", message_ids=ids)
         for probe in probes:
-            moved = probe.figures != known.get(probe.message_id, {})
-            if moved:
+            previous = known.get(probe.message_id)
+            if probe.figures != previous:
                 day, before = probe.at.date(), ledger.get(Listing("statistics", probe.message_id))
                 if before and before.read_through:
                     day = min(max(self.run.window.last, before.read_through.date()), day)
@@ -388,6 +396,8 @@ class ActivityReader:
                     f"partition_date) VALUES ($message_id, {', '.join('$' + name for name in FIGURES)}, $at, $day)",
                     {**key, **probe.figures, "at": naive(probe.at)},
                 )
+            # First figures that are all nothing are no movement: a draft is looked at as rarely as the oldest message.
+            moved = any(probe.figures.values()) if previous is None else probe.figures != previous
             record_probe(connection, schema, probe.message_id, probe.at, moved=moved)
 
     def _land_events(

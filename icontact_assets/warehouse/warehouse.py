@@ -17,6 +17,9 @@ from icontact_assets.warehouse.tables import TABLES
 # The file is attached under a name of its own: DuckDB would call it by its file's name, which may be an import's too.
 _CATALOG = "warehouse_file"
 
+# A program that has the file open without our lock is a person's, who is told soon.
+_FOREIGN_WAIT_SECONDS = 60.0
+
 # Files are created so that DuckDB 1.5 opens what 2.0 wrote.
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"
 
@@ -92,13 +95,17 @@ class Warehouse:
         except OSError as error:
             raise WarehouseError(self._unwritable(error)) from error
         try:
-            self._holder_path.write_text(f"process {os.getpid()} ({purpose})")
+            try:
+                self._holder_path.write_text(f"process {os.getpid()} ({purpose})")
+            except OSError as error:
+                raise WarehouseError(self._unwritable(error)) from error
             yield
         finally:
             lock.release()
 
     def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + self._wait
+        wait = min(self._wait, _FOREIGN_WAIT_SECONDS)
+        deadline = time.monotonic() + wait
         path = str(self.path).replace("'", "''")
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
@@ -115,7 +122,7 @@ class Warehouse:
                 if time.monotonic() > deadline:
                     connection.close()
                     raise WarehouseBusy(
-                        f"{self.path} is open in another program for more than {self._wait:.0f} s: "
+                        f"{self.path} is open in another program for more than {wait:.0f} s: "
                         f"{_first_line(error)} Close it there and run again."
                     ) from error
                 time.sleep(random.uniform(0.05, 0.2))  # noqa: S311
