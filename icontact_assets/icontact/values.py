@@ -6,10 +6,10 @@ import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+import orjson
+
 EASTERN = ZoneInfo("America/New_York")
 """The zone of a time without an offset (API reference, unknown 16)."""
-
-_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})[ T](\d{2}:\d{2}:\d{2})$")
 
 
 def as_id(value: object) -> str | None:
@@ -20,11 +20,13 @@ def as_id(value: object) -> str | None:
 
 
 def as_text(value: object) -> str | None:
-    """Text as it is; numbers and flags become text; null stays None."""
+    """Text as it is; numbers and flags become text, objects and arrays JSON; null stays None."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "1" if value else "0"
+    if isinstance(value, dict | list):
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     return str(value)
 
 
@@ -51,12 +53,8 @@ def as_instant(text: str | None) -> datetime | None:
     dates; without an offset it is America/New_York. None if it cannot be read."""
     if not text:
         return None
-    text = text.strip()
-    if compact := _COMPACT.match(text):
-        year, month, day, clock = compact.groups()
-        text = f"{year}-{month}-{day}T{clock}"
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text.strip())
         if instant.tzinfo is None:
             instant = instant.replace(tzinfo=EASTERN)
         return instant.astimezone(UTC)

@@ -22,7 +22,7 @@ from icontact_assets.icontact.errors import (
 )
 from icontact_assets.icontact.folder import Account, Folder
 from icontact_assets.icontact.session import Credentials, Session, mask
-from icontact_assets.icontact.values import as_instant
+from icontact_assets.icontact.values import as_instant, as_text
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.icontact.test_listing import Rows
 
@@ -205,6 +205,21 @@ def test_the_day_ends_with_an_error_that_says_when_it_goes_on(tmp_path: Path) ->
 def test_every_time_format_of_the_reference(text: str | None, expected: str | None) -> None:
     instant = as_instant(text)
     assert (instant.isoformat() if instant else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("", ""),
+        (None, None),
+        (27560, "27560"),
+        (True, "1"),
+        ({"b": [True, None], "a": "é"}, '{"a":"é","b":[true,null]}'),
+        ([], "[]"),
+    ],
+)
+def test_every_value_becomes_text_that_is_not_python(value: object, text: str | None) -> None:
+    assert as_text(value) == text
 
 
 def test_addresses_are_masked() -> None:
