@@ -88,6 +88,7 @@ class Import(_Model):
     client_folder_id: str | None = None
     keep_updated: bool = False
     filter_by_aid: str | None = Field(default=None, min_length=1)
+    schema_drift: Literal["evolve", "warn", "fail"] = "warn"
     start_date: date = date(2024, 1, 1)
     limits: RequestLimits = RequestLimits()
     page_size: int = Field(default=500, ge=1, le=10_000)
@@ -337,6 +338,7 @@ class _Loader:
                     "client_folder",
                     "keep_updated",
                     "filter_by_aid",
+                    "schema_drift",
                     "start_date",
                     "limits",
                     "reading",
@@ -528,6 +530,7 @@ class _Loader:
                 "unset": tuple(unset),
                 "keep_updated": item.get("keep_updated", False),
                 "filter_by_aid": item.get("filter_by_aid"),
+                **({"schema_drift": item["schema_drift"]} if "schema_drift" in item else {}),
                 "limits": self._limits(self._mapping((*at, "limits"), item.get("limits") or {}), (*at, "limits")),
                 "reading": self._build(
                     Reading, (*at, "reading"), self._mapping((*at, "reading"), item.get("reading") or {})

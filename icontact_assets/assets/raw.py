@@ -1,6 +1,6 @@
 """The raw assets of one import: iContact's listings as daily-partitioned tables."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -11,9 +11,11 @@ from icontact_assets.assets.report import column_schema, observe_other_days, rep
 from icontact_assets.connect import open_folder, rates_of, scope_of
 from icontact_assets.icontact.errors import IContactError
 from icontact_assets.icontact.folder import Folder
+from icontact_assets.icontact.session import mask
 from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Run
 from icontact_assets.ingest.changes import Changes, Window, read_changes
 from icontact_assets.ingest.coverage import create_view
+from icontact_assets.ingest.drift import Finding, listed
 from icontact_assets.ingest.forecast import forecast
 from icontact_assets.ingest.staging import Staging, StagingBusy
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
@@ -119,9 +121,11 @@ def _listing_asset(settings: Settings, import_: Import, resource: str, table: Ta
                 resource,
                 window,
                 start_date=import_.start_date,
+                drift=import_.schema_drift,
                 reread_since=run_began(context) if wants_reread(context) else None,
                 clock=_clock,
             )
+        _tell(context, changes.findings)
         return _report_changes(context, import_, window, changes)
 
     return _asset(import_, table, (), body)
@@ -133,20 +137,21 @@ def _subscriptions_asset(settings: Settings, import_: Import, lists: list[str]) 
         total = Changes("subscriptions", asked=False, total=0)
         with _open(settings, import_) as (folder, warehouse, staging):
             for list_id in _list_ids(warehouse, import_, lists):
-                total.add(
-                    read_changes(
-                        folder,
-                        warehouse,
-                        staging,
-                        import_.name,
-                        "subscriptions",
-                        window,
-                        start_date=import_.start_date,
-                        list_id=list_id,
-                        reread_since=run_began(context) if wants_reread(context) else None,
-                        clock=_clock,
-                    )
+                changes = read_changes(
+                    folder,
+                    warehouse,
+                    staging,
+                    import_.name,
+                    "subscriptions",
+                    window,
+                    start_date=import_.start_date,
+                    drift=import_.schema_drift,
+                    list_id=list_id,
+                    reread_since=run_began(context) if wants_reread(context) else None,
+                    clock=_clock,
                 )
+                _tell(context, [finding for finding in changes.findings if finding not in total.findings])
+                total.add(changes)
         return _report_changes(context, import_, window, total)
 
     return _asset(import_, RAW_SUBSCRIPTIONS, ("raw_lists",), body)
@@ -172,6 +177,29 @@ def _list_ids(warehouse: Warehouse, import_: Import, lists: list[str]) -> list[s
     return ids
 
 
+def _tell(context: dg.AssetExecutionContext, findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        log = context.log.warning if finding.verdict == "drift" else context.log.info
+        log(str(finding))
+
+
+def _drift_facts(findings: Iterable[Finding]) -> dict[str, Any]:
+    """Metadata of what was found about fields; nothing if there is nothing."""
+    records = [
+        dg.TableRecord(
+            {
+                "resource": finding.resource,
+                "field": mask(finding.field),
+                "expected": finding.expected,
+                "came": listed(finding.came),
+                "verdict": finding.verdict,
+            }
+        )
+        for finding in findings
+    ]
+    return {"schema_drift": dg.MetadataValue.table(records)} if records else {}
+
+
 def _report_changes(
     context: dg.AssetExecutionContext, import_: Import, window: Window, changes: Changes
 ) -> dg.MaterializeResult[Any]:
@@ -184,6 +212,7 @@ def _report_changes(
         "vanished": changes.vanished,
         "quarantined": changes.quarantined,
         "requests": changes.requests,
+        **_drift_facts(changes.findings),
     }
     report_days(context, window, lambda day: {"dagster/partition_row_count": changes.rows_by_day.get(day, 0), **facts})
     outside = observe_other_days(context, window, import_.start_date, changes.rows_by_day)
@@ -214,6 +243,7 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
             "listings_read": done.listings,
             "requests": done.requests,
             "quarantined": done.quarantined,
+            **_drift_facts(done.findings),
         }
         states = {day.state.day: day for day in done.days}
         unread = [day for day in done.days if not day.state.read]
@@ -253,10 +283,12 @@ def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionConte
             warehouse=warehouse,
             staging=staging,
             scope=scope_of(import_),
+            drift=import_.schema_drift,
             run=Run(window_of(context), run_began(context), wants_reread(context)),
             workers=import_.workers,
             clock=_clock,
             progress=progress,
+            tell=lambda findings: _tell(context, findings),
         )
 
 

@@ -30,6 +30,7 @@ from icontact_assets.ingest.coverage import (
     record_probe,
     record_reading,
 )
+from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDrift
 from icontact_assets.ingest.rows import EVENT_TYPES, activity_reader
 from icontact_assets.ingest.staging import Listing, Probe, ProvenReading, Rejected, Staging
 from icontact_assets.warehouse.tables import FIGURES
@@ -108,7 +109,8 @@ class Day:
 class ActivityRead:
     """What a run did. `failed`: message id and kind to the error. `stopped`: the budget that ended it. `in_a_row`: so
     many messages got no usable answer last, one after the other. `left`: messages not looked at, for either of these
-    reasons. `recorded`: the failures that stand in the ledger."""
+    reasons. `recorded`: the failures that stand in the ledger. `findings`: fields that are new, missing or retyped,
+    each once."""
 
     messages: int = 0
     probed: int = 0
@@ -118,6 +120,7 @@ class ActivityRead:
     quarantined: int = 0
     failed: dict[tuple[str, str], IContactError] = field(default_factory=dict)
     recorded: set[tuple[str, str]] = field(default_factory=set)
+    findings: list[Finding] = field(default_factory=list)
     stopped: BudgetSpent | None = None
     in_a_row: int = 0
     left: int = 0
@@ -184,17 +187,20 @@ def _figures(
 class ActivityReader:
     """Reads the statistics and the activity of one client folder, for the window of a run.
 
-    Messages that do not count in the scope cost nothing. `progress` is told messages done and messages due.
+    Messages that do not count in the scope cost nothing. `drift` says what a missing or retyped field is. `progress` is
+    told messages done and messages due; `tell` what was found about fields, once and as soon as that is stored.
     """
 
     folder: Folder
     warehouse: Warehouse
     staging: Staging
     scope: Scope
+    drift: Policy
     run: Run
     workers: int
     clock: Callable[[], datetime]
     progress: Callable[[int, int], None]
+    tell: Callable[[list[Finding]], None]
 
     def probe(self) -> ActivityRead:
         """Ask for the statistics of the due messages and store the figures that moved."""
@@ -316,8 +322,8 @@ class ActivityReader:
         """Move what is proven from staging into the tables, with the ledger and the touched contacts, at once."""
         probes = self.staging.probes()
         readings = [reading for reading in self.staging.proven() if reading.listing.resource == "activity"]
-        failed = {key: error for key, error in done.failed.items() if key not in done.recorded}
-        if not (probes or readings or failed):
+        told = len(done.findings)
+        if not (probes or readings or done.failed.keys() - done.recorded):
             return
         now, schema = self.clock(), self.scope.schema
         with self.warehouse.write("storing activity") as connection:
@@ -329,7 +335,8 @@ class ActivityReader:
             doubts = self._doubts(connection, fresh, ledger, now)
             fresh = [r for r in fresh if (r.listing.message_id, r.listing.kind) not in doubts]
             done.failed |= doubts
-            failed |= doubts
+            fresh = self._judge(connection, fresh, now, done)
+            failed = {key: error for key, error in list(done.failed.items()) if key not in done.recorded}
             new_by_day = self._land_events(connection, fresh, now, done)
             record_reading(connection, schema, fresh)
             for (message_id, kind), error in failed.items():
@@ -340,6 +347,7 @@ class ActivityReader:
         self.staging.landed(readings)
         self.staging.forget_probes(probes)
         done.recorded |= failed.keys()
+        self.tell(done.findings[told:])
         done.probed += len(probes)
         done.listings += len(fresh)
         for day, rows in new_by_day.items():
@@ -376,6 +384,32 @@ class ActivityReader:
             elif first_missed is not None:
                 connection.execute(f"DELETE FROM {missed} WHERE resource=$kind AND scope=$message_id", key)
         return doubts
+
+    def _judge(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        readings: Sequence[ProvenReading],
+        now: datetime,
+        done: ActivityRead,
+    ) -> list[ProvenReading]:
+        """The readings whose fields the policy admits; the others have failed."""
+        known = KnownFields.load(connection, self.scope.schema, self.drift, now)
+        admitted = []
+        for reading in readings:
+            message_id, kind = reading.listing.message_id, reading.listing.kind
+            try:
+                findings = known.judge(kind, activity_reader(kind), self.staging.fields(reading))
+            except SchemaDrift as error:
+                done.failed[message_id, kind] = error
+                rejected = [row for _, bad in self.staging.pages(reading) for row in bad]
+                done.quarantined += quarantine(connection, self.scope.schema, kind, message_id, rejected, now)
+                continue
+            admitted.append(reading)
+            # What a killed run left may have failed when this run began.
+            done.failed.pop((message_id, kind), None)
+            done.findings += [finding for finding in findings if finding not in done.findings]
+        known.store(connection, self.scope.schema)
+        return admitted
 
     def _land_probes(self, connection: duckdb.DuckDBPyConnection, probes: Sequence[Probe]) -> None:
         schema, ids = self.scope.schema, [probe.message_id for probe in probes]

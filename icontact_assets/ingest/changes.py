@@ -13,6 +13,7 @@ from icontact_assets.icontact.errors import IContactError, Incomplete
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known, Proof, Sink
 from icontact_assets.ingest.coverage import entries, naive, record_failure, record_reading
+from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDrift
 from icontact_assets.ingest.rows import LISTING_READERS, OWN_DATE
 from icontact_assets.ingest.staging import Listing, ProvenReading, Rejected, Staging
 from icontact_assets.warehouse.tables import (
@@ -79,7 +80,8 @@ def suspicious(known: int, gone: int) -> bool:
 
 @dataclass
 class Changes:
-    """What one reading of a listing did. `rows_by_day`: rows written, by the partition they stand on."""
+    """What one reading of a listing did. `rows_by_day`: rows written, by the partition they stand on. `findings`:
+    fields that are new, missing or retyped."""
 
     resource: str
     asked: bool
@@ -90,6 +92,7 @@ class Changes:
     quarantined: int = 0
     requests: int = 0
     rows_by_day: dict[date, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
     def add(self, other: Changes) -> None:
         """Take in another listing of the same resource."""
@@ -100,6 +103,7 @@ class Changes:
         self.vanished += other.vanished
         self.quarantined += other.quarantined
         self.requests += other.requests
+        self.findings += [finding for finding in other.findings if finding not in self.findings]
         for day, rows in other.rows_by_day.items():
             self.rows_by_day[day] = self.rows_by_day.get(day, 0) + rows
 
@@ -113,15 +117,16 @@ def read_changes(
     window: Window,
     *,
     start_date: date,
+    drift: Policy,
     list_id: str = "",
     reread_since: datetime | None = None,
     clock: Callable[[], datetime],
 ) -> Changes:
     """Read a listing if it was not read since the end of the window, and store new, changed and vanished rows.
 
-    `list_id` names the list whose subscriptions are read; `reread_since` (aware): it must have been read since then
-    too. Raises Incomplete and the other errors of iContact;
-    the stored rows are then as before and the ledger says why.
+    `drift` says what a missing or retyped field is. `list_id` names the list whose subscriptions are read;
+    `reread_since` (aware): it must have been read since then too. Raises Incomplete, SchemaDrift and the other errors
+    of iContact; the stored rows are then as before, and the ledger says why.
     """
     listing = Listing(resource, kind=list_id)
     with warehouse.read() as connection:
@@ -131,7 +136,7 @@ def read_changes(
         return Changes(resource, asked=False, total=entry.stored or 0)
     try:
         _read(folder, staging, listing, not_before=reread_since or clock() - _STAGED_FOR)
-        return _land(warehouse, staging, schema, listing, window, start_date=start_date, now=clock())
+        return _land(warehouse, staging, schema, listing, window, start_date=start_date, drift=drift, now=clock())
     except IContactError as error:
         with warehouse.write(f"recording a failed reading of {resource}") as connection:
             verdict = "incomplete" if isinstance(error, Incomplete) else "failed"
@@ -170,19 +175,33 @@ def _land(
     window: Window,
     *,
     start_date: date,
+    drift: Policy,
     now: datetime,
 ) -> Changes:
     (reading,) = [reading for reading in staging.proven() if reading.listing == listing]
     with warehouse.write(f"storing {listing.resource}") as connection:
         rejected = load_pages(connection, staging, reading)
-        suspicion = _suspicion(connection, schema, listing, reading, now)
-        if suspicion is None:
-            changes = _store(connection, schema, listing, reading, window, start_date=start_date, now=now)
-            changes.quarantined = quarantine(connection, schema, listing.resource, "", rejected, now)
-            record_reading(connection, schema, [reading])
+        refusal: IContactError | None = None
+        try:
+            known = KnownFields.load(connection, schema, drift, now)
+            findings = known.judge(listing.resource, LISTING_READERS[listing.resource], staging.fields(reading))
+        except SchemaDrift as error:
+            refusal = error
+            quarantine(connection, schema, listing.resource, "", rejected, now)
+        else:
+            suspicion = _suspicion(connection, schema, listing, reading, now)
+            if suspicion is None:
+                changes = _store(connection, schema, listing, reading, window, start_date=start_date, now=now)
+                changes.quarantined = quarantine(connection, schema, listing.resource, "", rejected, now)
+                changes.findings = findings
+                known.store(connection, schema)
+                record_reading(connection, schema, [reading])
+            else:
+                told = [str(finding) for finding in findings if finding.verdict == "drift"]
+                refusal = Incomplete(" ".join([suspicion, *told]))
     staging.landed([reading])
-    if suspicion is not None:
-        raise Incomplete(suspicion)
+    if refusal is not None:
+        raise refusal
     return changes
 
 

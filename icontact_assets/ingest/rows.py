@@ -1,11 +1,11 @@
-"""What a row of each iContact listing becomes: typed columns, its own date, or a reason why it cannot be read."""
+"""What a row of each iContact listing has and becomes: typed columns, its own date, or why it cannot be read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 import orjson
@@ -39,12 +39,43 @@ class Unreadable(Exception):
     """A row that goes to quarantine; the text is the reason and holds no personal data."""
 
 
+KINDS = {
+    str: "text",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    dict: "object",
+    list: "array",
+    type(None): "null",
+}
+"""The kinds of JSON values, as reports name them."""
+
+Seen = Mapping[str, Set[str]]
+"""Field names of the rows of a listing to the kinds of their values."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field that is read. `kinds`: those its values are known to have, beside null. `may_be_absent`: perhaps no row
+    of a listing has it."""
+
+    kinds: frozenset[str]
+    may_be_absent: bool = False
+
+
 @dataclass(frozen=True)
 class RowReader:
-    """Reads the rows of one listing into columns. `read` raises Unreadable."""
+    """Reads the rows of one listing into columns. `read` raises Unreadable.
+
+    `fields` are those it reads; `unread` are known, but no table holds them. `keeps_others`: any other field is kept
+    in `custom_fields`.
+    """
 
     schema: pa.Schema
     read: Callable[[Row], tuple[Any, ...]]
+    fields: Mapping[str, Field]
+    unread: frozenset[str] = frozenset()
+    keeps_others: bool = False
 
     def batch(self, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
         """Rows in the order of `schema` as one Arrow batch."""
@@ -53,6 +84,17 @@ class RowReader:
             [pa.array(column, type=field.type) for column, field in zip(columns, self.schema, strict=True)],
             schema=self.schema,
         )
+
+
+def fields_seen(rows: Sequence[Row]) -> Seen:
+    """The fields of these rows and the kinds of their values; it runs over every row that is ever read."""
+    pairs: set[tuple[str, type]] = set()
+    for row in rows:
+        pairs.update(zip(row, map(type, row.values()), strict=False))
+    seen: dict[str, set[str]] = {}
+    for name, type_ in pairs:
+        seen.setdefault(name, set()).add(KINDS[type_])
+    return seen
 
 
 def _schema(table: Table, leave_out: tuple[str, ...], *more: tuple[str, pa.DataType]) -> pa.Schema:
@@ -73,43 +115,61 @@ def _id(row: Row, key: str) -> str:
 def _instant(text: object) -> datetime | None:
     """UTC without a zone, as the tables hold it; None if there is none or it cannot be read."""
     instant = as_instant(as_text(text))
-    return None if instant is None else instant.astimezone(UTC).replace(tzinfo=None)
+    return None if instant is None else instant.replace(tzinfo=None)
 
 
 def _day(instant: datetime | None) -> date | None:
     return None if instant is None else instant.date()
 
 
-_CONTACT_FIELDS = (
-    "email",
-    "prefix",
-    "firstName",
-    "lastName",
-    "suffix",
-    "street",
-    "street2",
-    "city",
-    "state",
-    "postalCode",
-    "phone",
-    "fax",
-    "business",
-    "status",
-    "bounceCount",
-    "createDate",
-)
-_CONTACT_KNOWN = frozenset(("contactId", *_CONTACT_FIELDS))
+_ID = Field(frozenset(("text", "number")))
+_TEXT = Field(frozenset(("text",)))
+_NUMBER = Field(frozenset(("text", "number")))
+# No recorded reply shows whether iContact leaves out what is empty in every row of a folder.
+_ID_OR_ABSENT = Field(_ID.kinds, may_be_absent=True)
+_TEXT_OR_ABSENT = Field(_TEXT.kinds, may_be_absent=True)
+
+_CONTACT_COLUMNS = {
+    "email": _TEXT,
+    "prefix": _TEXT,
+    "firstName": _TEXT,
+    "lastName": _TEXT,
+    "suffix": _TEXT,
+    "street": _TEXT,
+    "street2": _TEXT,
+    "city": _TEXT,
+    "state": _TEXT,
+    "postalCode": _TEXT,
+    "phone": _TEXT,
+    "fax": _TEXT,
+    "business": _TEXT_OR_ABSENT,
+    "status": _TEXT,
+    "bounceCount": _NUMBER,
+    "createDate": _TEXT,
+}
+_CONTACT_FIELDS = {"contactId": _ID, **_CONTACT_COLUMNS}
 
 
 def _contact(row: Row) -> tuple[Any, ...]:
-    custom = {key: value for key, value in row.items() if key not in _CONTACT_KNOWN}
+    custom = {key: value for key, value in row.items() if key not in _CONTACT_FIELDS}
     return (
         _id(row, "contactId"),
-        *(as_text(row.get(name)) for name in _CONTACT_FIELDS),
+        *map(as_text, map(row.get, _CONTACT_COLUMNS)),
         orjson.dumps(custom, option=orjson.OPT_SORT_KEYS).decode() if custom else None,
         _day(_instant(row.get("createDate"))),
     )
 
+
+_MESSAGE_FIELDS = {
+    "messageId": _ID,
+    "campaignId": _ID,
+    "messageType": _TEXT,
+    "subject": _TEXT,
+    "messageName": _TEXT_OR_ABSENT,
+    "createDate": _TEXT,
+    "htmlBody": _TEXT,
+}
+_MESSAGE_UNREAD = frozenset(("textBody", "previewText", "replyToCampaignId", "spamCheck"))
 
 # The exact comment of the vendor's "Filter by AID" setting.
 _AID = re.compile(r"<!-- lytics-aid:(.+?) -->")
@@ -126,6 +186,20 @@ def _message(row: Row) -> tuple[Any, ...]:
         sorted(set(_AID.findall(as_text(row.get("htmlBody")) or ""))),
         _day(_instant(row.get("createDate"))),
     )
+
+
+_SEND_FIELDS = {
+    "sendId": _ID,
+    "messageId": _ID,
+    "includeListIds": _ID_OR_ABSENT,
+    "excludeListIds": _ID_OR_ABSENT,
+    "includeSegmentIds": _ID_OR_ABSENT,
+    "excludeSegmentIds": _ID_OR_ABSENT,
+    "scheduledTime": _TEXT,
+    "releasedTime": _TEXT,
+    "recipientCount": _NUMBER,
+    "status": _TEXT,
+}
 
 
 def _send(row: Row) -> tuple[Any, ...]:
@@ -147,6 +221,10 @@ def _send(row: Row) -> tuple[Any, ...]:
     )
 
 
+_LIST_FIELDS = {"listId": _ID, "name": _TEXT, "publicname": _TEXT, "description": _TEXT}
+_LIST_UNREAD = frozenset(("emailOwnerOnChange", "welcomeOnManualAdd", "welcomeOnSignupAdd", "welcomeMessageId"))
+
+
 def _list(row: Row) -> tuple[Any, ...]:
     return (
         _id(row, "listId"),
@@ -155,6 +233,10 @@ def _list(row: Row) -> tuple[Any, ...]:
         as_text(row.get("description")),
         None,
     )
+
+
+_SUBSCRIPTION_FIELDS = {"listId": _ID, "contactId": _ID, "status": _TEXT, "addDate": _TEXT}
+_SUBSCRIPTION_UNREAD = frozenset(("subscriptionId", "confirmationMessageId"))
 
 
 def _subscription(row: Row) -> tuple[Any, ...]:
@@ -174,11 +256,20 @@ def _subscription(row: Row) -> tuple[Any, ...]:
 _OWN_DATE = (OWN_DATE, pa.date32())
 
 LISTING_READERS = {
-    "contacts": RowReader(_schema(RAW_CONTACTS, _VERSION_COLUMNS, _OWN_DATE), _contact),
-    "messages": RowReader(_schema(RAW_MESSAGES, _VERSION_COLUMNS, _OWN_DATE), _message),
-    "sends": RowReader(_schema(RAW_SENDS, _VERSION_COLUMNS, _OWN_DATE), _send),
-    "lists": RowReader(_schema(RAW_LISTS, _VERSION_COLUMNS, _OWN_DATE), _list),
-    "subscriptions": RowReader(_schema(RAW_SUBSCRIPTIONS, _VERSION_COLUMNS, _OWN_DATE), _subscription),
+    "contacts": RowReader(
+        _schema(RAW_CONTACTS, _VERSION_COLUMNS, _OWN_DATE), _contact, _CONTACT_FIELDS, keeps_others=True
+    ),
+    "messages": RowReader(
+        _schema(RAW_MESSAGES, _VERSION_COLUMNS, _OWN_DATE), _message, _MESSAGE_FIELDS, _MESSAGE_UNREAD
+    ),
+    "sends": RowReader(_schema(RAW_SENDS, _VERSION_COLUMNS, _OWN_DATE), _send, _SEND_FIELDS),
+    "lists": RowReader(_schema(RAW_LISTS, _VERSION_COLUMNS, _OWN_DATE), _list, _LIST_FIELDS, _LIST_UNREAD),
+    "subscriptions": RowReader(
+        _schema(RAW_SUBSCRIPTIONS, _VERSION_COLUMNS, _OWN_DATE),
+        _subscription,
+        _SUBSCRIPTION_FIELDS,
+        _SUBSCRIPTION_UNREAD,
+    ),
 }
 
 EVENT_TYPES = {"opens": "open", "clicks": "click", "bounces": "bounce", "unsubscribes": "unsubscribe"}
@@ -190,6 +281,7 @@ _EVENT_SCHEMA = _schema(RAW_ACTIVITY, ("message_id", "event_type", "ordinal", "e
 def activity_reader(kind: str) -> RowReader:
     """Reads rows of one of the four listings: contact_id, event_time (UTC), event_url."""
     time_key = f"{EVENT_TYPES[kind]}Time"
+    fields = {"contactId": _ID, time_key: _TEXT, **({"clickLink": _TEXT} if kind == "clicks" else {})}
 
     def read(row: Row) -> tuple[Any, ...]:
         contact_id = _id(row, "contactId")
@@ -198,4 +290,4 @@ def activity_reader(kind: str) -> RowReader:
             raise Unreadable(f"no readable {time_key}")
         return contact_id, instant, as_text(row.get("clickLink")) if kind == "clicks" else None
 
-    return RowReader(_EVENT_SCHEMA, read)
+    return RowReader(_EVENT_SCHEMA, read, fields)

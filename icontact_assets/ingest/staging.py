@@ -17,7 +17,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from icontact_assets.icontact.listing import OVERLAP, Known, Proof, Row, digest
-from icontact_assets.ingest.rows import RowReader, Unreadable
+from icontact_assets.ingest.rows import RowReader, Seen, Unreadable, fields_seen
 
 
 class StagingBusy(Exception):
@@ -87,6 +87,7 @@ class StagedReading:
             [digest(row) for row in rows[:OVERLAP]],
             [digest(row) for row in rows[-OVERLAP:]],
             good[-1][0] if good else None,
+            fields_seen(rows),
         )
 
     def prove(self, proof: Proof, figure: int | None = None) -> None:
@@ -138,7 +139,7 @@ class Staging:
             CREATE TABLE IF NOT EXISTS reading (id TEXT PRIMARY KEY, resource TEXT, message_id TEXT, kind TEXT,
                 base INTEGER, began TEXT, proof TEXT, figure INTEGER, UNIQUE (resource, message_id, kind));
             CREATE TABLE IF NOT EXISTS page (reading TEXT, "offset" INTEGER, size INTEGER, rows BLOB, rejected BLOB,
-                head TEXT, tail TEXT, last_id TEXT, PRIMARY KEY (reading, "offset")) WITHOUT ROWID;
+                head TEXT, tail TEXT, last_id TEXT, fields TEXT, PRIMARY KEY (reading, "offset")) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS probe (message_id TEXT, at TEXT, figures TEXT);
             """
         )
@@ -232,6 +233,18 @@ class Staging:
                 table = stream.read_all()
             yield table, [Rejected(**item) for item in orjson.loads(rejected)] if rejected else []
 
+    def fields(self, reading: ProvenReading) -> Seen | None:
+        """The fields of all its rows, unreadable ones too, and the kinds of their values; None if it had no row."""
+        with self._lock:
+            pages = self._connection.execute(
+                "SELECT DISTINCT fields FROM page WHERE reading=?", (reading.id,)
+            ).fetchall()
+        seen: dict[str, set[str]] = {}
+        for (fields,) in pages:
+            for name, kinds in orjson.loads(fields).items():
+                seen.setdefault(name, set()).update(kinds)
+        return seen if pages else None
+
     def landed(self, readings: list[ProvenReading]) -> None:
         """The rows of these readings stand in the tables: forget them here."""
         with self._lock:
@@ -287,11 +300,16 @@ class Staging:
         head: list[str],
         tail: list[str],
         last_id: str | None,
+        fields: Seen,
     ) -> None:
+        kinds = {name: sorted(fields[name]) for name in sorted(fields)}
         with self._lock:
             self._connection.execute(
-                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (id_, offset, size, rows, rejected, orjson.dumps(head).decode(), orjson.dumps(tail).decode(), last_id),
+                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(id_, offset, size, rows, rejected),
+                    *(orjson.dumps(head).decode(), orjson.dumps(tail).decode(), last_id, orjson.dumps(kinds).decode()),
+                ),
             )
 
     def _prove(self, id_: str, proof: Proof, figure: int | None, *, began: datetime | None) -> None:

@@ -234,6 +234,26 @@ IMPORT_COVERAGE = Table(
     key=("resource", "message_id", "kind"),
 )
 
+KNOWN_FIELDS = Table(
+    "known_fields",
+    "The fields that rows of iContact ever had, and the kinds of their values: what differs is schema drift.",
+    (
+        Column(
+            "resource",
+            "VARCHAR",
+            "contacts, messages, sends, lists, subscriptions, opens, clicks, bounces, unsubscribes",
+        ),
+        Column("field", "VARCHAR", "name of the field as iContact writes it"),
+        Column(
+            "kind", "VARCHAR", "text, number, boolean, object, array, null; absent: no row of a listing had the field"
+        ),
+        Column("accepted", "BOOLEAN", "whether that is as it should be; if not, it is told each time it is seen"),
+        Column("first_seen_at", "TIMESTAMP", "when it was first stored (UTC)"),
+        Column("last_seen_at", "TIMESTAMP", "when it was last stored (UTC)"),
+    ),
+    key=("resource", "field", "kind"),
+)
+
 MISSED = Table(
     "missed",
     "What a suspiciously small listing did not hold. It is believed only if a second reading, an hour or more later, agrees.",
@@ -370,6 +390,7 @@ TABLES = (
     *RAW_TABLES,
     QUARANTINE,
     IMPORT_COVERAGE,
+    KNOWN_FIELDS,
     MISSED,
     TOUCHED_CONTACTS,
     LINKS,
