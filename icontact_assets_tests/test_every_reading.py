@@ -49,3 +49,4 @@ def test_rows_equal_the_truth(project: Project, reading: dict[str, Any]) -> None
     }
     assert project.stored_events() == project.true_events()
     assert project.rows("SELECT count(*) FROM icontact.quarantine") == [(0,)]
+    assert project.rows("SELECT resource, field, kind FROM icontact.known_fields WHERE NOT accepted") == []

@@ -38,7 +38,7 @@ def test_environment_alone_makes_one_import(tmp_path: Path) -> None:
     (import_,) = settings.imports
     assert (import_.name, import_.ready(), import_.start_date) == ("icontact", ("11", "22"), date(2025, 2, 3))
     assert (import_.limits.per_second, import_.limits.per_minute, import_.limits.per_day) == (0.5, 0, 100)
-    assert (import_.page_size, import_.workers) == (50, 3)
+    assert (import_.page_size, import_.workers, import_.schema_drift) == (50, 3, "warn")
     assert settings.duckdb_path == tmp_path / "elsewhere/x.duckdb"
     assert settings.home == tmp_path / ".icontact"
     assert "pass" not in repr(settings).replace("password", "")
@@ -56,7 +56,7 @@ authorizations:
   - {name: agency, app_id: x, username: "${WHO}", password: "${SECRET}"}
 imports:
   - {name: one, authorization: agency, account: 1, client_folder: 2, keep_updated: true, limits: {per_day: 9}}
-  - {name: two, authorization: agency, account: 1, client_folder: "${FOLDER}", start_date: 2025-01-01}
+  - {name: two, authorization: agency, account: 1, client_folder: "${FOLDER}", start_date: 2025-01-01, schema_drift: fail}
 audiences:
   - {name: a, import: two, query: "SELECT ic_contact_id FROM icontact_profiles"}
 exports:
@@ -66,6 +66,7 @@ exports:
     one, two = settings.imports
     assert (one.keep_updated, one.limits.per_day, two.limits.per_day) == (True, 9, 5000)
     assert (two.ready(), two.start_date) == (("1", "3"), date(2025, 1, 1))
+    assert (one.schema_drift, two.schema_drift) == ("warn", "fail")
     assert settings.import_of(settings.export("e")) == two
     assert settings.export("e").mode == "dry_run"
 
@@ -79,6 +80,7 @@ exports:
         (IMPORT + "    colour: red\n", [":5: imports[0].colour", "not supported"]),
         (IMPORT + "    drift: warn\n", [":5: imports[0].drift", "not supported"]),
         (IMPORT + "    start_date: 2024-13-01\n", [":5: imports[0].start_date", "2024-13-01", "YYYY-MM-DD"]),
+        (IMPORT + "    schema_drift: stop\n", [":5: imports[0].schema_drift", "stop", "'evolve', 'warn' or 'fail'"]),
         (IMPORT + "    keep_updated: maybe\n", [":5: imports[0].keep_updated", "maybe"]),
         (IMPORT + "    limits: {per_day: -1}\n", [":5: imports[0].limits.per_day", "-1"]),
         (IMPORT + "    authorization: nobody\n", [":5: imports[0].authorization", "nobody"]),

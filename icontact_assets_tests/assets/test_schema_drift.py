@@ -1,0 +1,278 @@
+"""Schema drift in real runs over HTTP: what is told, how often, what is stored, and what each policy does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from icontact_assets.ingest.changes import Window
+from icontact_assets_tests.conftest import AUDIENCE, TODAY, Project, days_ago
+
+NOW = Window(TODAY, TODAY)
+"""A window that has not ended: each run over it reads every listing anew."""
+
+SECRET = "planted-value"
+
+LISTINGS = {
+    "contacts": ({"drop": ["firstName"], "set": {"city": {"is": SECRET}}}, {"firstName": "absent", "city": "object"}),
+    "messages": ({"set": {"subject": [SECRET]}}, {"subject": "array"}),
+    "sends": ({"drop": ["releasedTime"]}, {"releasedTime": "absent"}),
+    "lists": ({"set": {"description": True}}, {"description": "boolean"}),
+    "subscriptions": ({"drop": ["addDate"]}, {"addDate": "absent"}),
+}
+
+
+def config(policy: str) -> str:
+    return (
+        f"imports:\n  - {{name: icontact, account: 1300001, client_folder: 7601, schema_drift: {policy}}}\n" + AUDIENCE
+    )
+
+
+def plan(project: Project, **faults: dict[str, Any]) -> None:
+    """Fields lost or changed in every row of these paths, in place of what was planned before."""
+    project.sandbox.control("faults/clear")
+    project.sandbox.control(
+        "faults", faults=[{"path": f"/{path}$", "do": {"kind": "fields", **fault}} for path, fault in faults.items()]
+    )
+
+
+def said(project: Project, result: dg.ExecuteInProcessResult, level: int) -> list[str]:
+    """What a run logged about fields at a level (20: information, 30: warning)."""
+    logs = project.instance.all_logs(result.run_id)
+    return sorted(log.user_message for log in logs if log.level == level and "the field " in log.user_message)
+
+
+def found(project: Project, result: dg.ExecuteInProcessResult, asset: str) -> set[tuple[str, str, str]]:
+    """Field, what came and verdict in the metadata of an asset."""
+    return {
+        (record.data["field"], record.data["came"], record.data["verdict"])
+        for facts in project.metadata(result, asset).values()
+        for record in (facts["schema_drift"].records if "schema_drift" in facts else ())
+    }
+
+
+def failure(result: dg.ExecuteInProcessResult, asset: str) -> str:
+    data = result.failure_data_for_node(f"icontact__{asset}")
+    assert data is not None
+    assert data.user_failure_data is not None
+    return data.user_failure_data.description or ""
+
+
+def test_new_fields_are_kept_and_told_once(project: Project) -> None:
+    first = project.run(window=NOW)
+    own = {field for field, _, verdict in found(project, first, "raw_contacts") if verdict == "new"}
+    custom = project.rows("SELECT DISTINCT unnest(json_keys(custom_fields)) FROM icontact.raw_contacts")
+    assert own == {field for (field,) in custom}
+    assert own
+    plan(project, contacts={"set": {"petName": SECRET, "pets": [SECRET]}}, lists={"set": {"colour": SECRET}})
+    second = project.run(window=NOW)
+    assert second.success
+    assert found(project, second, "raw_contacts") == {("petName", "text", "new"), ("pets", "array", "new")}
+    assert found(project, second, "raw_lists") == {("colour", "text", "new")}
+    assert said(project, second, 20) == [
+        "contacts: the field petName (text) is new, kept in custom_fields.",
+        "contacts: the field pets (array) is new, kept in custom_fields.",
+        "lists: the field colour (text) is new, kept in no table.",
+    ]
+    kept = project.rows(
+        "SELECT DISTINCT json_extract(custom_fields, ['$.petName', '$.pets'])::VARCHAR[] FROM icontact.raw_contacts "
+        "QUALIFY row_number() OVER (PARTITION BY id ORDER BY observed_at DESC) = 1 AND deleted_at IS NULL"
+    )
+    assert kept == [([json.dumps(SECRET), json.dumps([SECRET], separators=(",", ":"))],)]
+    third = project.run(window=NOW)
+    assert third.success
+    assert (found(project, third, "raw_contacts"), said(project, third, 20), said(project, third, 30)) == (
+        set(),
+        [],
+        [],
+    )
+    assert project.rows(
+        "SELECT kind, accepted, first_seen_at < last_seen_at FROM icontact.known_fields WHERE field = 'petName'"
+    ) == [("text", True, True)]
+
+
+def test_warn_stores_and_warns_while_it_lasts(project: Project) -> None:
+    project.config = AUDIENCE
+    assert project.run(window=NOW).success
+    plan(project, **{resource: fault for resource, (fault, _) in LISTINGS.items()})
+    runs = []
+    for _ in range(2):
+        result = project.run(window=NOW)
+        runs.append(result.run_id)
+        assert result.success
+        for resource, (_, came) in LISTINGS.items():
+            expected = {(field, kind, "drift") for field, kind in came.items()}
+            assert found(project, result, f"raw_{resource}") == expected
+        assert said(project, result, 30) == [
+            "contacts: the field city came as object, expected text.",
+            "contacts: the field firstName is in no row, expected text.",
+            "lists: the field description came as boolean, expected text.",
+            "messages: the field subject came as array, expected text.",
+            "sends: the field releasedTime is in no row, expected text.",
+            "subscriptions: the field addDate is in no row, expected text.",
+        ]
+    [latest] = project.rows(
+        "SELECT DISTINCT city, first_name FROM icontact.raw_contacts "
+        "QUALIFY row_number() OVER (PARTITION BY id ORDER BY observed_at DESC) = 1 AND deleted_at IS NULL"
+    )
+    assert latest == (json.dumps({"is": SECRET}, separators=(",", ":")), None)
+    project.sandbox.control("faults/clear")
+    after = project.run(window=NOW)
+    assert after.success
+    assert said(project, after, 30) == []
+    for run_id in runs:
+        assert SECRET not in "".join(str(log) for log in project.instance.all_logs(run_id))
+
+
+def test_evolve_accepts_for_good_and_says_so_once(project: Project) -> None:
+    project.config = config("evolve")
+    assert project.run(window=NOW).success
+    plan(project, **{resource: fault for resource, (fault, _) in LISTINGS.items()})
+    result = project.run(window=NOW)
+    assert result.success
+    for resource, (_, came) in LISTINGS.items():
+        expected = {(field, kind, "accepted") for field, kind in came.items()}
+        assert found(project, result, f"raw_{resource}") == expected
+    assert len(said(project, result, 20)) == 6
+    for policy in ("evolve", "warn", "fail"):
+        project.config = config(policy)
+        again = project.run(window=NOW)
+        assert again.success
+        assert [said(project, again, level) for level in (20, 30)] == [[], []]
+
+
+@pytest.mark.parametrize("resource", LISTINGS)
+def test_fail_stores_nothing_and_names_field_and_remedy(project: Project, resource: str) -> None:
+    fault, came = LISTINGS[resource]
+    table = f"raw_{resource}"
+    selection = f'key:"icontact/{table}"' + (' or key:"icontact/raw_lists"' if resource == "subscriptions" else "")
+    project.config = config("fail")
+    assert project.run(selection, window=NOW).success
+    before = project.rows(f"SELECT * FROM icontact.{table} ORDER BY ALL")
+    known = project.rows("SELECT * FROM icontact.known_fields WHERE resource <> 'lists' ORDER BY ALL")
+    plan(project, **{resource: fault})
+    result = project.run(selection, window=NOW)
+    assert not result.success
+    why = failure(result, table)
+    for words in (*came, resource, "schema_drift: evolve", "warn", "icontact.yaml"):
+        assert words in why
+    assert SECRET not in why
+    assert project.rows(f"SELECT * FROM icontact.{table} ORDER BY ALL") == before
+    assert project.rows("SELECT * FROM icontact.known_fields WHERE resource <> 'lists' ORDER BY ALL") == known or (
+        resource == "lists"
+    )
+    [(verdict, reason)] = project.rows(
+        f"SELECT verdict, reason FROM icontact.import_coverage WHERE resource = '{resource}'"
+    )
+    assert (verdict, reason) == ("failed", why)
+    project.sandbox.control("faults/clear")
+    assert project.run(selection, window=NOW).success
+
+
+def busiest(project: Project, event_type: str) -> str:
+    counts: dict[str, int] = {}
+    for event, lines in project.true_events().items():
+        counts[event[0]] = counts.get(event[0], 0) + (lines if event[1] == event_type else 0)
+    return max(counts, key=lambda message: (counts[message], message))
+
+
+def test_drift_in_one_message_fails_that_kind_of_it_and_nothing_else(project: Project) -> None:
+    project.config = config("fail")
+    message = busiest(project, "click")
+    plan(project, **{f"messages/{message}/clicks": {"drop": ["clickLink"]}})
+    for _ in range(2):
+        result = project.run(window=NOW)
+        assert not result.success
+        assert f"{message} (clicks: clicks: the field clickLink is in no row" in failure(result, "raw_activity")
+        expected = project.true_events()
+        assert {event for event in expected if event[:2] == (message, "click")}
+        for event in [event for event in expected if event[:2] == (message, "click")]:
+            del expected[event]
+        assert project.stored_events() == expected
+        assert project.rows(
+            "SELECT message_id, kind, verdict FROM icontact.import_coverage WHERE verdict <> 'complete'"
+        ) == [(message, "clicks", "failed")]
+    project.config = config("warn")
+    warned = project.run(window=NOW)
+    assert warned.success
+    assert found(project, warned, "raw_activity") == {("clickLink", "absent", "drift")}
+    assert said(project, warned, 30) == ["clicks: the field clickLink is in no row, expected text."]
+    links = project.rows(
+        f"SELECT DISTINCT event_url FROM icontact.raw_activity WHERE message_id = '{message}' AND event_type = 'click'"
+    )
+    assert links == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "came", "green"),
+    [("fail", "not a time", True), ("fail", 1789395342, False), ("warn", 1789395342, True), ("evolve", {}, True)],
+)
+def test_rows_without_a_readable_time_go_to_quarantine_under_every_policy(
+    project: Project, policy: str, came: Any, green: bool
+) -> None:
+    project.config = config(policy)
+    message = busiest(project, "open")
+    opens = sum(lines for event, lines in project.true_events().items() if event[:2] == (message, "open"))
+    plan(project, **{f"messages/{message}/opens": {"set": {"openTime": came}}})
+    result = project.run(window=NOW)
+    assert result.success is green
+    if not green:
+        assert "opens: the field openTime came as number, expected text" in failure(result, "raw_activity")
+    stored = project.rows("SELECT message_id, reason, sum(occurrences) FROM icontact.quarantine GROUP BY ALL")
+    assert stored == [(message, "no readable openTime", opens)]
+    assert not [event for event in project.stored_events() if event[:2] == (message, "open")]
+
+
+def test_ids_of_another_kind_say_so_beside_the_suspicion(project: Project) -> None:
+    assert project.run(window=NOW).success
+    before = project.rows("SELECT * FROM icontact.raw_contacts ORDER BY ALL")
+    plan(project, contacts={"set": {"contactId": {"id": 1}}})
+    result = project.run('key:"icontact/raw_contacts"', window=NOW)
+    assert not result.success
+    assert "would retire" in failure(result, "raw_contacts")
+    assert "contacts: the field contactId came as object, expected number or text." in failure(result, "raw_contacts")
+    assert project.rows("SELECT * FROM icontact.raw_contacts ORDER BY ALL") == before
+
+
+def test_fields_seen_before_a_kill_are_not_lost(project: Project) -> None:
+    project.environment["ICONTACT_PAGE_SIZE"] = "40"
+    project.sandbox.control(
+        "faults",
+        faults=[
+            {"path": "/contacts$", "nth": 1, "do": {"kind": "fields", "set": {"seenOnce": SECRET}}},
+            {"path": "/contacts$", "after": 4, "do": {"kind": "delay", "seconds": 60}},
+        ],
+    )
+    command = [
+        *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),
+        *("--select", 'key:"icontact/raw_contacts"', "--partition-range", f"{days_ago(1)}...{days_ago(1)}"),
+    ]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **project.environment},
+        cwd=project.home,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(project.requests()) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(project.requests()) >= 4
+    project.sandbox.control("faults/clear")
+    result = project.run('key:"icontact/raw_contacts"', window=Window(days_ago(1), days_ago(1)))
+    assert result.success
+    assert ("seenOnce", "text", "new") in found(project, result, "raw_contacts")
+    [(kept,)] = project.rows("SELECT count(*) FROM icontact.raw_contacts WHERE custom_fields LIKE '%seenOnce%'")
+    assert kept == 40
