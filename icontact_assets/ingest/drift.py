@@ -39,7 +39,7 @@ class Finding:
     verdict: Literal["new", "accepted", "drift"]
 
     def __str__(self) -> str:
-        what = f"{self.resource}: the field {mask(self.field)}"
+        what = f"Field {self.resource}.{mask(self.field)}"
         if self.verdict == "new":
             return f"{what} ({listed(self.came)}) is new, {self.expected}."
         came = "is in no row" if ABSENT in self.came else f"came as {listed(self.came)}"

@@ -193,7 +193,7 @@ def test_what_no_table_holds_is_told_once_and_may_go() -> None:
     reader = READERS["opens"]
     own = documented(reader)
     (finding,) = known.judge("opens", reader, {**own, "deviceType": {"text"}})
-    assert str(finding) == "opens: the field deviceType (text) is new, kept in no table."
+    assert str(finding) == "Field opens.deviceType (text) is new, kept in no table."
     assert known.judge("opens", reader, {**own, "deviceType": {"object"}}) == []
     assert known.judge("opens", reader, own) == []
 
@@ -201,7 +201,7 @@ def test_what_no_table_holds_is_told_once_and_may_go() -> None:
 def test_a_listing_without_rows_says_nothing() -> None:
     known = KnownFields("fail", NOW, {})
     assert known.judge("sends", READERS["sends"], None) == []
-    with pytest.raises(SchemaDrift, match="sends: the field sendId is in no row, expected number or text"):
+    with pytest.raises(SchemaDrift, match=r"Field sends\.sendId is in no row, expected number or text"):
         known.judge("sends", READERS["sends"], {})
 
 
@@ -233,4 +233,4 @@ def test_what_is_known_comes_back_from_the_table(tmp_path: Path) -> None:
 def test_an_address_as_the_name_of_a_field_is_masked() -> None:
     known = KnownFields("warn", NOW, {})
     (finding,) = known.judge("contacts", CONTACTS, {**documented(CONTACTS), "ada@example.com": {"text"}})
-    assert str(finding) == "contacts: the field <address> (text) is new, kept in custom_fields."
+    assert str(finding) == "Field contacts.<address> (text) is new, kept in custom_fields."
