@@ -17,7 +17,7 @@ from icontact_assets.ingest.changes import Changes, Window, read_changes
 from icontact_assets.ingest.coverage import create_view
 from icontact_assets.ingest.drift import Finding, listed
 from icontact_assets.ingest.forecast import forecast
-from icontact_assets.ingest.staging import Staging, StagingBusy
+from icontact_assets.ingest.staging import Staging, StagingError
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.settings import Import, Settings, SettingsError
 from icontact_assets.warehouse.tables import (
@@ -37,7 +37,7 @@ POOL = "icontact"
 
 _LISTINGS = {"contacts": RAW_CONTACTS, "messages": RAW_MESSAGES, "sends": RAW_SENDS, "lists": RAW_LISTS}
 
-_EXPECTED = (IContactError, SettingsError, WarehouseError, StagingBusy, NothingToRead)
+_EXPECTED = (IContactError, SettingsError, WarehouseError, StagingError, NothingToRead)
 
 
 class _NotAllRead(Exception):

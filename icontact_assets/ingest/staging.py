@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +20,8 @@ from icontact_assets.icontact.listing import OVERLAP, Known, Proof, Row, digest
 from icontact_assets.ingest.rows import RowReader, Seen, Unreadable, fields_seen
 
 
-class StagingBusy(Exception):
-    """Another run reads the same import; the text says so and the remedy."""
+class StagingError(Exception):
+    """The staging file cannot be used, or another run has it; the text names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -117,31 +117,61 @@ class ProvenReading:
 class Staging:
     """The staging file of one import at `path` (SQLite). One run at a time has it: an operating-system lock guards it.
 
-    Raises StagingBusy on opening when another run keeps it longer than `wait_seconds`.
+    Every method raises StagingError; opening does too when another run keeps it longer than `wait_seconds`.
     """
 
     def __init__(self, path: Path, *, wait_seconds: float = 60.0) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._lock = threading.Lock()
         self._file_lock = FileLock(path.with_name(path.name + ".lock"))
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._file_lock.acquire(timeout=wait_seconds)
         except Timeout as error:
-            raise StagingBusy(
+            raise StagingError(
                 f"Another run is reading this import (it holds {path}). Wait for it to end, or stop it, and run again."
             ) from error
-        self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        # A power cut may lose the last pages, never mix them up: what is lost is read again.
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.executescript(
-            """
-            CREATE TABLE IF NOT EXISTS reading (id TEXT PRIMARY KEY, resource TEXT, message_id TEXT, kind TEXT,
-                base INTEGER, began TEXT, proof TEXT, figure INTEGER, UNIQUE (resource, message_id, kind));
-            CREATE TABLE IF NOT EXISTS page (reading TEXT, "offset" INTEGER, size INTEGER, rows BLOB, rejected BLOB,
-                head TEXT, tail TEXT, last_id TEXT, fields TEXT, PRIMARY KEY (reading, "offset")) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS probe (message_id TEXT, at TEXT, figures TEXT);
-            """
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            self._connection = self._open()
+        except sqlite3.Error as error:
+            self._file_lock.release()
+            raise self._unusable(error) from error
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            # A power cut may lose the last pages, never mix them up: what is lost is read again.
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.executescript(
+                """
+                CREATE TABLE IF NOT EXISTS reading (id TEXT PRIMARY KEY, resource TEXT, message_id TEXT, kind TEXT,
+                    base INTEGER, began TEXT, proof TEXT, figure INTEGER, UNIQUE (resource, message_id, kind));
+                CREATE TABLE IF NOT EXISTS page (reading TEXT, "offset" INTEGER, size INTEGER, rows BLOB, rejected BLOB,
+                    head TEXT, tail TEXT, last_id TEXT, fields TEXT, PRIMARY KEY (reading, "offset")) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS probe (message_id TEXT, at TEXT, figures TEXT);
+                """
+            )
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _use(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for one thread at a time."""
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> StagingError:
+        return StagingError(
+            f"The staging file {self._path} cannot be used: {error}. Check that its folder exists, that this user may "
+            "write to it, and that the disk has space (ICONTACT_ASSETS_DUCKDB names another place)."
         )
 
     def __enter__(self) -> Self:
@@ -165,8 +195,8 @@ class Staging:
         What a killed reading left is used again if it began at the first row and not before `not_before` (aware UTC);
         else the reading goes on from `landed`, the end known to the ledger, or from the start.
         """
-        with self._lock:
-            found = self._connection.execute(
+        with self._use() as connection:
+            found = connection.execute(
                 "SELECT id, base, began FROM reading WHERE resource=? AND message_id=? AND kind=?",
                 (listing.resource, listing.message_id, listing.kind),
             ).fetchone()
@@ -177,7 +207,7 @@ class Staging:
                     return StagedReading(self, listing, reader, found[0], 0), held
                 self._drop(found[0])
             id_, base = uuid.uuid4().hex, landed.count if landed else 0
-            self._connection.execute(
+            connection.execute(
                 "INSERT INTO reading VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
                 (
                     id_,
@@ -192,8 +222,8 @@ class Staging:
 
     def proven(self) -> list[ProvenReading]:
         """Readings that may land, oldest first."""
-        with self._lock:
-            found = self._connection.execute(
+        with self._use() as connection:
+            found = connection.execute(
                 "SELECT id, resource, message_id, kind, base, began, proof, figure, "
                 "(SELECT coalesce(sum(size), 0) FROM page WHERE page.reading = reading.id) FROM reading "
                 "WHERE proof IS NOT NULL ORDER BY rowid"
@@ -220,13 +250,13 @@ class Staging:
 
     def pages(self, reading: ProvenReading) -> Iterator[tuple[pa.Table, list[Rejected]]]:
         """The pages of a proven reading in listing order: the rows read, and those that could not be."""
-        with self._lock:
-            offsets = self._connection.execute(
+        with self._use() as connection:
+            offsets = connection.execute(
                 'SELECT "offset" FROM page WHERE reading=? ORDER BY "offset"', (reading.id,)
             ).fetchall()
         for (offset,) in offsets:
-            with self._lock:
-                rows, rejected = self._connection.execute(
+            with self._use() as connection:
+                rows, rejected = connection.execute(
                     'SELECT rows, rejected FROM page WHERE reading=? AND "offset"=?', (reading.id, offset)
                 ).fetchone()
             with pa.ipc.open_stream(rows) as stream:
@@ -235,10 +265,8 @@ class Staging:
 
     def fields(self, reading: ProvenReading) -> Seen | None:
         """The fields of all its rows, unreadable ones too, and the kinds of their values; None if it had no row."""
-        with self._lock:
-            pages = self._connection.execute(
-                "SELECT DISTINCT fields FROM page WHERE reading=?", (reading.id,)
-            ).fetchall()
+        with self._use() as connection:
+            pages = connection.execute("SELECT DISTINCT fields FROM page WHERE reading=?", (reading.id,)).fetchall()
         seen: dict[str, set[str]] = {}
         for (fields,) in pages:
             for name, kinds in orjson.loads(fields).items():
@@ -247,15 +275,15 @@ class Staging:
 
     def landed(self, readings: list[ProvenReading]) -> None:
         """The rows of these readings stand in the tables: forget them here."""
-        with self._lock:
+        with self._use():
             for reading in readings:
                 self._drop(reading.id)
 
     def drop(self, listing: Listing) -> None:
         """Forget what was read of a listing that turned out not to be provable."""
-        with self._lock:
+        with self._use() as connection:
             self._drop(
-                *self._connection.execute(
+                *connection.execute(
                     "SELECT id FROM reading WHERE resource=? AND message_id=? AND kind=?",
                     (listing.resource, listing.message_id, listing.kind),
                 ).fetchone()
@@ -263,32 +291,30 @@ class Staging:
 
     def keep_probe(self, message_id: str, at: datetime, figures: dict[str, int | None]) -> None:
         """Keep the statistics of a message until they land."""
-        with self._lock:
-            self._connection.execute(
+        with self._use() as connection:
+            connection.execute(
                 "INSERT INTO probe VALUES (?, ?, ?)",
                 (message_id, at.isoformat(), orjson.dumps(figures).decode()),
             )
 
     def probes(self) -> list[Probe]:
         """The probes that wait to land, oldest first."""
-        with self._lock:
-            rows = self._connection.execute("SELECT message_id, at, figures FROM probe ORDER BY rowid").fetchall()
+        with self._use() as connection:
+            rows = connection.execute("SELECT message_id, at, figures FROM probe ORDER BY rowid").fetchall()
         return [Probe(id_, datetime.fromisoformat(at), orjson.loads(figures)) for id_, at, figures in rows]
 
     def forget_probes(self, probes: list[Probe]) -> None:
         """These probes stand in the tables: forget them here."""
-        with self._lock:
-            self._connection.executemany(
+        with self._use() as connection:
+            connection.executemany(
                 "DELETE FROM probe WHERE message_id=? AND at=?",
                 [(p.message_id, p.at.isoformat()) for p in probes],
             )
 
     def _restart(self, id_: str) -> None:
-        with self._lock:
-            self._connection.execute("DELETE FROM page WHERE reading=?", (id_,))
-            self._connection.execute(
-                "UPDATE reading SET base=0, began=? WHERE id=?", (datetime.now(UTC).isoformat(), id_)
-            )
+        with self._use() as connection:
+            connection.execute("DELETE FROM page WHERE reading=?", (id_,))
+            connection.execute("UPDATE reading SET base=0, began=? WHERE id=?", (datetime.now(UTC).isoformat(), id_))
 
     def _page(
         self,
@@ -303,8 +329,8 @@ class Staging:
         fields: Seen,
     ) -> None:
         kinds = {name: sorted(fields[name]) for name in sorted(fields)}
-        with self._lock:
-            self._connection.execute(
+        with self._use() as connection:
+            connection.execute(
                 "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(id_, offset, size, rows, rejected),
@@ -320,8 +346,8 @@ class Staging:
             "head": proof.head,
             "tail": proof.tail,
         }
-        with self._lock:
-            self._connection.execute(
+        with self._use() as connection:
+            connection.execute(
                 "UPDATE reading SET proof=?, figure=?, began=coalesce(?, began) WHERE id=?",
                 (orjson.dumps(facts).decode(), figure, began and began.isoformat(), id_),
             )

@@ -1,0 +1,49 @@
+"""The staging file: what a full disk and a second run are told, and that its lock is given back."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from icontact_assets.icontact.listing import Proof
+from icontact_assets.ingest.rows import activity_reader
+from icontact_assets.ingest.staging import Listing, Staging, StagingError
+
+OPENS = Listing("activity", "310001", "opens")
+
+
+def test_a_second_run_is_told_who_reads(tmp_path: Path) -> None:
+    path = tmp_path / "w.staging"
+    with Staging(path), pytest.raises(StagingError, match="Another run is reading this import"):
+        Staging(path, wait_seconds=0.1)
+    with Staging(path, wait_seconds=0.1) as staging:
+        assert staging.proven() == []
+
+
+def test_a_file_that_is_none_of_ours_is_named_and_its_lock_is_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "w.staging"
+    path.write_bytes(b"x" * 5000)
+    for _ in range(2):
+        with pytest.raises(StagingError, match=r"w\.staging cannot be used: file is not a database"):
+            Staging(path, wait_seconds=0.1)
+
+
+def test_a_full_disk_is_named_when_a_page_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "w.staging"
+    with Staging(path) as staging:
+        sink, _ = staging.open(OPENS, activity_reader("opens"))
+        sink.start()
+        # SQLite answers a database that may not grow as it does a full disk.
+        [(pages,)] = staging._connection.execute("PRAGMA page_count").fetchall()
+        staging._connection.execute(f"PRAGMA max_page_count = {pages}")
+        rows = [{"contactId": str(n), "openTime": "2026-01-01T00:00:00-05:00"} for n in range(500)]
+        with pytest.raises(StagingError, match=r"disk is full.*has space"):
+            sink.page(0, rows)
+        staging._connection.execute("PRAGMA max_page_count = 1000000")
+        sink.page(0, rows)
+        sink.prove(Proof(500, 1, datetime.now(UTC), 0, (), ()))
+        assert [reading.rows for reading in staging.proven()] == [500]
+    assert sqlite3.connect(path).execute("SELECT count(*) FROM page").fetchall() == [(1,)]
