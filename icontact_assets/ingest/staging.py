@@ -19,6 +19,9 @@ from filelock import FileLock, Timeout
 from icontact_assets.icontact.listing import OVERLAP, Known, Proof, Row, digest
 from icontact_assets.ingest.rows import RowReader, Seen, Unreadable, fields_seen
 
+_VERSION = 2
+"""Of the file's tables; counts up when they change."""
+
 
 class StagingError(Exception):
     """The staging file cannot be used, or another run has it; the text names it and the remedy."""
@@ -145,8 +148,15 @@ class Staging:
             connection.execute("PRAGMA journal_mode=WAL")
             # A power cut may lose the last pages, never mix them up: what is lost is read again.
             connection.execute("PRAGMA synchronous=NORMAL")
+            [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+            if version != _VERSION:
+                # What waits in a file of another shape is read again.
+                connection.executescript(
+                    "DROP TABLE IF EXISTS reading; DROP TABLE IF EXISTS page; DROP TABLE IF EXISTS probe"
+                )
             connection.executescript(
-                """
+                f"""
+                PRAGMA user_version = {_VERSION};
                 CREATE TABLE IF NOT EXISTS reading (id TEXT PRIMARY KEY, resource TEXT, message_id TEXT, kind TEXT,
                     base INTEGER, began TEXT, proof TEXT, figure INTEGER, UNIQUE (resource, message_id, kind));
                 CREATE TABLE IF NOT EXISTS page (reading TEXT, "offset" INTEGER, size INTEGER, rows BLOB, rejected BLOB,

@@ -75,11 +75,23 @@ class Warehouse:
                 connection.close()
 
     def prepare(self, schema: str) -> None:
-        """Create the schema and its tables where they are missing. Idempotent."""
+        """Create the schema, its tables and their columns where they are missing (NULL in older rows). Idempotent."""
         with self.write("preparing the schema") as connection:
             connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            found: dict[str, set[str]] = {}
+            for table_name, column_name in connection.execute(
+                "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ?",
+                [_CATALOG, schema],
+            ).fetchall():
+                found.setdefault(table_name, set()).add(column_name)
             for table in TABLES:
-                connection.execute(table.ddl(schema))
+                if table.name not in found:
+                    connection.execute(table.ddl(schema))
+                for column in table.columns:
+                    if column.name not in found.get(table.name, table.column_names):
+                        connection.execute(
+                            f'ALTER TABLE "{schema}"."{table.name}" ADD COLUMN "{column.name}" {column.type}'
+                        )
 
     @contextmanager
     def _locked(self, purpose: str) -> Iterator[None]:

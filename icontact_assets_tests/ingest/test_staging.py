@@ -31,6 +31,16 @@ def test_a_file_that_is_none_of_ours_is_named_and_its_lock_is_given_back(tmp_pat
             Staging(path, wait_seconds=0.1)
 
 
+def test_a_file_of_another_shape_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "w.staging"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE reading (id TEXT PRIMARY KEY)")
+        connection.execute("INSERT INTO reading VALUES ('old')")
+    with Staging(path) as staging:
+        assert staging.proven() == []
+        staging.open(OPENS, activity_reader("opens"))
+
+
 def test_a_full_disk_is_named_when_a_page_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "w.staging"
     with Staging(path) as staging:

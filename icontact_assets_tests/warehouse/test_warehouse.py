@@ -102,6 +102,15 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
         Warehouse(path, wait_seconds=0.1).prepare("icontact")
 
 
+def test_a_table_from_before_gets_the_columns_it_lacks(warehouse: Warehouse) -> None:
+    with warehouse.write("test") as connection:
+        connection.execute("INSERT INTO icontact.links VALUES ('a', '1')")
+        connection.execute("ALTER TABLE icontact.links DROP COLUMN hashedurls_key")
+    warehouse.prepare("icontact")
+    with warehouse.read() as connection:
+        assert connection.execute("SELECT event_url, hashedurls_key FROM icontact.links").fetchall() == [("a", None)]
+
+
 def test_a_missing_database_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match="materialize the raw assets first"), Warehouse(tmp_path / "x").read():
         pass
