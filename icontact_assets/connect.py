@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from icontact_assets.audiences.plan import Place
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
@@ -12,7 +13,7 @@ from icontact_assets.ingest.activity import Run
 from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.coverage import Scope, read_through
 from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
-from icontact_assets.settings import Import, Settings
+from icontact_assets.settings import Export, Import, Settings
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
@@ -79,3 +80,17 @@ def rates_of(import_: Import, session: Session) -> Rates:
     limits = import_.limits
     per_second = [rate for rate in (limits.per_second, limits.per_minute / 60) if rate]
     return Rates(min(per_second, default=None), limits.per_day or None, session.budget.left_today())
+
+
+def open_place(settings: Settings, export: Export) -> Place:
+    """Where an export's audience, records and list are, its tables made. Raises SettingsError, WarehouseError."""
+    import_ = settings.import_of(export)
+    warehouse = Warehouse(settings.duckdb_path)
+    warehouse.prepare(import_.name)
+    return Place(
+        warehouse,
+        import_.name,
+        open_folder(settings, settings.target_of(export)),
+        settings.schema_of_target(export),
+        lambda: datetime.now(UTC),
+    )

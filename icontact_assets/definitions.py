@@ -32,11 +32,11 @@ def build_defs(settings: Settings) -> dg.Definitions:
         if import_.keep_updated:
             schedules.append(hourly_schedule(import_, job))
     assets += [audience_asset(settings, audience) for audience in settings.audiences]
-    for export in settings.exports:
-        job = export_job(settings, export)
-        assets.append(export_asset(settings, export))
-        jobs.append(job)
-        sensors.append(export_sensor(settings, export, job))
+    assets += [export_asset(settings, export) for export in settings.exports]
+    exports = {export.name: export_job(settings, export) for export in settings.exports}
+    jobs += exports.values()
+    if exports:
+        sensors.append(export_sensor(settings, exports))
     return dg.Definitions(
         assets=assets, jobs=jobs, schedules=schedules, sensors=sensors, executor=dg.in_process_executor
     )

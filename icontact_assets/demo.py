@@ -159,11 +159,11 @@ def _main_job(settings: Settings, home: Path, sandbox: Sandbox, step: Callable[[
         _execute(defs.resolve_job_def(f"{import_.name}_import"), instance, range_tags(window))
         before = _members(sandbox, export.list)
         step("Asking the sensor, exporting the audience to the list")
-        requested = _ask_sensor(defs, instance, f"export_{export.name}_sensor")
+        requested = _ask_sensor(defs, instance, "exports")
         if len(requested) != 1:
             raise DemoFailed(f"The sensor asked for {len(requested)} exports where the audience had changed once.")
         _execute(defs.resolve_job_def(f"export_{export.name}"), instance, dict(requested[0].tags))
-        again = _ask_sensor(defs, instance, f"export_{export.name}_sensor")
+        again = _ask_sensor(defs, instance, "exports")
         if again:
             raise DemoFailed("The sensor asked for a second export although nothing had changed.")
     return {"days": len(window.days), "before": before, "after": _members(sandbox, export.list)}

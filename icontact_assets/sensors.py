@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
-from icontact_assets.assets.audiences import COMPLETE, TARGET, VERSION, audience_key, export_key
+from icontact_assets.assets.audiences import (
+    COMPARED_AT,
+    COMPLETE,
+    NEXT_AT,
+    REMAINING,
+    TARGET,
+    VERSION,
+    audience_key,
+    export_key,
+)
 from icontact_assets.audiences.trigger import (
     ATTEMPT_TAG,
     EXPORT_TAG,
@@ -17,6 +26,7 @@ from icontact_assets.audiences.trigger import (
     Attempt,
     Computed,
     Exported,
+    Request,
     Skip,
     decide,
     target,
@@ -46,41 +56,66 @@ def follow_raw_sensor(settings: Settings) -> dg.SensorDefinition:
     )
 
 
-def export_sensor(settings: Settings, export: Export, job: dg.UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
-    """Requests an export when its audience differs from the one last exported. Reads only Dagster's own records."""
-    source, sink = audience_key(settings, export.audience), export_key(settings, export)
+def export_sensor(settings: Settings, jobs: Mapping[str, dg.UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
+    """Requests exports that are due. `jobs` by name of the export. Reads only Dagster's own records."""
 
     def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        instance = context.instance
-        facts = _latest(instance, source)
-        if facts is not None and not facts.metadata[COMPLETE].value:
-            yield dg.SkipReason("The audience was kept as it was: its data is not read completely.")
-            return
-        exported = _latest(instance, sink)
-        running = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
-        decision = decide(
-            export.name,
-            target(export.mode, export.list),
-            Computed(facts.storage_id, str(facts.metadata[VERSION].value)) if facts else None,
-            Exported(str(exported.metadata[VERSION].value), str(exported.metadata[TARGET].value)) if exported else None,
-            _attempts(instance, export),
-            under_way=any(
-                run.tags.get(EXPORT_TAG) == export.name or sink in (run.asset_selection or ()) for run in running
-            ),
-            now=datetime.now(UTC),
-        )
-        if isinstance(decision, Skip):
-            yield dg.SkipReason(decision.reason)
+        running = context.instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
+        skipped = []
+        requested = False
+        for export in settings.exports:
+            decision = _decide(context.instance, settings, export, running)
+            if isinstance(decision, Skip):
+                skipped.append(f"{export.name}: {decision.reason}")
+            else:
+                requested = True
+                yield dg.RunRequest(run_key=decision.run_key, tags=decision.tags, job_name=jobs[export.name].name)
+        if requested:
+            # A tick has either runs or a reason: what was skipped beside runs stands in its log.
+            context.log.info("\n".join(skipped) or "Every export is due.")
         else:
-            yield dg.RunRequest(run_key=decision.run_key, tags=decision.tags)
+            yield dg.SkipReason("\n".join(skipped))
 
     return dg.SensorDefinition(
-        name=f"export_{export.name}_sensor",
+        name="exports",
         evaluation_fn=evaluate,
-        job=job,
+        jobs=list(jobs.values()),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=f"Exports the audience {export.audience} to its list when its members changed.",
+        description="Exports audiences whose members changed, goes on with what remains, compares lists again.",
+    )
+
+
+def _decide(
+    instance: dg.DagsterInstance, settings: Settings, export: Export, running: Sequence[dg.DagsterRun]
+) -> Request | Skip:
+    sink = export_key(settings, export)
+    newest = _latest(instance, audience_key(settings, export.audience))
+    exported = _latest(instance, sink)
+    return decide(
+        export.name,
+        target(export.mode, export.list),
+        Computed(newest.storage_id, str(newest.metadata[VERSION].value), bool(newest.metadata[COMPLETE].value))
+        if newest
+        else None,
+        _exported(exported.metadata) if exported else None,
+        _attempts(instance, export),
+        under_way=any(
+            run.tags.get(EXPORT_TAG) == export.name or sink in (run.asset_selection or ()) for run in running
+        ),
+        recheck=timedelta(hours=export.recheck),
+        now=datetime.now(UTC),
+    )
+
+
+def _exported(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Exported:
+    next_at = metadata[NEXT_AT].value
+    return Exported(
+        version=str(metadata[VERSION].value),
+        target=str(metadata[TARGET].value),
+        compared_at=datetime.fromtimestamp(metadata[COMPARED_AT].value, UTC),
+        remaining=int(metadata[REMAINING].value),
+        next_at=datetime.fromtimestamp(next_at, UTC) if isinstance(next_at, float) else None,
     )
 
 

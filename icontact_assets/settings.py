@@ -23,12 +23,24 @@ _RESERVED = frozenset({"main", "information_schema", "pg_catalog", "system", "te
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
+_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_HASH = re.compile(r"[0-9a-f]{32}")
+
+
 class SettingsError(Exception):
     """A setting cannot be used. One paragraph: file, line, key, what was found, the remedy; never a secret."""
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError("name a time zone as in the tz database, for instance Europe/Berlin") from error
+    return value
 
 
 class RequestLimits(_Model):
@@ -115,15 +127,84 @@ class Audience(_Model):
     query: str | None = None
 
 
+class ExportLimits(_Model):
+    """Figures above which an export stops before it writes. Shares: 0.2 is a fifth.
+
+    `removed_share` is of the list's `normal` subscriptions; `shrink` and `growth` are of the audience's size at the
+    last export that wrote.
+    """
+
+    adds: int = Field(default=10_000, ge=0)
+    removes: int = Field(default=1_000, ge=0)
+    removed_share: float = Field(default=0.2, ge=0, le=1)
+    empty_audience: Literal["stop", "allow"] = "stop"
+    shrink: float = Field(default=0.5, ge=0, le=1)
+    growth: float = Field(default=1.0, ge=0)
+
+
+class Pace(_Model):
+    """How slowly an export writes: most adds in any 24 hours, and the hours (`HH:MM-HH:MM`) in which it does not."""
+
+    adds_per_day: int | None = Field(default=None, ge=1)
+    quiet_hours: str | None = None
+    time_zone: str = "UTC"
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _span(cls, value: str | None) -> str | None:
+        first, _, last = (value or "").partition("-")
+        if value is not None and (not _CLOCK.fullmatch(first) or not _CLOCK.fullmatch(last) or first == last):
+            raise ValueError("write the hours as HH:MM-HH:MM, for instance '22:00-07:00'")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        return _time_zone(value)
+
+
+class Remove(_Model):
+    """How an export takes people off its list: moved to the list `move_to` (id or exact name), or, if that is None,
+    unsubscribed for good."""
+
+    move_to: str | None = Field(default=None, min_length=1)
+
+
+class Never(_Model):
+    """People who are never added: a CSV file or a DuckDB table with columns among contact_id, email, domain."""
+
+    file: Path | None = None
+    table: str | None = None
+
+
+class ExportFolder(_Model):
+    """Another client folder than the audience's, and who asks there."""
+
+    authorization: Authorization
+    account_id: str | None = None
+    client_folder_id: str | None = None
+    unset: tuple[str, ...] = ()
+
+
 class Export(_Model):
-    """An audience put on a list of its import's client folder. `list` is the list's id or exact name."""
+    """An audience put on a list. `list` is the list's id or exact name; `folder` None: the import's own folder."""
 
     name: str
     label: str
     description: str = ""
     audience: str
     list: str
-    mode: Literal["dry_run", "add"] = "dry_run"
+    mode: Literal["dry_run", "add", "mirror"] = "dry_run"
+    remove: Remove | None = None
+    adopt_existing: bool = False
+    foreign_changes: Literal["report", "keep", "repair"] = "report"
+    consent: Literal["list", "strict"] = "list"
+    never: Never | None = None
+    limits: ExportLimits = ExportLimits()
+    approve: str | None = None
+    folder: ExportFolder | None = None
+    pace: Pace = Pace()
+    recheck: int = Field(default=24, ge=1)
 
 
 class Schedule(_Model):
@@ -135,18 +216,14 @@ class Schedule(_Model):
     @field_validator("daily_at")
     @classmethod
     def _clock(cls, value: str) -> str:
-        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        if not _CLOCK.fullmatch(value):
             raise ValueError("write the time as HH:MM, for instance '02:00'")
         return value
 
     @field_validator("time_zone")
     @classmethod
     def _zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError("name a time zone as in the tz database, for instance Europe/Berlin") from error
-        return value
+        return _time_zone(value)
 
 
 class Settings(_Model):
@@ -173,8 +250,34 @@ class Settings(_Model):
         return _named(self.exports, name, "export")
 
     def import_of(self, export: Export) -> Import:
-        """The import whose client folder holds the export's list."""
+        """The import that the export's audience is chosen from."""
         return self.import_named(self.audience(export.audience).import_name)
+
+    def target_of(self, export: Export) -> Import:
+        """The import as it would be for the client folder that holds the export's list."""
+        import_ = self.import_of(export)
+        if export.folder is None:
+            return import_
+        folder = export.folder
+        # The budget belongs to the account: an import of it knows its limits.
+        known = [other for other in self.imports if other.account_id == folder.account_id]
+        return import_.model_copy(
+            update={
+                "authorization": folder.authorization,
+                "account_id": folder.account_id,
+                "client_folder_id": folder.client_folder_id,
+                "unset": folder.unset,
+                "limits": known[0].limits if known else import_.limits,
+            }
+        )
+
+    def schema_of_target(self, export: Export) -> str | None:
+        """The schema of the import that reads the client folder of the export's list; None if there is none."""
+        target = self.target_of(export)
+        place = (target.account_id, target.client_folder_id)
+        own = self.import_of(export)
+        candidates = (own, *(import_ for import_ in self.imports if import_ != own))
+        return next((i.name for i in candidates if (i.account_id, i.client_folder_id) == place), None)
 
 
 def _unset(who: str, names: tuple[str, ...]) -> SettingsError:
@@ -209,6 +312,26 @@ _LIMITS = {
     "per_minute": "ICONTACT_REQUESTS_PER_MINUTE",
     "per_day": "ICONTACT_REQUESTS_PER_DAY",
 }
+_EXPORT_KEYS = (
+    "label",
+    "description",
+    "audience",
+    "list",
+    "mode",
+    "remove",
+    "adopt_existing",
+    "foreign_changes",
+    "consent",
+    "never",
+    "limits",
+    "approve",
+    "match",
+    "authorization",
+    "account",
+    "client_folder",
+    "pace",
+    "recheck",
+)
 _SECTIONS = ("authorizations", "imports", "audiences", "exports", "schedule")
 
 
@@ -353,11 +476,8 @@ class _Loader:
         )
         audience_imports = {audience.name: by_name[audience.import_name] for audience in audiences}
         exports = tuple(
-            self._export(at, item, audience_imports)
-            for at, item in self._items(
-                "exports",
-                ("label", "description", "audience", "list", "mode", "authorization", "account", "client_folder"),
-            )
+            self._export(at, item, audience_imports, authorizations)
+            for at, item in self._items("exports", _EXPORT_KEYS)
         )
         schedule = self._build(
             Schedule, ("schedule",), self._mapping(("schedule",), self._document.data.get("schedule") or {})
@@ -576,6 +696,7 @@ class _Loader:
         at: tuple[str | int, ...],
         item: dict[str, Any],
         audience_imports: dict[str, Import],
+        authorizations: dict[str, Authorization],
     ) -> Export:
         audience = item.get("audience")
         if audience not in audience_imports:
@@ -586,24 +707,168 @@ class _Loader:
             )
         if not str(item.get("list") or "").strip():
             raise self._document.error((*at, "list"), "is missing", "Write the id or the exact name of a list.")
-        source = audience_imports[audience]
-        own = {
-            "account": source.account_id,
-            "client_folder": source.client_folder_id,
-            "authorization": source.authorization.name,
+        values = {
+            "name": item["name"],
+            **self._text(item),
+            "audience": audience,
+            "list": str(item["list"]),
+            "folder": self._export_folder(at, item, audience_imports[audience], authorizations),
+            "limits": self._section(ExportLimits, at, item, "limits"),
+            "pace": self._pace(at, item),
+            "never": self._never(at, item),
+            "remove": self._remove(at, item),
+            "approve": self._approve(at, item),
         }
-        for key, expected in own.items():
-            if item.get(key) is not None and self._reference((*at, key), item[key])[0] != expected:
+        plain = ("mode", "adopt_existing", "foreign_changes", "consent", "recheck")
+        export = self._build(Export, at, values | {key: item[key] for key in plain if key in item})
+        self._fitting(at, item, export)
+        return export
+
+    def _section(self, model: type[_Built], at: tuple[str | int, ...], item: dict[str, Any], key: str) -> _Built:
+        here = (*at, key)
+        return self._build(model, here, self._mapping(here, item.get(key, {})))
+
+    def _fitting(self, at: tuple[str | int, ...], item: dict[str, Any], export: Export) -> None:
+        """Refuses options that make no sense together."""
+        if export.mode == "mirror" and export.remove is None:
+            raise self._document.error(
+                (*at, "remove"),
+                "is missing: a mirror removes people",
+                "Write `remove: {move_to: <list>}` (they can come back) or `remove: unsubscribe` (they cannot).",
+            )
+        if export.mode != "mirror":
+            for key in ("remove", "adopt_existing"):
+                if key in item:
+                    raise self._document.error(
+                        (*at, key), f"mode {export.mode} removes nobody", "Remove it, or write `mode: mirror`."
+                    )
+            for key in ("removes", "removed_share"):
+                if key in (item.get("limits") or {}):
+                    raise self._document.error((*at, "limits", key), f"mode {export.mode} removes nobody", "Remove it.")
+        if export.remove is not None and export.remove.move_to == export.list:
+            raise self._document.error(
+                (*at, "remove", "move_to"), "is the list of the export itself", "Name another list."
+            )
+        if export.mode == "dry_run":
+            for key in ("approve", "pace"):
+                if key in item:
+                    raise self._document.error(
+                        (*at, key), "mode dry_run writes nothing", "Remove it, or write `mode: add` or `mode: mirror`."
+                    )
+
+    def _pace(self, at: tuple[str | int, ...], item: dict[str, Any]) -> Pace:
+        pace = self._section(Pace, at, item, "pace")
+        if "pace" in item and pace.adds_per_day is None and pace.quiet_hours is None:
+            raise self._document.error((*at, "pace"), "limits nothing", "Write `adds_per_day`, `quiet_hours` or both.")
+        if "time_zone" in item.get("pace", {}) and pace.quiet_hours is None:
+            raise self._document.error(
+                (*at, "pace", "time_zone"), "there are no quiet hours", "Remove it, or write `quiet_hours`."
+            )
+        return pace
+
+    def _never(self, at: tuple[str | int, ...], item: dict[str, Any]) -> Never | None:
+        if "never" not in item:
+            return None
+        here = (*at, "never")
+        never = self._build(Never, here, self._mapping(here, item["never"]))
+        if (never.file is None) == (never.table is None):
+            raise self._document.error(
+                here, "names not exactly one source", "Write `{file: people.csv}` or `{table: schema.table}`."
+            )
+        if never.file is not None:
+            return Never(file=self._document.path.parent / never.file)
+        if not re.fullmatch(r"\w+(\.\w+)?", never.table or ""):
+            raise self._document.error((*here, "table"), f"found {never.table!r}", "Write table, or schema.table.")
+        return never
+
+    def _remove(self, at: tuple[str | int, ...], item: dict[str, Any]) -> Remove | None:
+        if "remove" not in item:
+            return None
+        given, here = item["remove"], (*at, "remove")
+        if given == "unsubscribe":
+            return Remove()
+        if not isinstance(given, dict) or list(given) != ["move_to"] or not str(given["move_to"] or "").strip():
+            raise self._document.error(
+                here,
+                "is neither a list to move to nor `unsubscribe`",
+                "Write `remove: {move_to: <list>}` (they can come back) or `remove: unsubscribe` (they cannot).",
+            )
+        return Remove(move_to=str(given["move_to"]))
+
+    def _approve(self, at: tuple[str | int, ...], item: dict[str, Any]) -> str | None:
+        if "approve" not in item:
+            return None
+        text = str(item["approve"])
+        if not _HASH.fullmatch(text):
+            raise self._document.error(
+                (*at, "approve"),
+                f"found {text!r}",
+                "Write the hash of the plan that is approved, 32 hexadecimal digits in quotes: "
+                f"`icontact-assets plan {item['name']}` prints it.",
+            )
+        return text
+
+    def _export_folder(
+        self,
+        at: tuple[str | int, ...],
+        item: dict[str, Any],
+        source: Import,
+        authorizations: dict[str, Authorization],
+    ) -> ExportFolder | None:
+        """The folder of the export's list where it is not the one that the audience was read from."""
+        own = {"account": source.account_id, "client_folder": source.client_folder_id}
+        ids, unset = dict(own), []
+        for key in own:
+            if item.get(key) is not None:
+                ids[key], missing = self._reference((*at, key), item[key])
+                unset += [missing] if missing else []
+        match = item.get("match", "id")
+        if match not in ("id", "email"):
+            raise self._document.error((*at, "match"), f"found {match!r}", "Write id or email.")
+        authorization = source.authorization
+        if item.get("authorization") is not None:
+            authorization = self._authorization_named(at, item, authorizations)
+        if ids == own:
+            if match == "email":
                 raise self._document.error(
-                    (*at, key),
-                    f"differs from the import {source.name} of its audience",
-                    "A contact id belongs to one client folder: export to the folder that the audience was read from.",
+                    (*at, "match"),
+                    "the list is in the client folder that the audience was read from",
+                    "Remove it, or name the other folder with `client_folder` (and `account`).",
                 )
-        values = {"name": item["name"], **self._text(item), "audience": audience, "list": str(item["list"])}
-        return self._build(Export, at, values | ({"mode": item["mode"]} if "mode" in item else {}))
+            if authorization != source.authorization:
+                raise self._document.error(
+                    (*at, "authorization"), f"differs from the import {source.name} of its audience", "Remove it."
+                )
+            return None
+        if match == "id":
+            differing = next(key for key in own if ids[key] != own[key])
+            raise self._document.error(
+                (*at, differing),
+                f"differs from the import {source.name} of its audience",
+                "A contact id belongs to one client folder: write `match: email` to look each person up by address.",
+            )
+        return ExportFolder(
+            authorization=authorization,
+            account_id=ids["account"],
+            client_folder_id=ids["client_folder"],
+            unset=(*unset, *(name for name in source.unset if ids["account"] == own["account"] is None)),
+        )
 
 
-_Built = TypeVar("_Built", RequestLimits, Reading, Import, Audience, Export, Schedule)
+_Built = TypeVar(
+    "_Built",
+    RequestLimits,
+    Reading,
+    Import,
+    Audience,
+    ExportLimits,
+    Pace,
+    Never,
+    Remove,
+    ExportFolder,
+    Export,
+    Schedule,
+)
 
 
 def _positive(text: str) -> int:

@@ -54,7 +54,7 @@ def test_snapshot(defs: dg.Definitions) -> None:
     statuses = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     assert statuses == {
         "follow_raw_assets": dg.DefaultSensorStatus.RUNNING,
-        "export_readers_sensor": dg.DefaultSensorStatus.STOPPED,
+        "exports": dg.DefaultSensorStatus.STOPPED,
     }
     graph = defs.resolve_asset_graph()
     for key in graph.get_all_asset_keys():

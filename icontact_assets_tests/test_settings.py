@@ -10,7 +10,12 @@ import pytest
 from icontact_assets.settings import SettingsError, load_settings
 
 IMPORT = "imports:\n  - name: newsletter\n    account: 1\n    client_folder: 2\n"
+EXPORT = "exports:\n  - {name: e, audience: a, list: 1"
 AUDIENCE = "audiences:\n  - {name: a, import: icontact, where: 'true'}\n"
+
+
+def export(options: str) -> str:
+    return f"{AUDIENCE}{EXPORT}, {options}}}\n"
 
 
 def load(tmp_path: Path, text: str, **environ: str):
@@ -71,6 +76,34 @@ exports:
     assert settings.export("e").mode == "dry_run"
 
 
+def test_an_export_with_everything(tmp_path: Path) -> None:
+    options = (
+        "mode: mirror, remove: {move_to: Archive}, adopt_existing: true, foreign_changes: repair, consent: strict, "
+        "never: {file: never.csv}, limits: {adds: 5, removes: 4, removed_share: 0.1, empty_audience: allow, shrink: 0.3, "
+        "growth: 0.2}, approve: 0123456789abcdef0123456789abcdef, pace: {adds_per_day: 7, quiet_hours: '22:00-07:00', "
+        "time_zone: Europe/Berlin}, recheck: 12, match: email, account: 5, client_folder: 9"
+    )
+    settings = load(tmp_path, export(options), ICONTACT_ACCOUNT_ID="1", ICONTACT_CLIENT_FOLDER_ID="2")
+    export_ = settings.export("e")
+    assert (export_.remove.move_to, export_.adopt_existing, export_.foreign_changes) == ("Archive", True, "repair")
+    assert (export_.consent, export_.never.file, export_.recheck) == ("strict", tmp_path / "never.csv", 12)
+    assert tuple(export_.limits.model_dump().values()) == (5, 4, 0.1, "allow", 0.3, 0.2)
+    assert tuple(export_.pace.model_dump().values()) == (7, "22:00-07:00", "Europe/Berlin")
+    target = settings.target_of(export_)
+    assert (target.account_id, target.client_folder_id) == ("5", "9")
+    assert settings.schema_of_target(export_) is None
+    assert settings.import_of(export_).client_folder_id == "2"
+
+
+def test_an_export_is_careful_by_default(tmp_path: Path) -> None:
+    settings = load(tmp_path, export("mode: mirror, remove: unsubscribe"))
+    export_ = settings.export("e")
+    assert (export_.remove.move_to, export_.adopt_existing, export_.foreign_changes) == (None, False, "report")
+    assert (export_.consent, export_.never, export_.approve, export_.folder) == ("list", None, None, None)
+    assert tuple(export_.limits.model_dump().values()) == (10_000, 1_000, 0.2, "stop", 0.5, 1.0)
+    assert settings.schema_of_target(export_) == "icontact"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -96,14 +129,44 @@ exports:
             ["exports[0].audience", "'b'", "Name one of: a"],
         ),
         (AUDIENCE + "exports:\n  - {name: e, audience: a}\n", ["exports[0].list", "is missing"]),
-        (AUDIENCE + "exports:\n  - {name: e, audience: a, list: 1, mode: mirror}\n", ["exports[0].mode", "mirror"]),
+        (export("mode: mirrors"), [":4: exports[0].mode", "mirrors"]),
+        (export("mode: mirror"), [":4: exports[0].remove", "a mirror removes people", "move_to"]),
+        (export("mode: mirror, remove: x"), ["exports[0].remove", "unsubscribe"]),
+        (export("mode: mirror, remove: {move_to: ''}"), ["exports[0].remove", "move_to"]),
+        (export("mode: mirror, remove: {move_to: 1}"), ["exports[0].remove.move_to", "the list of the export itself"]),
+        (export("mode: add, remove: unsubscribe"), ["exports[0].remove", "mode add removes nobody"]),
+        (export("mode: add, adopt_existing: true"), ["exports[0].adopt_existing", "removes nobody"]),
+        (export("mode: add, limits: {removes: 3}"), ["exports[0].limits.removes", "removes nobody"]),
+        (export("mode: mirror, remove: unsubscribe, adopt_existing: maybe"), ["exports[0].adopt_existing", "maybe"]),
+        (export("foreign_changes: fix"), ["exports[0].foreign_changes", "fix"]),
+        (export("consent: lax"), ["exports[0].consent", "lax"]),
+        (export("never: people.csv"), ["exports[0].never", "found str"]),
+        (export("never: {file: a.csv, table: b}"), ["exports[0].never", "not exactly one source"]),
+        (export("never: {table: a-b}"), ["exports[0].never.table", "a-b"]),
+        (export("limits: {adds: -1}"), ["exports[0].limits.adds", "-1"]),
+        (export("limits: {removed_share: 20}"), ["exports[0].limits.removed_share", "20"]),
+        (export("limits: {empty_audience: maybe}"), ["exports[0].limits.empty_audience", "maybe"]),
+        (export("limits: {colour: red}"), ["exports[0].limits.colour", "not supported"]),
+        (export("mode: add, approve: 12"), ["exports[0].approve", "'12'", "icontact-assets plan e"]),
+        (export("mode: dry_run, approve: 0123456789abcdef0123456789abcdef"), ["exports[0].approve", "writes nothing"]),
+        (export("mode: dry_run, pace: {adds_per_day: 5}"), ["exports[0].pace", "writes nothing"]),
+        (export("mode: add, pace: {}"), ["exports[0].pace", "limits nothing"]),
+        (export("mode: add, pace: {adds_per_day: 0}"), ["exports[0].pace.adds_per_day", "0"]),
+        (export("mode: add, pace: {quiet_hours: '22-7'}"), ["exports[0].pace.quiet_hours", "22:00-07:00"]),
+        (export("mode: add, pace: {quiet_hours: '22:00-22:00'}"), ["exports[0].pace.quiet_hours", "HH:MM-HH:MM"]),
+        (export("mode: add, pace: {adds_per_day: 5, time_zone: UTC}"), ["exports[0].pace.time_zone", "no quiet hours"]),
         (
-            AUDIENCE + "exports:\n  - {name: e, audience: a, list: 1, remove: x}\n",
-            ["exports[0].remove", "not supported"],
+            export("mode: add, pace: {quiet_hours: '22:00-07:00', time_zone: Mars}"),
+            ["exports[0].pace.time_zone", "tz database"],
         ),
+        (export("recheck: 0"), ["exports[0].recheck", "0"]),
+        (export("match: name"), ["exports[0].match", "'name'"]),
+        (export("match: email"), ["exports[0].match", "client_folder"]),
+        (export("client_folder: 9"), ["exports[0].client_folder", "belongs to one client folder", "match: email"]),
+        (export("authorization: other, match: email, client_folder: 9"), ["exports[0].authorization", "other"]),
         (
-            AUDIENCE + "exports:\n  - {name: e, audience: a, list: 1, client_folder: 9}\n",
-            ["exports[0].client_folder", "belongs to one client folder"],
+            AUDIENCE + "exports:\n  - {name: e, audience: a, list: 1, colour: x}\n",
+            ["exports[0].colour", "not supported"],
         ),
         (
             IMPORT + "    reading: {ladder: [{until_days: 3, probe_days: 0, verify_days: 7}]}\n",

@@ -1,5 +1,6 @@
 """The audiences of an import and their exports to lists."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from icontact_assets.assets.raw import POOL
 from icontact_assets.audiences.audience import AudienceError, Membership, compute
 from icontact_assets.audiences.export import ExportError, ExportReport, run_export
 from icontact_assets.audiences.trigger import target
-from icontact_assets.connect import open_folder, scope_of
+from icontact_assets.connect import open_place, scope_of
 from icontact_assets.ingest.coverage import missing_for_audiences
 from icontact_assets.settings import Audience, Export, Settings, SettingsError
 from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
@@ -17,7 +18,12 @@ from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
 STORAGE_ID = "audience_storage_id"
 VERSION = "audience_version"
 TARGET = "target"
+REMAINING = "remaining"
+NEXT_AT = "next_at"
+COMPARED_AT = "compared_at"
 COMPLETE = "computed_from_complete_data"
+
+_SHOWN = 20
 
 
 def audience_key(settings: Settings, name: str) -> dg.AssetKey:
@@ -83,11 +89,11 @@ def _audience_result(membership: Membership) -> dg.MaterializeResult[Any]:
 
 
 def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
-    """Subscribes those members of the audience to the list who may be mailed and are not on it yet."""
+    """Brings the list closer to the audience, as far as guard, limits and pace allow, and checks what came of it."""
     import_ = settings.import_of(export)
-    audience = audience_key(settings, export.audience)
+    key, audience = export_key(settings, export), audience_key(settings, export.audience)
 
-    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         event = context.instance.get_latest_materialization_event(audience)
         if event is None or event.asset_materialization is None:
             raise dg.Failure(
@@ -95,22 +101,19 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
             )
         source = event.asset_materialization.metadata
         storage_id = str(context.instance.fetch_materializations(audience, limit=1).records[0].storage_id)
-        warehouse = Warehouse(settings.duckdb_path)
         try:
-            warehouse.prepare(import_.name)
             report = run_export(
-                warehouse,
-                import_.name,
-                open_folder(settings, import_),
-                export,
-                audience_storage_id=storage_id,
-                run_id=context.run.run_id,
-                clock=lambda: datetime.now(UTC),
+                open_place(settings, export), export, run_id=context.run.run_id, audience_storage_id=storage_id
             )
         except (ExportError, SettingsError, WarehouseError) as error:
-            facts = _export_facts(error.report) if isinstance(error, ExportError) and error.report else {}
+            facts: dict[str, Any] = {}
+            if isinstance(error, ExportError) and error.report:
+                facts = _export_facts(error.report)
+                # What is yielded stays, though the run fails.
+                yield from _export_checks(error.report, key)
             raise dg.Failure(str(error), metadata=facts, allow_retries=False) from error
-        return dg.MaterializeResult(
+        yield from _export_checks(report, key)
+        yield dg.MaterializeResult(
             metadata={
                 **_export_facts(report),
                 STORAGE_ID: storage_id,
@@ -120,27 +123,77 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         )
 
     return dg.asset(
-        key=export_key(settings, export),
+        key=key,
         deps=[audience],
         description=export.description or export.label,
         group_name=f"{import_.name}_audiences",
         kinds={"duckdb"},
         pool=POOL,
+        check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in _EXPORT_CHECKS.items()],
     )(run)
 
 
+_EXPORT_CHECKS = {
+    "list_matches_audience": "The list, as read back, holds those it should and nobody it should not.",
+    "no_consent_violation": "Nobody was put on the list against whom the list or the stored history speaks.",
+    "export_limits": "The plan exceeds no limit.",
+}
+
+
+def _export_checks(report: ExportReport, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+    """What came of an export, by the facts read back."""
+    unread = report.list_size_after is None
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name="list_matches_audience",
+        passed=not (unread or report.missing or report.surplus or report.standing),
+        severity=dg.AssetCheckSeverity.WARN,
+        description="the list was not read again" if unread else None,
+        metadata={"missing": report.missing, "surplus": report.surplus, "changed_by_others": report.standing},
+    )
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name="no_consent_violation",
+        passed=not report.violations,
+        metadata={"people": len(report.violations), "contact_ids": list(report.violations[:_SHOWN])},
+    )
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name="export_limits",
+        passed=not report.exceeded,
+        description="; ".join(report.exceeded) or None,
+        metadata={"exceeded": list(report.exceeded), "plan": report.plan_hash},
+    )
+
+
 def _export_facts(report: ExportReport) -> dict[str, Any]:
+    done = report.added + report.removed
+    to_do = done + report.remaining
     return {
         "mode": report.mode,
         "list": f"{report.list_name} ({report.list_id})",
         "members": report.members,
         "planned": report.planned,
         "added": report.added,
+        "removed": report.removed,
         "already_there": report.already,
         "skipped": report.skipped,
         "refused": report.refused,
-        "remaining": report.remaining,
+        "failed": report.failed,
+        "share_done": done / to_do if to_do else 1.0,
+        REMAINING: report.remaining,
+        NEXT_AT: dg.MetadataValue.timestamp(report.next_at) if report.next_at else "with the next run",
+        COMPARED_AT: dg.MetadataValue.timestamp(report.compared_at),
+        "limits": list(report.exceeded),
+        "plan": report.plan_hash,
+        "changed_by_others": report.foreign,
         "list_size_before": report.list_size_before,
         "list_size_after": report.list_size_after if report.list_size_after is not None else "not read",
         "requests": report.requests,
+        "preview": dg.MetadataValue.md(_preview(report)),
     }
+
+
+def _preview(report: ExportReport) -> str:
+    rows = [("contact", "action", "outcome", "why"), ("---",) * 4, *report.preview]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -52,8 +52,9 @@ class _NotAllRead(Exception):
 def raw_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
     """The raw assets of an import, keyed `<import>/raw_...`; `raw_subscriptions` only where an export names a list."""
     listings = [_listing_asset(settings, import_, resource, table) for resource, table in _LISTINGS.items()]
-    audiences = {audience.name for audience in settings.audiences if audience.import_name == import_.name}
-    lists = sorted({export.list for export in settings.exports if export.audience in audiences})
+    exports = [export for export in settings.exports if settings.schema_of_target(export) == import_.name]
+    moved_to = [export.remove.move_to for export in exports if export.remove and export.remove.move_to]
+    lists = sorted({*(export.list for export in exports), *moved_to})
     if lists:
         listings.append(_subscriptions_asset(settings, import_, lists))
     return [*listings, _statistics_asset(settings, import_), _activity_asset(settings, import_)]

@@ -46,13 +46,15 @@ def compute(warehouse: Warehouse, schema: str, audience: Audience, *, now: datet
     `now` is aware. Raises AudienceError.
     """
     if missing is not None:
-        with warehouse.read() as connection:
+        with warehouse.write(f"storing the audience {audience.name}") as connection:
             kept = members(connection, schema, audience.name)
+            _record_state(connection, schema, audience.name, version_hash(kept), now, missing)
         return Membership(len(kept), 0, 0, version_hash(kept), moved=False, missing=missing)
     selected = _select(warehouse, schema, audience)
     version = version_hash(selected)
     with warehouse.write(f"storing the audience {audience.name}") as connection:
         entered, left = _record(connection, schema, audience.name, selected, version, now)
+        _record_state(connection, schema, audience.name, version, now, None)
     return Membership(len(selected), entered, left, version, moved=bool(entered or left), missing=None)
 
 
@@ -63,6 +65,17 @@ def members(connection: duckdb.DuckDBPyConnection, schema: str, audience: str) -
         [audience],
     ).fetchall()
     return [contact_id for (contact_id,) in rows]
+
+
+def whole(connection: duckdb.DuckDBPyConnection, schema: str, audience: str) -> str | None:
+    """Why the members of an audience are not to be relied on, in one sentence; None if they are."""
+    rows = connection.execute(
+        f'SELECT missing FROM "{schema}".audience_state WHERE audience = ?', [audience]
+    ).fetchall()
+    if not rows:
+        return f"the audience {audience} was never computed: materialize it first"
+    [(missing,)] = rows
+    return f"the audience {audience} was not computed from complete data: {missing}" if missing else None
 
 
 def version_hash(contact_ids: Iterable[str]) -> str:
@@ -130,6 +143,16 @@ def _error(audience: Audience, problem: str) -> AudienceError:
     return AudienceError(
         f"The audience {audience.name} cannot be computed: {problem.rstrip('.')}. Its members stay as they were. "
         f"Correct `{key}` of the audience in icontact.yaml: {wanted}, in DuckDB's SQL."
+    )
+
+
+def _record_state(
+    connection: duckdb.DuckDBPyConnection, schema: str, audience: str, version: str, now: datetime, missing: str | None
+) -> None:
+    connection.execute(f'DELETE FROM "{schema}".audience_state WHERE audience = ?', [audience])
+    connection.execute(
+        f'INSERT INTO "{schema}".audience_state VALUES (?, ?, ?, ?)',
+        [audience, now.astimezone(UTC).replace(tzinfo=None), version, missing],
     )
 
 

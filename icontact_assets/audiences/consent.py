@@ -1,7 +1,9 @@
-"""Who may be subscribed. Pure rules, and the only maker of the permits without which no export writes anything."""
+"""Who may be put on a list, and who may be taken off it. Pure rules, and the only maker of the permits without which
+no export writes anything."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import InitVar, dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -17,6 +19,21 @@ class Subscription(Enum):
     """What a subscription's status is when there is none."""
 
     ABSENT = "absent"
+
+
+class Elsewhere(Enum):
+    """What is known of the other lists when the export's consent is about its own list alone."""
+
+    NOT_ASKED = "not asked"
+
+
+class Exclusion(Enum):
+    """How a contact stands on the export's exclusion list."""
+
+    NOT_LISTED = "not listed"
+    CONTACT_ID = "contact id"
+    EMAIL = "address"
+    DOMAIN = "domain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +52,19 @@ class Evidence:
     """Whether any stored reading ever saw the contact unsubscribed from the list."""
     unsubscribed_by_message: bool | None
     """Whether there is an `unsubscribe` event on a message that went to the list, or whose lists are not known."""
+    unsubscribed_elsewhere: bool | Literal[Elsewhere.NOT_ASKED] | None
+    """Whether the contact left any list at all; asked for `consent: strict` only."""
+    refused_before: bool | None
+    """Whether iContact ever refused to put the contact on the list because it may not be mailed."""
+    erased: bool | None
+    """Whether the contact vanished from iContact or was deleted there, by the last complete reading."""
+    exclusion: Exclusion | None
+    """Whether, and by what, the contact stands on the exclusion list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to subscribe one contact to one list, given by `decide` and nobody else."""
+    """Leave to put one contact on one list, given by `decide` and nobody else."""
 
     contact_id: str
     list_id: str
@@ -52,32 +77,81 @@ class Permit:
 
     def fresh(self, now: datetime) -> bool:
         """Whether the contact's status was read within the last ten minutes. `now` is aware."""
-        return timedelta(0) <= now - self.evidence.read_at <= FRESH_FOR
+        return is_fresh(self.evidence.read_at, now)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalEvidence:
+    """What is known of one contact that is to leave one list. None always means unknown, and unknown is never a yes."""
+
+    subscription_status: str | Literal[Subscription.ABSENT] | None
+    """Status on the list, of a whole reading of it in this run."""
+    ours: bool | None
+    """Whether this export itself put the contact there, or may adopt those who were there before."""
+    wanted: bool | None
+    """Whether the contact belongs on the list."""
+    onto: Permit | Denial | None
+    """The decision about the list to move to; None: the contact is to be unsubscribed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalPermit:
+    """Leave to take one contact off one list, given by `decide_removal` and nobody else. `onto`: the permit for the
+    list to move to; None: leave to unsubscribe."""
+
+    contact_id: str
+    list_id: str
+    onto: Permit | None
+    evidence: RemovalEvidence
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a RemovalPermit is made by consent.decide_removal only")
+
+    def fresh(self, now: datetime) -> bool:
+        """Whether the permit to move onto the other list is fresh; unsubscribing needs none. `now` is aware."""
+        return self.onto is None or self.onto.fresh(now)
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Why a contact may not be subscribed. `reason` names a rule and no person; `evidence` is what it rests on."""
+    """Why a contact may not be written to. `reason` names a rule and no person; `evidence` is what it rests on."""
 
     contact_id: str
     reason: str
-    evidence: Evidence
+    evidence: Evidence | RemovalEvidence
 
 
 _CONTACT_STATUSES = frozenset({"bounced", "donotcontact", "pending", "invitable", "deleted"})
 _SUBSCRIPTION_STATUSES = frozenset({"pending", "unsubscribed"})
 
 
+def is_fresh(read_at: datetime, now: datetime) -> bool:
+    """Whether what was read at `read_at` may be relied on at `now` (both aware)."""
+    return timedelta(0) <= now - read_at <= FRESH_FOR
+
+
 def decide(contact_id: str, list_id: str, evidence: Evidence) -> Permit | Denial:
-    """Whether a contact may be subscribed to a list: only if every piece of evidence is known and speaks for it.
+    """Whether a contact may be put on a list: only if every piece of evidence is known and speaks for it.
 
     iContact treats opt-outs as final (API reference, 6.2), and a subscription may be `normal` while its contact must
-    not be mailed (3.3): so all of contact, subscription and history are asked.
+    not be mailed (3.3): so all of contact, subscription, history and exclusion list are asked.
     """
     reason = _against(evidence)
     if reason is not None:
         return Denial(contact_id, reason, evidence)
     return Permit(contact_id, list_id, evidence, _SEAL)
+
+
+def decide_removal(contact_id: str, list_id: str, evidence: RemovalEvidence) -> RemovalPermit | Denial:
+    """Whether a contact may be taken off a list: only one that the export put there, that does not belong there, and,
+    for a move, that may be put on the other list."""
+    onto = evidence.onto
+    reason = _against_removal(contact_id, list_id, evidence)
+    if reason is not None or isinstance(onto, Denial):
+        return Denial(contact_id, reason or "may not be moved", evidence)
+    return RemovalPermit(contact_id, list_id, onto, evidence, _SEAL)
 
 
 def _against(evidence: Evidence) -> str | None:
@@ -91,8 +165,44 @@ def _against(evidence: Evidence) -> str | None:
     if subscription not in ("normal", Subscription.ABSENT):
         known = subscription in _SUBSCRIPTION_STATUSES
         return f"the subscription to the list is {subscription if known else 'in a status we do not know'}"
+    if evidence.erased is not False:
+        return "the contact was deleted or vanished from iContact"
     if evidence.seen_unsubscribed is not False:
         return "was unsubscribed from the list before"
     if evidence.unsubscribed_by_message is not False:
         return "unsubscribed by a message that went to the list, or whose lists are not known"
+    if evidence.unsubscribed_elsewhere not in (False, Elsewhere.NOT_ASKED):
+        return "unsubscribed from another list"
+    if evidence.refused_before is not False:
+        return "iContact refused it before, because the contact may not be mailed"
+    if evidence.exclusion is not Exclusion.NOT_LISTED:
+        by = "unreadable address" if evidence.exclusion is None else evidence.exclusion.value
+        return f"on the exclusion list (by {by})"
     return None
+
+
+def _against_removal(contact_id: str, list_id: str, evidence: RemovalEvidence) -> str | None:
+    onto = evidence.onto
+    if evidence.subscription_status != "normal":
+        return "is not on the list as normal"
+    if evidence.wanted is not False:
+        return "belongs on the list"
+    if evidence.ours is not True:
+        return "was not put on the list by this export"
+    if isinstance(onto, Denial):
+        return f"may not be moved: {onto.reason}"
+    if onto is not None and (onto.contact_id != contact_id or onto.list_id == list_id):
+        return "the permit to move is another's"
+    return None
+
+
+_CONSENT_WORDS = re.compile(
+    r"unsubscri|opt(ed)?[ -]?out|do[ -]?not[ -]?contact|not be (contacted|mailed|emailed)|suppress|global(ly)? remove",
+    re.IGNORECASE,
+)
+
+
+def speaks_of_consent(words: str) -> bool:
+    """Whether a refusal in the service's words says that the person may not be mailed: then it is never tried again.
+    No wording is documented (API reference, 6.2); one that is not recognised counts as a failure, tried next time."""
+    return _CONSENT_WORDS.search(words) is not None

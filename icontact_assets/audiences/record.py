@@ -1,31 +1,52 @@
-"""What an export leaves behind in the warehouse: a row per run, a row per person and run."""
+"""What an export leaves behind in the warehouse: a row per run, a row per person and run, its sight of the list."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 
+from icontact_assets.audiences.history import Sight
+from icontact_assets.audiences.plan import Plan, sight_after
 from icontact_assets.settings import Export
 from icontact_assets.warehouse.tables import EXPORT_OUTCOMES
 from icontact_assets.warehouse.warehouse import Warehouse
 
+APPROVAL_LASTS = timedelta(hours=24)
+
+DONE = ("added", "moved", "unsubscribed")
+"""Outcomes that say that something was written and had its effect."""
+
+WITHDRAWN = "withdrawn"
+"""In place of an outcome: it was intended, and certainly not written. No row is left of it."""
+
+_SIGHTLESS = ("intended", "skipped", "planned")
+"""Outcomes that say nothing new about who is on the list."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one person. `outcome` is one of the words that export_outcomes declares."""
+    """What became of one person. `outcome` is one of the words that export_outcomes declares, or WITHDRAWN."""
 
-    contact_id: str
+    contact_id: str | None
+    action: str
+    list_id: str
     outcome: str
+    to_list_id: str | None = None
     reason: str | None = None
     words: str | None = None
+    member_id: str | None = None
+    """Contact id in the audience; None: the plan knows it."""
 
 
 _ARROW = {"VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us")}
 _SCHEMA = pa.schema([(column.name, _ARROW[column.type]) for column in EXPORT_OUTCOMES.columns])
+_NAMES = ", ".join(EXPORT_OUTCOMES.column_names)
+_SIGHTS = pa.schema([(name, pa.string()) for name in ("contact_id", "member_id", "status", "changed_by")])
 
 
 class Record:
@@ -39,47 +60,244 @@ class Record:
 
     def run(self, **columns: Any) -> None:
         """Write the given columns of the run's row in export_runs, which is made where it is missing."""
-        key = {"run_id": self._run_id, "export": self._export.name}
-        with self._warehouse.write(f"recording the export {self._export.name}") as connection:
-            table = f'"{self._schema}".export_runs'
-            connection.execute(
-                f"INSERT INTO {table} (run_id, export, audience, mode) SELECT $run_id, $export, $audience, $mode "
-                f"WHERE NOT EXISTS (FROM {table} WHERE run_id = $run_id AND export = $export)",
-                {**key, "audience": self._export.audience, "mode": self._export.mode},
+        with self._write() as connection:
+            self._run(connection, columns)
+
+    def plan(self, plan: Plan, outcomes: Sequence[Outcome], at: datetime) -> None:
+        """Write what a plan found, before anything else is written: settled writes of former runs, the list as it is,
+        those for whom there is nothing to do, and the plan itself, if it was not shown before."""
+        with self._write() as connection:
+            self._run(
+                connection,
+                {
+                    "audience_version": plan.audience_version,
+                    "list_id": plan.live.list_id,
+                    "plan_hash": plan.hash,
+                    "compared_at": naive(at),
+                    "members": plan.members,
+                    "planned": len(plan.additions) + len(plan.removals),
+                    "list_size_before": plan.live.size,
+                },
             )
+            self._settle(connection, plan, at)
+            self._sights(connection, plan, at)
+            self._outcomes(connection, plan, outcomes, at)
+            if not self._shown(connection, plan):
+                self._show(connection, plan, at)
+
+    def show(self, plan: Plan, at: datetime) -> None:
+        """Store a plan that is shown to somebody: from now on it can be approved for 24 hours, for one application."""
+        with self._write() as connection:
             connection.execute(
-                f"UPDATE {table} SET {', '.join(f'{name} = ${name}' for name in columns)} "
-                "WHERE run_id = $run_id AND export = $export",
-                {**key, **columns},
+                f'DELETE FROM "{self._schema}".export_plans WHERE export = ? AND hash = ?', [plan.export, plan.hash]
+            )
+            self._show(connection, plan, at)
+
+    def against_approval(self, plan: Plan, approved: str | None, now: datetime) -> str | None:
+        """Why the plan is not approved by this hash, in one sentence without a period; None if it is."""
+        if approved != plan.hash:
+            return "it is not approved" if approved is None else f"what is approved is another plan ({approved})"
+        with self._warehouse.read() as connection:
+            shown = self._shown(connection, plan)
+        if not shown:
+            return "it was never shown"
+        [(created_at, applied_at)] = shown
+        if applied_at is not None:
+            return f"its approval was used at {applied_at:%Y-%m-%d %H:%M} UTC"
+        if not timedelta(0) <= naive(now) - created_at < APPROVAL_LASTS:
+            return f"it was shown at {created_at:%Y-%m-%d %H:%M} UTC, more than 24 hours ago"
+        return None
+
+    def applied(self, plan: Plan, at: datetime) -> None:
+        """Use up the approval of a plan that was applied to its end."""
+        with self._write() as connection:
+            connection.execute(
+                f'UPDATE "{self._schema}".export_plans SET applied_at = ? WHERE export = ? AND hash = ?',
+                [naive(at), plan.export, plan.hash],
             )
 
-    def outcomes(self, outcomes: Iterable[Outcome], at: datetime) -> None:
-        """Write what became of people. A later outcome replaces an earlier one of the same run, but a step that is
-        tried again in its run does not forget that it added somebody: `already` does not replace `added`."""
+    def outcomes(self, plan: Plan, outcomes: Sequence[Outcome], at: datetime) -> None:
+        """Write what became of people, or is about to, and how the list is thereby.
+
+        A later outcome replaces an earlier one of the same run, but a step that is tried again in its run does not
+        forget what it did: `already` and `skipped` do not replace what was done.
+        """
+        if outcomes:
+            with self._write() as connection:
+                rows = self._outcomes(connection, plan, outcomes, at)
+                self._seen(connection, plan, rows)
+
+    def _write(self) -> Any:
+        return self._warehouse.write(f"recording the export {self._export.name}")
+
+    def _run(self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Any]) -> None:
+        key = {"run_id": self._run_id, "export": self._export.name}
+        table = f'"{self._schema}".export_runs'
+        connection.execute(
+            f"INSERT INTO {table} (run_id, export, audience, mode) SELECT $run_id, $export, $audience, $mode "
+            f"WHERE NOT EXISTS (FROM {table} WHERE run_id = $run_id AND export = $export)",
+            {**key, "audience": self._export.audience, "mode": self._export.mode},
+        )
+        connection.execute(
+            f"UPDATE {table} SET {', '.join(f'{name} = ${name}' for name in columns)} "
+            "WHERE run_id = $run_id AND export = $export",
+            {**key, **columns},
+        )
+
+    def _settle(self, connection: duckdb.DuckDBPyConnection, plan: Plan, at: datetime) -> None:
+        if not plan.settled:
+            return
+        rows = [
+            {
+                "run_id": item.written.run_id,
+                "contact_id": item.written.contact_id,
+                "action": item.written.action,
+                "outcome": item.outcome,
+            }
+            for item in plan.settled
+        ]
+        connection.register("settled", pa.Table.from_pylist(rows))
+        connection.execute(
+            f"""
+            UPDATE "{self._schema}".export_outcomes o
+            SET outcome = s.outcome, reason = 'what became of it was not known; the list said so later', recorded_at = ?
+            FROM settled s
+            WHERE o.export = ? AND o.run_id = s.run_id AND o.contact_id = s.contact_id AND o.action = s.action
+                AND o.outcome IN ('intended', 'unconfirmed')
+            """,
+            [naive(at), self._export.name],
+        )
+        connection.unregister("settled")
+
+    def _sights(self, connection: duckdb.DuckDBPyConnection, plan: Plan, at: datetime) -> None:
+        """Bring export_members to what the plan's comparison found; rows that say the same keep their time."""
+        rows = [
+            {"contact_id": id_, "member_id": s.member_id, "status": s.status, "changed_by": s.changed_by}
+            for id_, s in plan.sights.items()
+        ]
+        connection.register("found", pa.Table.from_pylist(rows, schema=_SIGHTS))
+        table, values = f'"{self._schema}".export_members', [plan.export, plan.live.list_id]
+        same = "s.contact_id = m.contact_id AND s.status IS NOT DISTINCT FROM m.status AND s.changed_by = m.changed_by"
+        connection.execute(
+            f"DELETE FROM {table} m WHERE export = ? AND list_id = ? AND NOT EXISTS (FROM found s WHERE {same})", values
+        )
+        connection.execute(
+            f"""
+            INSERT INTO {table} (export, list_id, contact_id, member_id, status, changed_by, changed_at)
+            SELECT $export, $list_id, contact_id, member_id, status, changed_by, $at FROM found s
+            WHERE NOT EXISTS (FROM {table} m WHERE export = $export AND list_id = $list_id AND {same})
+            """,
+            {"export": plan.export, "list_id": plan.live.list_id, "at": naive(at)},
+        )
+        connection.unregister("found")
+
+    def _outcomes(
+        self, connection: duckdb.DuckDBPyConnection, plan: Plan, outcomes: Iterable[Outcome], at: datetime
+    ) -> list[dict[str, Any]]:
         rows = [
             {
                 "run_id": self._run_id,
                 "export": self._export.name,
+                "plan_hash": plan.hash,
                 "contact_id": item.contact_id,
-                "action": "subscribe",
+                "member_id": item.member_id or plan.member_ids.get(item.contact_id or ""),
+                "action": item.action,
+                "list_id": item.list_id,
+                "to_list_id": item.to_list_id,
                 "outcome": item.outcome,
                 "reason": item.reason,
                 "words": item.words,
                 "recorded_at": naive(at),
             }
-            for item in outcomes
+            # The last word about a person counts.
+            for item in {(item.contact_id, item.member_id, item.action): item for item in outcomes}.values()
         ]
-        if not rows:
+        connection.register("batch", pa.Table.from_pylist(rows, schema=_SCHEMA))
+        table = f'"{self._schema}".export_outcomes'
+        # The constants let DuckDB skip the rows of other runs.
+        here, values = "o.run_id = ? AND o.export = ?", [self._run_id, self._export.name]
+        person = "coalesce({0}.contact_id, 'member ' || {0}.member_id)"
+        same = f"{here} AND {person.format('o')} = {person.format('b')} AND o.action = b.action"
+        done = ", ".join(f"'{word}'" for word in DONE)
+        keeps = f"o.outcome IN ({done}) AND b.outcome IN ('already', 'skipped', 'planned')"
+        connection.execute(f"DELETE FROM {table} o USING batch b WHERE {same} AND NOT ({keeps})", values)
+        connection.execute(
+            f"INSERT INTO {table} ({_NAMES}) SELECT {_NAMES} FROM batch b "
+            f"WHERE outcome <> '{WITHDRAWN}' AND NOT EXISTS (FROM {table} o WHERE {same})",
+            values,
+        )
+        connection.unregister("batch")
+        return rows
+
+    def _seen(self, connection: duckdb.DuckDBPyConnection, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> None:
+        """How the list is after what was written; where a write failed, it is as the plan's comparison found it."""
+        list_id = plan.live.list_id
+        sights: list[dict[str, str | None]] = []
+        gone: list[str] = []
+        for row in rows:
+            contact_id = row["contact_id"]
+            if contact_id is None or row["outcome"] in _SIGHTLESS:
+                continue
+            sight = sight_after(row["outcome"], row["list_id"], row["to_list_id"], list_id)
+            sight = sight or plan.sights.get(contact_id)
+            gone.append(contact_id)
+            if sight is not None:
+                sights.append(_sight_row(contact_id, sight, row["member_id"]))
+        if not gone:
             return
-        batch = pa.Table.from_pylist(rows, schema=_SCHEMA)
-        with self._warehouse.write(f"recording the export {self._export.name}") as connection:
-            connection.register("batch", batch)
-            table = f'"{self._schema}".export_outcomes'
-            same = "o.run_id = b.run_id AND o.export = b.export AND o.contact_id = b.contact_id AND o.action = b.action"
-            keeps = "o.outcome = 'added' AND b.outcome = 'already'"
-            connection.execute(f"DELETE FROM {table} o USING batch b WHERE {same} AND NOT ({keeps})")
-            connection.execute(f"INSERT INTO {table} SELECT b.* FROM batch b ANTI JOIN {table} o ON {same}")
-            connection.unregister("batch")
+        connection.register("gone", pa.table({"contact_id": pa.array(gone, pa.string())}))
+        connection.register("sights", pa.Table.from_pylist(sights, schema=_SIGHTS))
+        table, values = f'"{self._schema}".export_members', {"export": plan.export, "list_id": list_id}
+        connection.execute(
+            f"DELETE FROM {table} m USING gone g "
+            "WHERE m.export = $export AND m.list_id = $list_id AND m.contact_id = g.contact_id",
+            values,
+        )
+        connection.execute(
+            f"""
+            INSERT INTO {table} (export, list_id, contact_id, member_id, status, changed_by, changed_at)
+            SELECT $export, $list_id, contact_id, member_id, status, changed_by, $at FROM sights
+            """,
+            {**values, "at": rows[0]["recorded_at"]},
+        )
+        connection.unregister("gone")
+        connection.unregister("sights")
+
+    def _shown(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> list[tuple[datetime, datetime | None]]:
+        rows: list[tuple[datetime, datetime | None]] = connection.execute(
+            f'SELECT created_at, applied_at FROM "{self._schema}".export_plans WHERE export = ? AND hash = ?',
+            [plan.export, plan.hash],
+        ).fetchall()
+        return rows
+
+    def _show(self, connection: duckdb.DuckDBPyConnection, plan: Plan, at: datetime) -> None:
+        connection.execute(
+            f"""
+            INSERT INTO "{self._schema}".export_plans
+                (export, hash, mode, list_id, undoes, created_at, adds, removes, exceeded)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                plan.export,
+                plan.hash,
+                plan.mode,
+                plan.live.list_id,
+                plan.undoes,
+                naive(at),
+                plan.adds,
+                plan.removes,
+                "; ".join(item.text for item in plan.exceeded) or None,
+            ],
+        )
+
+
+def _sight_row(contact_id: str, sight: Sight, member_id: str | None) -> dict[str, str | None]:
+    return {
+        "contact_id": contact_id,
+        "member_id": sight.member_id or member_id,
+        "status": sight.status,
+        "changed_by": sight.changed_by,
+    }
 
 
 def naive(instant: datetime) -> datetime:

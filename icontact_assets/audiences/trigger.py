@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 FIRST_WAIT = timedelta(minutes=5)
 LONGEST_WAIT = timedelta(hours=6)
@@ -16,18 +16,24 @@ ATTEMPT_TAG = "icontact_assets/attempt"
 
 @dataclass(frozen=True)
 class Computed:
-    """The newest materialization of an audience: its storage id in Dagster's event log, and its membership's hash."""
+    """The newest materialization of an audience: its storage id in Dagster's event log, its membership's hash, and
+    whether it was computed from complete data."""
 
     storage_id: str
     version: str
+    complete: bool
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What the last successful export named: the hash of the membership, and `target(...)` as it was then."""
+    """What the last successful export named: the hash of the membership, `target(...)` as it was then, when it compared
+    the list, how many people remain, and when they go on (None: at once). Times are aware."""
 
     version: str
     target: str
+    compared_at: datetime
+    remaining: int = 0
+    next_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -68,9 +74,11 @@ def decide(
     attempts: Sequence[Attempt],
     *,
     under_way: bool,
+    recheck: timedelta,
     now: datetime,
 ) -> Request | Skip:
-    """Whether to request a run of an export: once per change of its audience or target, again after a failure.
+    """Whether to request a run of an export: once per change of its audience or target, again after a failure, again
+    for those who remain, and again when the list was not compared for as long as `recheck`.
 
     `wanted` is the export's `target(...)` now; `exported` its last successful materialization, however started;
     `attempts` the finished runs that carry its tags; `under_way` whether a run of it is queued or running. After the
@@ -79,22 +87,42 @@ def decide(
     """
     if newest is None:
         return Skip("The audience has not been computed yet.")
+    if not newest.complete:
+        return Skip("The audience was kept as it was: its data is not read completely.")
     if under_way:
         return Skip("A run of this export is queued or running.")
-    if exported == Exported(newest.version, wanted):
-        return Skip("The audience is as it was last exported.")
+    if exported is not None and (exported.version, exported.target) == (newest.version, wanted):
+        rest = _nothing_to_do(exported, recheck, now)
+        if rest is not None:
+            return rest
     failures = _failures_in_a_row(attempts)
     if failures:
         again_at = failures[-1].ended_at + min(FIRST_WAIT * 2 ** min(len(failures) - 1, 20), LONGEST_WAIT)
         if now < again_at:
             tries = f"{len(failures)} time{'s' if len(failures) > 1 else ''} in a row"
-            return Skip(f"The export failed {tries}; it is tried again at {again_at:%Y-%m-%d %H:%M} UTC.")
+            return Skip(f"The export failed {tries}; it is tried again at {_text(again_at)}.")
     # The largest number, not the count: a deleted run must not bring an old key back.
     number = 1 + max((attempt.number for attempt in attempts if attempt.storage_id == newest.storage_id), default=0)
     return Request(
         run_key=f"{export}-{newest.storage_id}-{number}",
         tags={EXPORT_TAG: export, STORAGE_ID_TAG: newest.storage_id, ATTEMPT_TAG: str(number)},
     )
+
+
+def _nothing_to_do(exported: Exported, recheck: timedelta, now: datetime) -> Skip | None:
+    """Why an audience that was exported as it is needs no run now; None if it does."""
+    if exported.remaining and (exported.next_at is None or exported.next_at <= now):
+        return None
+    again_at = exported.compared_at + recheck
+    if again_at <= now:
+        return None
+    if exported.remaining and exported.next_at is not None:
+        return Skip(f"{exported.remaining} people remain; the export goes on at {_text(exported.next_at)}.")
+    return Skip(f"The audience is as it was last exported; the list is compared again at {_text(again_at)}.")
+
+
+def _text(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _failures_in_a_row(attempts: Sequence[Attempt]) -> list[Attempt]:

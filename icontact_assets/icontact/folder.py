@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ MESSAGES_PAGE = 50
 
 _IDS_PER_REQUEST = 50
 _SUBSCRIBE_AT_MOST = 100
+_LITERAL = re.compile(r"[^\s,*@]+@[^\s,*@]+")
 _ALL = {"status": "total"}
 """Without it, contacts on no list may be left out (API reference, 3.1)."""
 
@@ -193,6 +195,21 @@ class Folder:
                 found[id_] = row
         return found
 
+    def contacts_by_email(self, address: str) -> list[Row]:
+        """The contacts with exactly this address, on a list or not; in a client folder there is at most one.
+
+        Raises ValueError for an address that iContact would read as a pattern or as several, and Incomplete if the
+        answer may not be about this address alone; neither shows it.
+        """
+        if not _LITERAL.fullmatch(address):
+            raise ValueError("the address cannot be looked up exactly")
+        params: dict[str, str | int] = {**_ALL, "email": address, "limit": 10, "offset": 0}
+        page = self._page("contacts", "contacts", params)
+        mine = [row for row in page.rows if str(row.get("email")).casefold() == address.casefold()]
+        if len(mine) < len(page.rows) or page.total not in (None, len(mine)):
+            raise Incomplete("iContact ignored the filter on contacts by address: others came too")
+        return mine
+
     def subscription(self, list_id: str, contact_id: str) -> Row | None:
         """One subscription, None if there is none."""
         try:
@@ -200,19 +217,19 @@ class Folder:
         except NotFound:
             return None
 
-    def subscribe(self, list_id: str, contact_ids: Sequence[str], status: str = "normal") -> SubscribeReply:
+    def subscribe(self, list_id: str, contact_ids: Sequence[str]) -> SubscribeReply:
         """Subscribe at most 100 contacts in one POST. A 200 may hold refusals: see the rows that did not come back."""
         if not 0 < len(contact_ids) <= _SUBSCRIBE_AT_MOST:
             raise ValueError(f"a batch has 1 to {_SUBSCRIBE_AT_MOST} contacts, not {len(contact_ids)}")
-        body = [{"contactId": id_, "listId": list_id, "status": status} for id_ in contact_ids]
+        body = [{"contactId": id_, "listId": list_id, "status": "normal"} for id_ in contact_ids]
         reply = self.session.post(f"{self._base}/subscriptions", body)
         rows = reply.body.get("subscriptions") if isinstance(reply.body, dict) else None
         return SubscribeReply([row for row in rows or [] if isinstance(row, dict)], reply.warnings)
 
-    def set_subscription(self, list_id: str, contact_id: str, status: str) -> Row:
-        """Change the status of a subscription; returns it as iContact then has it."""
+    def unsubscribe(self, list_id: str, contact_id: str) -> Row:
+        """Unsubscribe a contact from a list, for good; returns the subscription as iContact then has it."""
         path = f"{self._base}/subscriptions/{list_id}_{contact_id}"
-        return _one(self.session.post(path, {"status": status}), "subscription", path)
+        return _one(self.session.post(path, {"status": "unsubscribed"}), "subscription", path)
 
     def move_subscription(self, list_id: str, contact_id: str, to_list_id: str) -> Row:
         """Move a subscription to another list; returns the new one."""

@@ -337,6 +337,18 @@ AUDIENCE_CHANGES = Table(
     key=("audience", "contact_id", "changed_at"),
 )
 
+AUDIENCE_STATE = Table(
+    "audience_state",
+    "How each audience was last computed.",
+    (
+        _AUDIENCE,
+        Column("computed_at", "TIMESTAMP", "when its asset last ran (UTC)"),
+        Column("version", "VARCHAR", "hash of the membership"),
+        Column("missing", "VARCHAR", "which data was incomplete, so that the members were kept; NULL if none was"),
+    ),
+    key=("audience",),
+)
+
 EXPORT_RUNS = Table(
     "export_runs",
     "Every run of every export, with its counts.",
@@ -347,18 +359,23 @@ EXPORT_RUNS = Table(
         Column("audience_storage_id", "VARCHAR", "storage id of the audience materialization that was exported"),
         Column("audience_version", "VARCHAR", "hash of the membership that was exported"),
         Column("list_id", "VARCHAR", "iContact list id"),
-        Column("mode", "VARCHAR", "dry_run or add"),
-        Column("plan_hash", "VARCHAR", "hash of the plan: list, additions, refusals"),
+        Column("mode", "VARCHAR", "dry_run, add, mirror or undo"),
+        Column("undoes", "VARCHAR", "id of the run that an undo took back"),
+        Column("plan_hash", "VARCHAR", "hash of the plan: mode, lists and ordered actions"),
         Column("began_at", "TIMESTAMP", "when the run began (UTC)"),
+        Column("compared_at", "TIMESTAMP", "when the list was read and compared (UTC); NULL if there was no plan"),
         Column("ended_at", "TIMESTAMP", "when it ended (UTC); NULL while it runs, or if it was killed"),
-        Column("verdict", "VARCHAR", "running, done or failed"),
-        Column("reason", "VARCHAR", "why it failed"),
-        Column("planned", "BIGINT", "members to be subscribed by the plan"),
-        Column("added", "BIGINT", "subscribed by this run"),
+        Column("verdict", "VARCHAR", "running, done, stopped (by a limit) or failed"),
+        Column("reason", "VARCHAR", "why it stopped or failed"),
+        Column("members", "BIGINT", "size of the audience"),
+        Column("planned", "BIGINT", "people to be added or removed by the plan"),
+        Column("added", "BIGINT", "subscribed by this run, or moved back by an undo"),
+        Column("removed", "BIGINT", "moved away or unsubscribed by this run"),
         Column("already", "BIGINT", "on the list already"),
-        Column("skipped", "BIGINT", "members who may not be mailed, never sent to iContact"),
-        Column("refused", "BIGINT", "refused by iContact"),
-        Column("remaining", "BIGINT", "planned, but not done"),
+        Column("skipped", "BIGINT", "people who may not be written to, never sent to iContact"),
+        Column("refused", "BIGINT", "refused by iContact because they may not be mailed; never tried again"),
+        Column("failed", "BIGINT", "not done for another reason; tried again by the next run"),
+        Column("remaining", "BIGINT", "not done yet: planned, or waiting for the pace"),
         Column("list_size_before", "BIGINT", "normal subscriptions on the list before"),
         Column("list_size_after", "BIGINT", "normal subscriptions on the list after; NULL if it was not read again"),
         Column("requests", "BIGINT", "requests spent"),
@@ -368,22 +385,64 @@ EXPORT_RUNS = Table(
 
 EXPORT_OUTCOMES = Table(
     "export_outcomes",
-    "What became of each member of an audience in each run of an export.",
+    "What became of each person in each run of an export.",
     (
         _RUN,
         _EXPORT,
-        _MEMBER,
-        Column("action", "VARCHAR", "subscribe"),
+        Column("plan_hash", "VARCHAR", "hash of the plan that was applied"),
+        Column(
+            "contact_id", "VARCHAR", "iContact contact id in the list's client folder; NULL if there is no such contact"
+        ),
+        Column("member_id", "VARCHAR", "contact id in the audience's client folder; NULL if not known"),
+        Column("action", "VARCHAR", "subscribe, move or unsubscribe"),
+        Column("list_id", "VARCHAR", "the list that the action is about"),
+        Column("to_list_id", "VARCHAR", "where a move leads; else NULL"),
         Column(
             "outcome",
             "VARCHAR",
-            "added, already (on the list), skipped (may not be mailed), refused (by iContact), planned (dry run)",
+            "added, moved, unsubscribed: done. already: on the list before. skipped: may not be written to. "
+            "refused: by iContact, because the person may not be mailed; never tried again. "
+            "failed: not done; tried next time. unconfirmed: iContact said yes, the list does not show it. "
+            "intended: about to be written; a run that leaves it was cut off. planned: by a dry run",
         ),
         Column("reason", "VARCHAR", "why"),
         Column("words", "VARCHAR", "what iContact said, e-mail addresses masked"),
         Column("recorded_at", "TIMESTAMP", "when (UTC)"),
     ),
-    key=("run_id", "export", "contact_id", "action"),
+    key=("run_id", "export", "contact_id", "member_id", "action"),
+)
+
+EXPORT_MEMBERS = Table(
+    "export_members",
+    "Who is on the list of each export, as it last saw or left it; what differs from it was changed by others.",
+    (
+        _EXPORT,
+        Column("list_id", "VARCHAR", "iContact list id"),
+        Column("contact_id", "VARCHAR", "iContact contact id in the list's client folder"),
+        Column("member_id", "VARCHAR", "contact id in the audience's client folder; NULL if not known"),
+        Column("status", "VARCHAR", "status on the list; absent: not on it; NULL: not readable"),
+        Column("changed_by", "VARCHAR", "who made it so: before (there at the first comparison), export, others"),
+        Column("changed_at", "TIMESTAMP", "when that was done or found (UTC)"),
+    ),
+    key=("export", "list_id", "contact_id"),
+)
+
+EXPORT_PLANS = Table(
+    "export_plans",
+    "Plans that were shown: what an approval by hash is checked against.",
+    (
+        _EXPORT,
+        Column("hash", "VARCHAR", "hash of the plan: mode, lists and ordered actions"),
+        Column("mode", "VARCHAR", "dry_run, add, mirror or undo"),
+        Column("list_id", "VARCHAR", "iContact list id"),
+        Column("undoes", "VARCHAR", "id of the run that it takes back"),
+        Column("created_at", "TIMESTAMP", "when it was first made, or last shown by the command line (UTC)"),
+        Column("applied_at", "TIMESTAMP", "when it was applied to its end (UTC); an approval is good for once"),
+        Column("adds", "BIGINT", "people to be added, or moved back"),
+        Column("removes", "BIGINT", "people to be removed"),
+        Column("exceeded", "VARCHAR", "the limits that it exceeds, one sentence; NULL if none"),
+    ),
+    key=("export", "hash"),
 )
 
 TABLES = (
@@ -397,7 +456,10 @@ TABLES = (
     MAPPING_STATE,
     AUDIENCE_MEMBERS,
     AUDIENCE_CHANGES,
+    AUDIENCE_STATE,
     EXPORT_RUNS,
     EXPORT_OUTCOMES,
+    EXPORT_MEMBERS,
+    EXPORT_PLANS,
 )
 """Every table that `Warehouse.prepare` creates in the schema of an import."""

@@ -12,18 +12,23 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from icontact_assets.audiences import export as export_module
+from icontact_assets.audiences import live
 from icontact_assets.audiences.audience import compute
 from icontact_assets.audiences.export import ExportReport, run_export
+from icontact_assets.audiences.plan import Place
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings import Audience, Export
+from icontact_assets.warehouse.tables import TABLES
 from icontact_assets.warehouse.warehouse import Warehouse
 
 SCHEMA = "icontact"
 LIST = 5004
+HOLDING = 5001
+FREE = {"removes": 10_000, "removed_share": 1, "shrink": 1, "growth": 1_000, "empty_audience": "allow"}
+"""Limits that stop nothing."""
 NOW = datetime(2026, 9, 14, 12, 0, tzinfo=UTC)
 EVERYBODY = Audience(name="everybody", label="Everybody", import_name="icontact", where="true")
 
@@ -123,31 +128,65 @@ class House:
         if on is not None:
             self.sandbox.control("subscriptions/set", list_id=LIST, contact_id=contact_id, status=on)
 
+    def place(self, **limits: Any) -> Place:
+        return Place(self.store.warehouse, SCHEMA, self.folder(**limits), SCHEMA, self.clock)
+
+    def settings(self, mode: str = "add", wanted: str = str(LIST), **options: Any) -> Export:
+        """The export `to_list` of the audience `everybody`, with the options of an export in icontact.yaml."""
+        options = {"limits": FREE, **({"remove": {"move_to": str(HOLDING)}} if mode == "mirror" else {}), **options}
+        return Export(name="to_list", label="To list", audience="everybody", list=wanted, mode=mode, **options)
+
     def export(
-        self, mode: str = "add", wanted: str = str(LIST), *, run_id: str | None = None, **limits: Any
+        self,
+        mode: str = "add",
+        wanted: str = str(LIST),
+        *,
+        run_id: str | None = None,
+        exactly: str | None = None,
+        requests: dict[str, int] | None = None,
+        **options: Any,
     ) -> ExportReport:
+        """Run the export; `requests`: the budget, not limited by default."""
         self.runs += 1
         return run_export(
-            self.store.warehouse,
-            SCHEMA,
-            self.folder(**limits),
-            Export(name="to_list", label="To list", audience="everybody", list=wanted, mode=mode),
+            self.place(**(requests or {})),
+            self.settings(mode, wanted, **options),
             audience_storage_id="77",
             run_id=run_id or f"run{self.runs}",
-            clock=self.clock,
+            exactly=exactly,
         )
 
     def on_list(self) -> dict[int, str]:
         """Who is on the target list, and how, by the sandbox's own truth."""
+        return self.on(LIST)
+
+    def on(self, list_id: int) -> dict[int, str]:
+        """Who is on a list, and how."""
         rows = self.sandbox.control("truth?resource=subscriptions")
-        return {int(row["contact_id"]): row["status"] for row in rows if row["list_id"] == str(LIST)}
+        return {int(row["contact_id"]): row["status"] for row in rows if row["list_id"] == str(list_id)}
 
     def posts(self) -> list[list[int]]:
-        """The contact ids of each POST that reached the sandbox, in order."""
-        log = self.sandbox.control("log")
-        assert {row["method"] for row in log} <= {"GET", "POST"}
+        """The contact ids of each bulk subscription that reached the sandbox, in order."""
         return [
-            [int(row["contactId"]) for row in orjson.loads(entry["body"])] for entry in log if entry["method"] == "POST"
+            [int(row["contactId"]) for row in orjson.loads(entry["body"])]
+            for entry in self.writes()
+            if entry["method"] == "POST" and entry["path"].endswith("/subscriptions")
+        ]
+
+    def writes(self) -> list[dict[str, Any]]:
+        """The log entries of everything that was no GET; nothing else than lists is ever written to."""
+        log = self.sandbox.control("log")
+        assert {row["method"] for row in log} <= {"GET", "POST", "PUT"}
+        written = [entry for entry in log if entry["method"] != "GET"]
+        assert all("/subscriptions" in entry["path"] for entry in written)
+        return written
+
+    def removals(self) -> list[tuple[str, int]]:
+        """Method and contact id of each request that was to take somebody off a list, in order."""
+        return [
+            (entry["method"], int(entry["path"].rpartition("_")[2]))
+            for entry in self.writes()
+            if not entry["path"].endswith("/subscriptions")
         ]
 
     def outcomes(self, run_id: str | None = None) -> dict[int, str]:
@@ -157,6 +196,11 @@ class House:
         )
         assert len(rows) == len({row[0] for row in rows})
         return {int(contact_id): outcome for contact_id, outcome in rows}
+
+    def forget(self) -> None:
+        """A new sandbox and empty tables."""
+        self.sandbox.control("reset")
+        self.store.run("; ".join(f"DELETE FROM {table.name}" for table in TABLES))
 
     def fault(self, **fault: Any) -> None:
         self.sandbox.control("faults", faults=[fault])
@@ -171,5 +215,6 @@ def running_sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def house(running_sandbox: Sandbox, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     running_sandbox.control("reset")
-    monkeypatch.setattr(export_module, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(live, "SETTLE_SECONDS", 0.0)
+    store.audience()
     return House(running_sandbox, store, tmp_path / "home")

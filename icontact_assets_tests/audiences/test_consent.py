@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,40 +14,81 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import icontact_assets
-from icontact_assets.audiences.consent import Denial, Evidence, Permit, Subscription, decide
-from icontact_assets.audiences.export import _subscribe
+from icontact_assets.audiences.consent import (
+    Denial,
+    Elsewhere,
+    Evidence,
+    Exclusion,
+    Permit,
+    RemovalEvidence,
+    RemovalPermit,
+    Subscription,
+    decide,
+    decide_removal,
+    speaks_of_consent,
+)
+from icontact_assets.audiences.export import _subscribe, _take_off
 
 READ_AT = datetime(2026, 9, 14, 12, tzinfo=UTC)
-GOOD = Evidence("normal", READ_AT, Subscription.ABSENT, seen_unsubscribed=False, unsubscribed_by_message=False)
+GOOD = Evidence(
+    contact_status="normal",
+    read_at=READ_AT,
+    subscription_status=Subscription.ABSENT,
+    seen_unsubscribed=False,
+    unsubscribed_by_message=False,
+    unsubscribed_elsewhere=False,
+    refused_before=False,
+    erased=False,
+    exclusion=Exclusion.NOT_LISTED,
+)
 
 CONTACT = [
     None, "normal", "bounced", "donotcontact", "pending", "invitable", "deleted", "total", "Normal", " normal", "",
 ]  # fmt: skip
 ON_LIST = [None, Subscription.ABSENT, "normal", "pending", "unsubscribed", "NORMAL", "absent", ""]
 ANSWERS = [None, True, False]
+ELSEWHERE = [*ANSWERS, Elsewhere.NOT_ASKED]
+EXCLUSIONS = [None, *Exclusion]
+
+# Per field: every value worth trying, and those that speak for the contact.
+VALUES = {
+    "contact_status": (CONTACT, ["normal"]),
+    "subscription_status": (ON_LIST, ["normal", Subscription.ABSENT]),
+    "seen_unsubscribed": (ANSWERS, [False]),
+    "unsubscribed_by_message": (ANSWERS, [False]),
+    "unsubscribed_elsewhere": (ELSEWHERE, [False, Elsewhere.NOT_ASKED]),
+    "refused_before": (ANSWERS, [False]),
+    "erased": (ANSWERS, [False]),
+    "exclusion": (EXCLUSIONS, [Exclusion.NOT_LISTED]),
+}
 
 
-def check(contact, on_list, seen, by_message):
-    evidence = Evidence(contact, READ_AT, on_list, seen, by_message)
-    good = contact == "normal" and on_list in ("normal", Subscription.ABSENT) and seen is False and by_message is False
+def check(values):
+    evidence = replace(GOOD, **values)
+    good = all(any(value is fine or value == fine for fine in VALUES[name][1]) for name, value in values.items())
     decision = decide("90000001", "5004", evidence)
     assert isinstance(decision, Permit if good else Denial)
     assert (decision.contact_id, decision.evidence) == ("90000001", evidence)
 
 
-def test_only_evidence_that_is_good_throughout_gives_a_permit():
-    for combination in itertools.product(CONTACT, ON_LIST, ANSWERS, ANSWERS):
-        check(*combination)
+def test_every_field_of_the_evidence_is_tried():
+    assert {field.name for field in fields(Evidence)} == {*VALUES, "read_at"}
 
 
-@given(
-    st.sampled_from(["normal"]) | st.text(),
-    st.sampled_from([Subscription.ABSENT]) | st.text(),
-    st.sampled_from(ANSWERS),
-    st.sampled_from(ANSWERS),
-)
-def test_no_wording_of_a_status_slips_through(contact, on_list, seen, by_message):
-    check(contact, on_list, seen, by_message)
+@pytest.mark.parametrize("names", list(itertools.combinations(VALUES, 2)))
+def test_only_evidence_that_is_good_throughout_gives_a_permit(names):
+    for combination in itertools.product(*(VALUES[name][0] for name in names)):
+        check(dict(zip(names, combination, strict=True)))
+
+
+@given(st.fixed_dictionaries({name: st.sampled_from(values) for name, (values, _) in VALUES.items()}))
+def test_no_combination_slips_through(values):
+    check(values)
+
+
+@given(st.sampled_from(["normal"]) | st.text(), st.sampled_from([Subscription.ABSENT]) | st.text())
+def test_no_wording_of_a_status_slips_through(contact, on_list):
+    check({"contact_status": contact, "subscription_status": on_list})
 
 
 @pytest.mark.parametrize(
@@ -65,6 +106,12 @@ def test_no_wording_of_a_status_slips_through(contact, on_list, seen, by_message
             {"unsubscribed_by_message": True},
             "unsubscribed by a message that went to the list, or whose lists are not known",
         ),
+        ({"unsubscribed_elsewhere": True}, "unsubscribed from another list"),
+        ({"refused_before": True}, "iContact refused it before, because the contact may not be mailed"),
+        ({"erased": True}, "the contact was deleted or vanished from iContact"),
+        ({"exclusion": Exclusion.EMAIL}, "on the exclusion list (by address)"),
+        ({"exclusion": Exclusion.DOMAIN}, "on the exclusion list (by domain)"),
+        ({"exclusion": None}, "on the exclusion list (by unreadable address)"),
     ],
 )
 def test_a_denial_names_the_rule_and_no_value_of_a_person(bad, reason):
@@ -73,15 +120,48 @@ def test_a_denial_names_the_rule_and_no_value_of_a_person(bad, reason):
     assert decision.reason == reason
 
 
-def test_permits_are_made_by_decide_only():
+def onto(contact_id: str = "90000001", list_id: str = "5001") -> Permit | Denial:
+    return decide(contact_id, list_id, GOOD)
+
+
+DENIED = decide("90000001", "5001", replace(GOOD, contact_status="bounced"))
+LEAVING = RemovalEvidence(subscription_status="normal", ours=True, wanted=False, onto=None)
+
+
+MOVES = [
+    (None, True),
+    (onto(), True),
+    (DENIED, False),
+    (onto(contact_id="90000002"), False),
+    (onto(list_id="5004"), False),
+]
+
+
+def test_only_those_the_export_put_there_and_does_not_want_there_are_removed():
+    for on_list, ours, wanted, (move, fine) in itertools.product(ON_LIST, ANSWERS, ANSWERS, MOVES):
+        decision = decide_removal("90000001", "5004", RemovalEvidence(on_list, ours, wanted, move))
+        good = on_list == "normal" and ours is True and wanted is False and fine
+        assert isinstance(decision, RemovalPermit if good else Denial)
+        if isinstance(decision, RemovalPermit):
+            assert (decision.contact_id, decision.list_id, decision.onto) == ("90000001", "5004", move)
+
+
+def test_a_move_that_is_denied_says_why():
+    decision = decide_removal("90000001", "5004", replace(LEAVING, onto=DENIED))
+    assert decision.reason == "may not be moved: the contact is bounced"
+
+
+def test_permits_are_made_by_decisions_only():
     with pytest.raises(TypeError, match=r"consent\.decide"):
         Permit("90000001", "5004", GOOD, object())
-    permit = decide("90000001", "5004", GOOD)
-    with pytest.raises((TypeError, ValueError)):
-        replace(permit, contact_id="90000002")
-    with pytest.raises(AttributeError):
-        permit.contact_id = "90000002"
-    assert copy.copy(permit) == permit
+    with pytest.raises(TypeError, match=r"consent\.decide_removal"):
+        RemovalPermit("90000001", "5004", None, LEAVING, object())
+    for permit in (decide("90000001", "5004", GOOD), decide_removal("90000001", "5004", LEAVING)):
+        with pytest.raises((TypeError, ValueError)):
+            replace(permit, contact_id="90000002")
+        with pytest.raises(AttributeError):
+            permit.contact_id = "90000002"
+        assert copy.copy(permit) == permit
 
 
 @given(st.timedeltas(timedelta(days=-1), timedelta(days=1)))
@@ -90,20 +170,60 @@ def test_permits_are_made_by_decide_only():
 def test_a_permit_is_fresh_for_ten_minutes_after_the_reading(age):
     permit = decide("90000001", "5004", GOOD)
     assert isinstance(permit, Permit)
-    assert permit.fresh(READ_AT + age) == (timedelta(0) <= age <= timedelta(minutes=10))
+    fresh = timedelta(0) <= age <= timedelta(minutes=10)
+    assert permit.fresh(READ_AT + age) == fresh
+    moving = decide_removal("90000001", "5004", replace(LEAVING, onto=onto()))
+    leaving = decide_removal("90000001", "5004", LEAVING)
+    assert (moving.fresh(READ_AT + age), leaving.fresh(READ_AT + age)) == (fresh, True)
 
 
-def test_one_place_in_the_package_puts_people_on_lists():
+def test_one_place_in_the_package_writes_to_lists():
     package = Path(icontact_assets.__file__).parent
-    writes = {"subscribe", "set_subscription", "move_subscription"}
+    writes = {"subscribe", "unsubscribe", "move_subscription"}
     callers = {
         (node.attr, str(path.relative_to(package)))
         for path in package.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in writes
     }
-    assert callers == {("subscribe", "audiences/export.py")}
-    with pytest.raises(TypeError, match="permit"):
-        _subscribe(None, "5004", ["90000001"])
-    with pytest.raises(TypeError, match="permit"):
-        _subscribe(None, "5004", [decide("90000001", "5003", GOOD)])
+    assert callers == {(name, "audiences/export.py") for name in writes}
+    late = READ_AT + timedelta(minutes=11)
+    for permits, now in (
+        (["90000001"], READ_AT),
+        ([decide("90000001", "5003", GOOD)], READ_AT),
+        ([decide("90000001", "5004", GOOD)], late),
+        ([decide_removal("90000001", "5004", LEAVING)], READ_AT),
+    ):
+        with pytest.raises(TypeError, match="permit"):
+            _subscribe(None, "5004", permits, now)
+    for permit in (decide("90000001", "5004", GOOD), decide_removal("90000001", "5004", replace(LEAVING, onto=onto()))):
+        with pytest.raises(TypeError, match="permit"):
+            _take_off(None, permit, late)
+
+
+def test_nothing_in_the_package_writes_to_contacts():
+    source = (Path(icontact_assets.__file__).parent / "icontact" / "folder.py").read_text()
+    written = [
+        ast.unparse(node.args[0])
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("post", "put")
+    ]
+    assert len(written) == 3
+    assert all("contacts" not in path for path in written)
+    assert "delete" not in source.lower().replace("deleted", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("Contact 2 must not be contacted and was not subscribed to list 5004", True),
+        ("Contact 2 is unsubscribed from list 5004", True),
+        ("This person opted out.", True),
+        ("status donotcontact", True),
+        ("POST /a/1/c/2/subscriptions: rejected with 400. It said: The listId you provided was not valid", False),
+        ("Contact 2 could not be found and was not subscribed to list 5004", False),
+        ("", False),
+    ],
+)
+def test_words_that_speak_of_consent(words, says):
+    assert speaks_of_consent(words) == says

@@ -39,9 +39,7 @@ def run_row(house: House, *columns: str) -> tuple:
     )
 )
 def test_the_list_ends_as_old_members_plus_audience_minus_those_who_may_not_be_mailed(house, world):
-    house.sandbox.control("reset")
-    for table in ("raw_subscriptions", "raw_activity"):
-        house.store.run(f"DELETE FROM {table}")
+    house.forget()
     expected = {}
     for id_, (status, on, member, history) in enumerate(world, start=1):
         house.contact(id_, status, on=on)
@@ -145,26 +143,26 @@ def test_refusals_that_name_nobody_keep_all_words_without_addresses(house):
     report = house.export()
     rows = house.store.rows("SELECT contact_id, outcome, reason, words FROM export_outcomes ORDER BY contact_id")
     assert rows == [
-        ("1", "refused", "iContact gave another status than normal", "pending"),
-        ("2", "refused", "iContact did not confirm it", "<address> left. No more."),
+        ("1", "failed", "iContact gave another status than normal", "pending"),
+        ("2", "failed", "iContact did not confirm it", "<address> left. No more."),
     ]
-    assert report.refused == {"pending": 1, "<address> left. No more.": 1}
+    assert report.failed == {"pending": 1, "<address> left. No more.": 1}
 
 
 def test_a_200_that_confirms_nobody_is_no_success(house):
     people(house, 1)
     house.fault(method="POST", do={"kind": "reply", "status": 200, "body": {"subscriptions": None}})
     report = house.export()
-    assert report.refused == {"iContact did not confirm it": 1}
-    assert house.outcomes() == {1: "refused"}
+    assert report.failed == {"iContact did not confirm it": 1}
+    assert house.outcomes() == {1: "failed"}
 
 
 def test_a_row_of_another_list_confirms_nothing(house):
     people(house, 1)
     row = {"subscriptionId": "5003_1", "listId": "5003", "contactId": "1", "status": "normal"}
     house.fault(method="POST", do={"kind": "reply", "status": 200, "body": {"subscriptions": [row]}})
-    assert house.export().refused == {"iContact did not confirm it": 1}
-    assert house.outcomes() == {1: "refused"}
+    assert house.export().failed == {"iContact did not confirm it": 1}
+    assert house.outcomes() == {1: "failed"}
 
 
 def test_a_confirmation_that_changed_nothing_is_found(house):
@@ -173,11 +171,11 @@ def test_a_confirmation_that_changed_nothing_is_found(house):
     house.fault(method="POST", do={"kind": "reply", "status": 200, "body": {"subscriptions": [row]}})
     report = house.export()
     assert report.added == 0
-    assert report.refused == {
-        "iContact confirmed it, but the list does not hold it": 1,
+    assert report.failed == {
+        "iContact confirmed it, but the list does not show it": 1,
         "iContact did not confirm it": 1,
     }
-    assert house.outcomes() == {1: "refused", 2: "refused"}
+    assert house.outcomes() == {1: "unconfirmed", 2: "failed"}
 
 
 def test_somebody_added_by_hand_meanwhile_is_already_there(house):
@@ -308,7 +306,7 @@ def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_goes_on(ho
 def test_a_spent_budget_ends_the_run_with_what_was_done(house):
     people(house, *range(1, 251))
     with pytest.raises(ExportError) as caught:
-        house.export(per_day=4)
+        house.export(requests={"per_day": 4})
     assert isinstance(caught.value.__cause__, BudgetSpent)
     assert (caught.value.report.added, caught.value.report.remaining, caught.value.report.requests) == (100, 150, 4)
     assert len(house.outcomes()) == 100

@@ -7,18 +7,17 @@ from typing import Any
 
 import pytest
 
-from icontact_assets.audiences.plan import Plan, PlanError, make_plan
+from icontact_assets.audiences.live import PlanError
+from icontact_assets.audiences.plan import Plan, make_plan
 from icontact_assets.icontact.errors import IContactError, Incomplete
-from icontact_assets_tests.audiences.conftest import LIST, SCHEMA, House
+from icontact_assets_tests.audiences.conftest import LIST, House
 
 THEN = datetime(2026, 9, 1)
 BY_MESSAGE = "unsubscribed by a message that went to the list, or whose lists are not known"
 
 
-def plan(house: House, wanted: str = str(LIST)) -> Plan:
-    return make_plan(
-        house.store.warehouse, SCHEMA, house.folder(), audience="everybody", wanted_list=wanted, clock=house.clock
-    )
+def plan(house: House, wanted: str = str(LIST), mode: str = "add", **options: Any) -> Plan:
+    return make_plan(house.place(), house.settings(mode, wanted, **options))
 
 
 def additions(made: Plan) -> list[int]:
@@ -138,10 +137,10 @@ def test_an_unsubscription_in_quarantine_is_one_all_the_same(house, contact_id):
 
 
 def test_the_list_is_named_by_id_or_exact_name(house):
-    assert plan(house, "5004").list_name == "Export target"
-    assert plan(house, "Export target").list_id == "5004"
+    assert plan(house, "5004").live.name == "Export target"
+    assert plan(house, "Export target").live.list_id == "5004"
     house.sandbox.control("lists/add", list_id=6001, name="5003")
-    assert plan(house, "5003").list_id == "5003"
+    assert plan(house, "5003").live.list_id == "5003"
 
 
 def test_an_unknown_list_is_an_error_that_lists_the_known_ones(house):

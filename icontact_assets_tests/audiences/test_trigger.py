@@ -11,11 +11,16 @@ from icontact_assets.audiences.trigger import Attempt, Computed, Exported, Reque
 
 NOW = datetime(2026, 9, 14, 12, tzinfo=UTC)
 TARGET = target("add", "5004")
-NEWEST = Computed("77", "aaaa")
+NEWEST = Computed("77", "aaaa", complete=True)
+RECHECK = timedelta(hours=24)
 
 
 def ask(newest=NEWEST, exported=None, attempts=(), *, under_way=False, now=NOW, wanted=TARGET):
-    return decide("to_list", wanted, newest, exported, attempts, under_way=under_way, now=now)
+    return decide("to_list", wanted, newest, exported, attempts, under_way=under_way, recheck=RECHECK, now=now)
+
+
+def exported(version="aaaa", wanted=TARGET, compared_at=NOW, **rest):
+    return Exported(version, wanted, compared_at, **rest)
 
 
 def test_the_first_tick_exports_the_present_membership():
@@ -34,14 +39,38 @@ def test_an_audience_that_was_never_computed_is_not_exported():
 
 
 def test_once_per_change():
-    assert isinstance(ask(exported=Exported("aaaa", TARGET)), Skip)
-    assert isinstance(ask(newest=Computed("78", "aaaa"), exported=Exported("aaaa", TARGET)), Skip)
-    assert isinstance(ask(newest=Computed("78", "bbbb"), exported=Exported("aaaa", TARGET)), Request)
+    assert isinstance(ask(exported=exported()), Skip)
+    assert isinstance(ask(newest=Computed("78", "aaaa", complete=True), exported=exported()), Skip)
+    assert isinstance(ask(newest=Computed("78", "bbbb", complete=True), exported=exported()), Request)
 
 
 def test_a_dry_run_or_another_list_is_not_this_export():
-    assert isinstance(ask(exported=Exported("aaaa", target("dry_run", "5004"))), Request)
-    assert isinstance(ask(exported=Exported("aaaa", target("add", "5003"))), Request)
+    assert isinstance(ask(exported=exported(wanted=target("dry_run", "5004"))), Request)
+    assert isinstance(ask(exported=exported(wanted=target("add", "5003"))), Request)
+
+
+def test_an_audience_of_incomplete_data_is_not_exported():
+    assert ask(newest=Computed("77", "aaaa", complete=False)) == Skip(
+        "The audience was kept as it was: its data is not read completely."
+    )
+
+
+def test_what_remains_is_done_when_its_time_has_come():
+    at = NOW + timedelta(hours=3)
+    waiting = exported(remaining=7, next_at=at)
+    assert ask(exported=waiting) == Skip("7 people remain; the export goes on at 2026-09-14 15:00 UTC.")
+    assert isinstance(ask(exported=waiting, now=at), Request)
+    assert isinstance(ask(exported=exported(remaining=7)), Request)
+
+
+def test_a_list_that_was_not_compared_for_long_is_compared_again():
+    last = exported()
+    assert ask(exported=last, now=NOW + timedelta(hours=23, minutes=59)) == Skip(
+        "The audience is as it was last exported; the list is compared again at 2026-09-15 12:00 UTC."
+    )
+    assert isinstance(ask(exported=last, now=NOW + timedelta(hours=24)), Request)
+    late = exported(remaining=7, next_at=NOW + timedelta(days=3))
+    assert isinstance(ask(exported=late, now=NOW + timedelta(hours=24)), Request)
 
 
 def test_never_while_one_is_queued_or_running():
@@ -65,7 +94,7 @@ def test_a_failure_is_tried_again_with_back_off_from_5_minutes_to_6_hours():
 
 def test_a_newly_computed_audience_does_not_cut_the_wait_short():
     attempts = [Attempt("77", 1, NOW, succeeded=False)]
-    decision = ask(newest=Computed("78", "bbbb"), attempts=attempts, now=NOW + timedelta(minutes=1))
+    decision = ask(newest=Computed("78", "bbbb", complete=True), attempts=attempts, now=NOW + timedelta(minutes=1))
     assert decision == Skip("The export failed 1 time in a row; it is tried again at 2026-09-14 12:05 UTC.")
 
 
