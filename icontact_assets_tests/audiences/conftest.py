@@ -77,6 +77,10 @@ class Store:
         self.profiles(*({"ic_contact_id": str(id_)} for id_ in contact_ids))
         compute(self.warehouse, SCHEMA, EVERYBODY, now=now, missing=None)
 
+    def incomplete(self, missing: str | None) -> None:
+        """Compute the audience `everybody` while that data is incomplete; None: complete."""
+        compute(self.warehouse, SCHEMA, EVERYBODY, now=NOW, missing=missing)
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
