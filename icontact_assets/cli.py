@@ -71,11 +71,13 @@ class _Found(Exception):
 
 
 def _expected() -> tuple[type[Exception], ...]:
+    from icontact_assets.audiences.export import ExportError
+    from icontact_assets.audiences.live import PlanError
     from icontact_assets.icontact.errors import IContactError
     from icontact_assets.settings import SettingsError
     from icontact_assets.warehouse.warehouse import WarehouseError
 
-    return IContactError, SettingsError, WarehouseError, _Found
+    return ExportError, PlanError, IContactError, SettingsError, WarehouseError, _Found
 
 
 def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], str]]]:
@@ -249,6 +251,184 @@ def forecast(
     )
     Console().print(table)
     typer.echo(expected.sentence())
+
+
+@app.command()
+def plan(
+    name: Annotated[str, typer.Argument(help="Name of the export.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what an export would do now: counts, reasons, ids, and the hash to approve or apply it by."""
+    from icontact_assets.audiences.plan import make_plan
+
+    try:
+        _show(*_export(name), make_plan, as_json)
+    except _expected() as error:
+        raise _fail(str(error)) from error
+
+
+@app.command()
+def apply(
+    name: Annotated[str, typer.Argument(help="Name of the export.")],
+    plan_hash: Annotated[str, typer.Option("--plan", help="Hash of the plan, as `plan` printed it within 24 hours.")],
+) -> None:
+    """Make the plan of an export anew, and apply it if it is still exactly the one of this hash."""
+    from icontact_assets.audiences.plan import make_plan
+
+    try:
+        _apply(*_export(name), make_plan, plan_hash)
+    except _expected() as error:
+        raise _fail(str(error)) from error
+
+
+@app.command()
+def undo(
+    run_id: Annotated[str, typer.Argument(help="Id of the run, as Dagster or export_runs shows it.")],
+    name: Annotated[str | None, typer.Option("--export", help="Which export, if the run had several.")] = None,
+    move_to: Annotated[str | None, typer.Option(help="Move those it added to this list.")] = None,
+    unsubscribe: Annotated[bool, typer.Option("--unsubscribe", help="Unsubscribe those it added, for good.")] = False,
+    plan_hash: Annotated[str | None, typer.Option("--plan", help="Apply the way back of this hash.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the way back for one run of an export; with --plan, go it. The next run starts from the audience again."""
+    from icontact_assets.audiences.undo import plan_undo
+
+    try:
+        place, export = _export(_export_of_run(run_id, name))
+        way = _way_back(export, move_to, unsubscribe)
+
+        def planner(place: Any, export: Any) -> Any:
+            return plan_undo(place, export, run_id, way)
+
+        if plan_hash is None:
+            _show(place, export, planner, as_json)
+        else:
+            _apply(place, export, planner, plan_hash, undoes=run_id)
+    except _expected() as error:
+        raise _fail(str(error)) from error
+
+
+def _export(name: str) -> tuple[Any, Any]:
+    """Place and settings of an export."""
+    from icontact_assets.connect import open_place
+    from icontact_assets.settings import load_settings
+
+    settings = load_settings()
+    export = settings.export(name)
+    return open_place(settings, export), export
+
+
+def _export_of_run(run_id: str, name: str | None) -> str:
+    from icontact_assets.audiences.undo import exports_of_run
+    from icontact_assets.settings import load_settings
+    from icontact_assets.warehouse.warehouse import Warehouse
+
+    settings = load_settings()
+    warehouse = Warehouse(settings.duckdb_path)
+    names: set[str] = set()
+    for schema in sorted({settings.import_of(export).name for export in settings.exports}):
+        warehouse.prepare(schema)
+        names.update(exports_of_run(warehouse, schema, run_id))
+    chosen = names if name is None else names & {name}
+    if len(chosen) != 1:
+        raise _Found(
+            f"The run {run_id} has no export{f' {name}' if name else ''} to undo: export_runs lists the runs."
+            if not chosen
+            else f"The run {run_id} had several exports: name one with --export ({', '.join(sorted(names))})."
+        )
+    return chosen.pop()
+
+
+def _way_back(export: Any, move_to: str | None, unsubscribe: bool) -> Any:
+    """How those whom the run added are removed: as the command says, else as the export removes people."""
+    from icontact_assets.settings import Remove
+
+    if move_to is not None and unsubscribe:
+        raise _Found("Choose one of --move-to and --unsubscribe.")
+    if move_to is not None or unsubscribe:
+        return Remove(move_to=move_to)
+    if export.remove is None:
+        raise _Found(
+            f"The export {export.name} removes nobody, so say where those go whom the run added: "
+            "--move-to LIST (they can come back) or --unsubscribe (they cannot)."
+        )
+    return export.remove
+
+
+def _show(place: Any, export: Any, planner: Callable[[Any, Any], Any], as_json: bool) -> None:
+    """Make a plan, store it as shown, and print it."""
+    from icontact_assets.audiences.record import Record
+
+    made = planner(place, export)
+    Record(place.warehouse, place.schema, export, "").show(made, place.clock())
+    facts = _plan_facts(made)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    table = Table("plan", facts["plan"])
+    for key, value in facts.items():
+        if key == "plan":
+            continue
+        if isinstance(value, dict):
+            value = "\n".join(f"{count} {reason}" for reason, count in value.items())
+        table.add_row(key.replace("_", " "), "\n".join(value) if isinstance(value, list) else str(value))
+    Console().print(table)
+
+
+_SAMPLE = 10
+
+
+def _plan_facts(made: Any) -> dict[str, Any]:
+    """What a plan says, by contact ids and counts only."""
+    from collections import Counter
+
+    def sample(ids: Any) -> str:
+        chosen = list(ids)
+        return ", ".join(chosen[:_SAMPLE]) + (" ..." if len(chosen) > _SAMPLE else "")
+
+    back = [permit for permit in made.removals if permit.list_id != made.live.list_id]
+    away = [permit for permit in made.removals if permit.list_id == made.live.list_id]
+    reasons = Counter(denial.reason for denial in made.denials) + Counter(
+        denied.denial.reason for denied in made.denied_removals
+    )
+    return {
+        "plan": made.hash,
+        "export": made.export,
+        "mode": made.mode,
+        "list": f"{made.live.name} ({made.live.list_id}), {made.live.size} people",
+        "members": made.members,
+        "add": len(made.additions),
+        "add_ids": sample(permit.contact_id for permit in made.additions),
+        "move_back": len(back),
+        "move_back_ids": sample(permit.contact_id for permit in back),
+        "remove": len(away),
+        "remove_ids": sample(permit.contact_id for permit in away),
+        "already_there": len(made.already),
+        "waiting_for_the_pace": len(made.waiting),
+        "quiet_until": made.quiet_until.isoformat() if made.quiet_until else None,
+        "skipped": dict(reasons + Counter(made.unmatched.values())),
+        "changed_by_others": made.foreign.text(),
+        "limits_exceeded": [item.text for item in made.exceeded],
+    }
+
+
+def _apply(place: Any, export: Any, planner: Callable[[Any, Any], Any], plan_hash: str, **more: str) -> None:
+    from uuid import uuid4
+
+    from icontact_assets.audiences.export import run_export
+
+    run_id = str(uuid4())
+    report = run_export(place, export, run_id=run_id, planner=planner, exactly=plan_hash, **more)
+    typer.echo(
+        f"Run {run_id}: {report.added} people added, {report.removed} removed, {sum(report.refused.values())} refused, "
+        f"{sum(report.failed.values())} failed, {report.remaining} remain"
+        f"{f' until {report.next_at:%Y-%m-%d %H:%M} UTC' if report.next_at else ''}."
+    )
+    if report.violations:
+        raise _fail(
+            f"{len(report.violations)} people were put on the list though they may not be mailed: "
+            f"{', '.join(report.violations[:_SAMPLE])}. Run `icontact-assets undo {run_id}`."
+        )
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

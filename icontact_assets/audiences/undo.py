@@ -28,7 +28,7 @@ from icontact_assets.settings import Export, Remove
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
-def export_of(warehouse: Warehouse, schema: str, run_id: str) -> list[str]:
+def exports_of_run(warehouse: Warehouse, schema: str, run_id: str) -> list[str]:
     """The names of the exports that a run wrote outcomes for."""
     with warehouse.read() as connection:
         rows = connection.execute(
