@@ -44,6 +44,7 @@ BATCH = 100
 _Item = TypeVar("_Item")
 _WORDS_LENGTH = 500
 _PREVIEWED = 20
+_LOCK_SECONDS = 60.0
 _SINGLY_REJECTED = 5
 """So many removals rejected one after the other, and none done: the request itself is at fault."""
 
@@ -129,7 +130,7 @@ def _alone(place: Place) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f"{path.name}.{place.schema}.exports.lock"))
     try:
-        lock.acquire(timeout=60)
+        lock.acquire(timeout=_LOCK_SECONDS)
     except Timeout as error:
         raise ExportError(
             f"Another export of {place.schema} is running in another process. Nothing was written; run again later.",
