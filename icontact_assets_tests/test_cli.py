@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from icontact_assets_tests.conftest import Project
+from icontact_assets.ingest.changes import Window
+from icontact_assets_tests.conftest import Project, days_ago
 
 
 def run(project: Project, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -79,3 +80,50 @@ def test_forecast_before_anything_was_read_and_in_json(project: Project) -> None
     wrong = run(project, "forecast", "--from", "2026-02-01", "--to", "2026-01-01")
     assert wrong.returncode == 1
     assert "later than --to" in wrong.stderr
+
+
+EXPORT = """
+audiences:
+  - {name: everybody, import: icontact, where: "true"}
+exports:
+  - {name: everybody, audience: everybody, list: Export target, mode: add, limits: {adds: 5}}
+"""
+
+
+def written(project: Project) -> int:
+    return sum(row["method"] != "GET" for row in project.requests())
+
+
+def test_a_plan_is_shown_applied_and_undone(project: Project) -> None:
+    (project.home / "icontact.yaml").write_text(EXPORT)
+    project.config = EXPORT
+    assert project.job(Window(days_ago(3), days_ago(1))).success
+    done = run(project, "plan", "everybody", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["add"] > 5
+    assert shown["limits_exceeded"] == [f"{shown['add']} people would be added, at most 5 may be"]
+    assert "@" not in done.stdout
+    assert shown["plan"] in run(project, "plan", "everybody").stdout
+    assert written(project) == 0
+
+    other = run(project, "apply", "everybody", "--plan", "0" * 32)
+    assert other.returncode == 1
+    assert f"what is approved is another plan ({'0' * 32})" in other.stderr
+    assert written(project) == 0
+    done = run(project, "apply", "everybody", "--plan", shown["plan"])
+    assert done.returncode == 0, done.stderr
+    assert f"{shown['add']} people added, 0 removed" in done.stdout
+    run_id = done.stdout.split()[1].rstrip(":")
+    again = run(project, "apply", "everybody", "--plan", shown["plan"])
+    assert again.returncode == 1
+
+    assert "--move-to LIST" in run(project, "undo", run_id).stderr
+    back = json.loads(run(project, "undo", run_id, "--move-to", "Prospects", "--json").stdout)
+    assert (back["mode"], back["add"]) == ("undo", 0)
+    assert back["remove"] + sum(back["skipped"].values()) == shown["add"]
+    done = run(project, "undo", run_id, "--move-to", "Prospects", "--plan", back["plan"])
+    assert done.returncode == 0, done.stderr
+    assert f"0 people added, {back['remove']} removed" in done.stdout
+    assert "has no export to undo" in run(project, "undo", "nothing").stderr
+    assert "There is no export named" in run(project, "plan", "nobody").stderr
