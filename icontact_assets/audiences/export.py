@@ -44,6 +44,7 @@ BATCH = 100
 _Item = TypeVar("_Item")
 _WORDS_LENGTH = 500
 _PREVIEWED = 20
+_PREVIEW_ORDER = ("failed", "unconfirmed", "refused", "planned", *DONE, "skipped", "already")
 _LOCK_SECONDS = 60.0
 _SINGLY_REJECTED = 5
 """So many removals rejected one after the other, and none done: the request itself is at fault."""
@@ -601,11 +602,10 @@ class _Application:
         plan, items = self.plan, list(self._outcomes.values())
         by_outcome = Counter(item.outcome for item in items)
         moved_back = sum(item.outcome == "moved" and item.to_list_id == self._live.list_id for item in items)
-        done = {(item.contact_id, item.action) for item in items if item.outcome != "planned"}
-        undone = sum((permit.contact_id, "subscribe") not in done for permit in plan.additions)
-        undone += sum((permit.contact_id, _removal(permit, "").action) not in done for permit in plan.removals)
-        if plan.mode == "dry_run":
-            undone = 0
+        noted = {(item.contact_id, item.action) for item in items}
+        planned = [Outcome(permit.contact_id, "subscribe", permit.list_id, "planned") for permit in plan.additions]
+        planned += [_removal(permit, "planned") for permit in plan.removals]
+        undone = [item for item in planned if (item.contact_id, item.action) not in noted]
         missing, surplus = self._mismatch()
         return ExportReport(
             list_id=self._live.list_id,
@@ -621,8 +621,8 @@ class _Application:
             skipped=dict(Counter(item.reason or "" for item in items if item.outcome == "skipped")),
             refused=_by_words(items, "refused"),
             failed=_by_words(items, "failed", "unconfirmed"),
-            remaining=undone + len(plan.waiting),
-            next_at=self._next_at(undone),
+            remaining=len(undone) + len(plan.waiting),
+            next_at=self._next_at(bool(undone)),
             exceeded=tuple(item.text for item in plan.exceeded),
             foreign=plan.foreign.text(),
             standing=0
@@ -635,10 +635,16 @@ class _Application:
             list_size_after=self._size_after,
             compared_at=self._compared_at,
             requests=requests,
-            preview=tuple(
-                (item.contact_id or f"member {item.member_id}", item.action, item.outcome, item.reason or "")
-                for item in sorted(items, key=lambda item: item.outcome == "already")[:_PREVIEWED]
-            ),
+            preview=self._preview(items, undone),
+        )
+
+    @staticmethod
+    def _preview(items: Sequence[Outcome], undone: Sequence[Outcome]) -> tuple[tuple[str, str, str, str], ...]:
+        """The people whom it is worth looking at first."""
+        chosen = sorted([*items, *undone], key=lambda item: _PREVIEW_ORDER.index(item.outcome))[:_PREVIEWED]
+        return tuple(
+            (item.contact_id or f"member {item.member_id}", item.action, item.outcome, item.reason or "")
+            for item in chosen
         )
 
     def _mismatch(self) -> tuple[int, int]:
@@ -649,7 +655,7 @@ class _Application:
         unwanted = [permit.contact_id for permit in self.plan.removals if permit.list_id == self._live.list_id]
         return missing, sum(self._live.holds(id_) for id_ in unwanted if id_ not in refused)
 
-    def _next_at(self, undone: int) -> datetime | None:
+    def _next_at(self, undone: bool) -> datetime | None:
         """When what remains goes on; None: nothing remains, or with the next run."""
         waits = [self._quiet_until] if undone and self._quiet_until is not None else []
         if self.plan.waiting:

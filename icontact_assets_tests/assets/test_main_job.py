@@ -343,6 +343,64 @@ def test_export_adds_exactly_those_who_may_be_mailed_and_fires_once(project: Pro
     assert [row for row in project.requests() if row["method"] != "GET"] == written
 
 
+def check(project: Project, name: str) -> tuple[bool, dict[str, Any]]:
+    """Whether a check of the export passed when it was last evaluated, and its metadata."""
+    key = dg.AssetCheckKey(dg.AssetKey(["icontact", "export_readers"]), name)
+    record = project.instance.get_latest_asset_check_evaluation_record(key)
+    assert record is not None
+    assert record.event is not None
+    evaluation = record.event.dagster_event.event_specific_data
+    return evaluation.passed, {name: value.value for name, value in evaluation.metadata.items()}
+
+
+def test_a_stopped_export_is_red_until_its_plan_is_approved(project: Project) -> None:
+    stops = AUDIENCE.replace("mode: add", "mode: add, limits: {adds: 1}")
+    project.config = stops
+    assert project.job(WEEK).success
+    result = project.run('key:"icontact/export_readers"')
+    failure = result.failure_data_for_node("icontact__export_readers")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert "people would be added, at most 1 may be" in (failure.user_failure_data.description or "")
+    facts = {name: value.value for name, value in failure.user_failure_data.metadata.items()}
+    assert facts["remaining"] == facts["planned"] > 1
+    assert facts["share_done"] == 0
+    passed, found = check(project, "export_limits")
+    assert not passed
+    assert found["plan"] == facts["plan"]
+    assert [row for row in project.requests() if row["method"] != "GET"] == []
+
+    project.config = stops.replace("limits", f"approve: '{facts['plan']}', limits")
+    result = project.run('key:"icontact/export_readers"')
+    assert result.success
+    [facts] = project.metadata(result, "export_readers").values()
+    assert (facts["added"], facts["remaining"], facts["share_done"]) == (facts["planned"], 0, 1)
+    assert facts["preview"].count("| subscribe | added |") == min(20, facts["added"])
+    assert "@" not in str(facts)
+    assert check(project, "list_matches_audience")[0]
+    assert check(project, "no_consent_violation") == (True, {"people": 0, "contact_ids": []})
+    assert not check(project, "export_limits")[0]
+
+
+def test_a_remainder_goes_on_when_its_time_has_come_and_the_list_is_compared_again(project: Project) -> None:
+    project.config = AUDIENCE.replace("mode: add", "mode: add, pace: {adds_per_day: 3}")
+    assert project.job(WEEK).success
+    assert len(export(project)) == 1
+    [skip] = ask_sensor(project)
+    assert "people remain; the export goes on at" in skip.skip_message
+    assert skip.skip_message.startswith("readers: ")
+    passed, found = check(project, "list_matches_audience")
+    assert not passed
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=24, minutes=1)):
+        (request,) = export(project)
+        assert request.job_name == "export_readers"
+        [(days,)] = project.rows(
+            "SELECT count(DISTINCT recorded_at) FROM icontact.export_outcomes WHERE outcome = 'added'"
+        )
+        assert days == 2
+    assert check(project, "list_matches_audience")[1]["missing"] == found["missing"] - 3
+
+
 def test_a_failed_export_is_tried_again_after_a_pause(project: Project) -> None:
     project.config = AUDIENCE
     assert project.job(WEEK).success
