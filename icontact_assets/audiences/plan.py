@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 import duckdb
 import orjson
@@ -138,7 +139,7 @@ class Plan:
         """How many people the plan takes off the list."""
         return len(self.removals) - self.moved_back
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """32 hexadecimal digits over exactly what would be done: export, mode, lists, actions in their order."""
         actions = [["subscribe", permit.contact_id, permit.list_id] for permit in self.additions]
