@@ -96,7 +96,7 @@ def _decide(
         export.name,
         target(export.mode, export.list),
         Computed(newest.storage_id, str(newest.metadata[VERSION].value), bool(newest.metadata[COMPLETE].value))
-        if newest
+        if newest and {VERSION, COMPLETE} <= newest.metadata.keys()
         else None,
         _exported(exported.metadata) if exported else None,
         _attempts(instance, export),
@@ -108,7 +108,10 @@ def _decide(
     )
 
 
-def _exported(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Exported:
+def _exported(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Exported | None:
+    """What a materialization says of itself; None if it does not, as one reported by hand: then it is exported anew."""
+    if not {VERSION, TARGET, COMPARED_AT, REMAINING, NEXT_AT} <= metadata.keys():
+        return None
     next_at = metadata[NEXT_AT].value
     return Exported(
         version=str(metadata[VERSION].value),

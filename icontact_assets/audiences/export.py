@@ -285,7 +285,8 @@ class _Application:
         for contact_id in plan.already:
             self._note(Outcome(contact_id, "subscribe", list_id, "already"))
         for denial in plan.denials:
-            self._note(Outcome(denial.contact_id, "subscribe", list_id, "skipped", reason=denial.reason))
+            item = Outcome(denial.contact_id, "subscribe", list_id, "skipped", reason=denial.reason)
+            self._note(replace(item, evidence=denial.evidence))
         for member_id, reason in plan.unmatched.items():
             self._note(Outcome(None, "subscribe", list_id, "skipped", reason=reason, member_id=member_id))
         for denied in plan.denied_removals:
@@ -297,6 +298,7 @@ class _Application:
                     "skipped",
                     to_list_id=denied.to_list_id,
                     reason=denied.denial.reason,
+                    evidence=denied.denial.evidence,
                 )
             )
         self._record.plan(plan, self._unsaved, self._compared_at)
@@ -412,8 +414,8 @@ class _Application:
             if isinstance(decision, Permit):
                 permits.append(decision)
             else:
-                reason = decision.reason
-                self._note(Outcome(permit.contact_id, "subscribe", permit.list_id, "skipped", reason=reason))
+                item = Outcome(permit.contact_id, "subscribe", permit.list_id, "skipped", reason=decision.reason)
+                self._note(replace(item, evidence=decision.evidence))
         return permits
 
     def _note_reply(self, permits: Sequence[Permit], reply: SubscribeReply) -> None:
@@ -468,7 +470,8 @@ class _Application:
             if isinstance(decision, RemovalPermit):
                 fresh.append(decision)
             else:
-                self._note(replace(_removal(permit, "skipped"), reason=decision.reason))
+                item = _removal(permit, "skipped")
+                self._note(replace(item, reason=decision.reason, evidence=decision.evidence))
         return fresh
 
     def _take_off(self, permit: RemovalPermit, *, lost_before: bool = False) -> Rejected | None:

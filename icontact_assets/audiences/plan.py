@@ -301,7 +301,7 @@ def complete(
             source = read_history(connection, place.schema, asked.values(), "")
             erased |= {contact_id for contact_id, member_id in asked.items() if member_id in source.erased}
             elsewhere |= {contact_id for contact_id, member_id in asked.items() if member_id in source.elsewhere}
-    left = elsewhere | _left_any_list(place.folder, lists) if export.consent == "strict" else None
+    left = elsewhere | _left_any_list(place.folder, lists, on) if export.consent == "strict" else None
     reader = Contacts(place.folder, exclusions, member_ids, total, place.clock)
     contacts = found.contacts | reader.read([id_ for id_ in candidates if id_ not in found.contacts])
     return Facts(
@@ -558,13 +558,16 @@ def _by_address(place: Place, chosen: Sequence[str], known: Mapping[str, str], e
     return found
 
 
-def _left_any_list(folder: Folder, lists: Lists) -> frozenset[str]:
-    """Everybody who is unsubscribed from any list of the folder, each list read whole."""
+def _left_any_list(folder: Folder, lists: Lists, known: Sequence[LiveList]) -> frozenset[str]:
+    """Everybody unsubscribed from any list of the folder, each list read whole; `known` are those read already."""
+    read = {on.list_id: on for on in known}
     left = set[str]()
     for list_id in lists.names:
-        other = LiveList(list_id)
-        other.read(folder)
-        left |= {contact_id for contact_id, status in other.statuses.items() if status == "unsubscribed"}
+        on = read.get(list_id)
+        if on is None:
+            on = LiveList(list_id)
+            on.read(folder)
+        left |= {contact_id for contact_id, status in on.statuses.items() if status == "unsubscribed"}
     return frozenset(left)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 import duckdb
+import orjson
 import pyarrow as pa
 
+from icontact_assets.audiences.consent import Denial, Evidence, Permit, RemovalEvidence
 from icontact_assets.audiences.history import Sight
 from icontact_assets.audiences.plan import Plan, sight_after
 from icontact_assets.settings import Export
@@ -41,6 +44,8 @@ class Outcome:
     words: str | None = None
     member_id: str | None = None
     """Contact id in the audience; None: the plan knows it."""
+    evidence: Evidence | RemovalEvidence | None = None
+    """What a skip rests on."""
 
 
 _ARROW = {"VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us")}
@@ -207,6 +212,7 @@ class Record:
                 "outcome": item.outcome,
                 "reason": item.reason,
                 "words": item.words,
+                "evidence": None if item.evidence is None else orjson.dumps(_plain(item.evidence)).decode(),
                 "recorded_at": naive(at),
             }
             # The last word about a person counts.
@@ -298,6 +304,20 @@ def _sight_row(contact_id: str, sight: Sight, member_id: str | None) -> dict[str
         "status": sight.status,
         "changed_by": sight.changed_by,
     }
+
+
+def _plain(evidence: Evidence | RemovalEvidence) -> dict[str, Any]:
+    """The evidence as JSON holds it; of a move, also what is known of the other list."""
+    found: dict[str, Any] = {}
+    for field in fields(evidence):
+        value = getattr(evidence, field.name)
+        if isinstance(value, Enum):
+            found[field.name] = value.value
+        elif isinstance(value, Permit | Denial):
+            found[field.name] = _plain(value.evidence)
+        else:
+            found[field.name] = value
+    return found
 
 
 def naive(instant: datetime) -> datetime:

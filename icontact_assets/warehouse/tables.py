@@ -407,6 +407,7 @@ EXPORT_OUTCOMES = Table(
         ),
         Column("reason", "VARCHAR", "why"),
         Column("words", "VARCHAR", "what iContact said, e-mail addresses masked"),
+        Column("evidence", "VARCHAR", "what a skip rests on, as a JSON object: statuses, and what is known against it"),
         Column("recorded_at", "TIMESTAMP", "when (UTC)"),
     ),
     key=("run_id", "export", "contact_id", "member_id", "action"),

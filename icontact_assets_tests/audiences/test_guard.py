@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from icontact_assets.audiences.consent import Exclusion
@@ -43,6 +44,22 @@ def test_strict_consent_denies_whoever_left_any_list(house):
     assert report.skipped == {"unsubscribed from another list": 4}
     assert house.on_list() == {5: "normal"}
     assert house.export(consent="list").added == 4
+
+
+def test_each_skip_carries_its_evidence(house):
+    people(house, 1)
+    house.export("mirror")
+    people(house, 2)
+    house.sandbox.control("contacts/update", contact_id=1, status="bounced")
+    house.sandbox.control("contacts/update", contact_id=2, status="pending")
+    house.export("mirror")
+    rows = dict(house.store.rows("SELECT contact_id, evidence FROM export_outcomes WHERE outcome = 'skipped'"))
+    denied, kept = orjson.loads(rows["2"]), orjson.loads(rows["1"])
+    assert (denied["contact_status"], denied["subscription_status"]) == ("pending", "absent")
+    assert (denied["unsubscribed_elsewhere"], denied["exclusion"]) == ("not asked", "not listed")
+    assert denied["read_at"] == "2026-09-14T12:00:00+00:00"
+    assert (kept["subscription_status"], kept["ours"], kept["wanted"]) == ("normal", True, False)
+    assert kept["onto"]["contact_status"] == "bounced"
 
 
 def test_strict_consent_needs_every_list(house):
