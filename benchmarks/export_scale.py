@@ -5,7 +5,6 @@ python benchmarks/export_scale.py
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -68,7 +67,9 @@ def export(url: str, path: Path, list_id: str) -> None:
         began = time.perf_counter()
         report = run_export(place, chosen, run_id=run_id)
         pages = -(-(report.list_size_after or 0) // 490)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        # Not getrusage: its peak begins with that of the parent process.
+        status = Path("/proc/self/status").read_text()
+        peak = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
         print(
             f"{run_id} run: {report.added} added, {report.already} there, {report.requests} requests "
             f"(members/100 {MEMBERS // 100}, pages of the list {pages}), {time.perf_counter() - began:.0f} s, "
