@@ -177,6 +177,7 @@ class AddEvent(_InFolder):
     visible_from: Instant | None = None
     position: int | None = Field(None, ge=0)
     times: int = Field(1, ge=1)
+    apart: int = Field(0, ge=0, description="seconds between the `times` rows, which are then of one contact each")
 
 
 class DeleteEvent(_InFolder):
@@ -453,8 +454,15 @@ class Control:
         visible = min(at, self._now) if edit.visible_from is None else edit.visible_from
         if edit.visible_from is None and at > self._now:
             visible = at
-        for _ in range(edit.times):
-            log.insert(edit.position, edit.contact_id, at, visible, folder.link_number(edit.url))
+        log.insert(
+            edit.position,
+            edit.contact_id,
+            at,
+            visible,
+            folder.link_number(edit.url),
+            times=edit.times,
+            apart=edit.apart,
+        )
         return {"rows": len(log)}
 
     def _delete_event(self, folder: Folder, edit: DeleteEvent) -> Json:

@@ -114,6 +114,29 @@ class Edit(_Strict):
         ]
 
 
+class Ignore(_Strict):
+    """Search terms count as unknown: all rows come, with the service's warning, or `silent`ly without one."""
+
+    kind: Literal["ignore"]
+    terms: list[str] = Field(min_length=1)
+    silent: bool = False
+
+
+class Envelope(_Strict):
+    """What stands beside the rows of a listing is left out or replaced: `limit`, `offset`, `total`."""
+
+    kind: Literal["envelope"]
+    drop: list[str] = []
+    set: dict[str, Any] = {}
+
+    def reshaped(self, body: bytes) -> bytes:
+        """A reply with another envelope; replies that are no listing stay."""
+        data = orjson.loads(body)
+        if not isinstance(data, dict) or "total" not in data:
+            return body
+        return orjson.dumps({name: value for name, value in data.items() if name not in self.drop} | self.set)
+
+
 class Fields(_Strict):
     """Every row of a listing loses or changes fields: schema drift."""
 
@@ -134,7 +157,7 @@ class Fields(_Strict):
 
 
 Action = Annotated[
-    Reply | Cut | Reset | Delay | Slow | Cap | Order | Warn | Statistics | Edit | Fields,
+    Reply | Cut | Reset | Delay | Slow | Cap | Order | Warn | Ignore | Statistics | Edit | Fields | Envelope,
     Field(discriminator="kind"),
 ]
 
@@ -244,5 +267,7 @@ def tweak(tweaks: Tweaks, action: Action) -> None:
         tweaks.order = action.order
     elif isinstance(action, Warn):
         tweaks.warnings += action.texts
+    elif isinstance(action, Ignore):
+        tweaks.ignored |= dict.fromkeys(action.terms, action.silent)
     elif isinstance(action, Statistics):
         tweaks.statistics |= action.values

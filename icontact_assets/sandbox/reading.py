@@ -40,6 +40,8 @@ class Tweaks:
     cap_echo_asked: bool = False
     order: str | None = None
     warnings: list[str] = field(default_factory=list)
+    ignored: dict[str, bool] = field(default_factory=dict)
+    """Search terms that count as unknown, and whether nothing is said about it."""
     statistics: dict[str, Any] = field(default_factory=dict)
 
 
@@ -212,7 +214,7 @@ class Reader:
         )
         if too_many is not None:
             return error(400, f"Too many values were provided for {too_many}")
-        rows, warnings = self._rows(folder, name, resource, query, now)
+        rows, warnings = self._rows(folder, name, resource, query, now, tweaks)
         direction = tweaks.order or switches.listing_order
         if "orderby" not in query or switches.orderby != "apply":
             rows = self._ordered(rows, direction)
@@ -276,7 +278,7 @@ class Reader:
         return rows
 
     def _rows(
-        self, folder: Folder, name: str, resource: Resource, query: Query, now: int
+        self, folder: Folder, name: str, resource: Resource, query: Query, now: int, tweaks: Tweaks
     ) -> tuple[list[Any], list[str]]:
         """The rows that satisfy the search, ordered as asked, and the warnings about terms that were ignored."""
         switches = self.world.switches
@@ -287,6 +289,9 @@ class Reader:
         by_id: tuple[str, str] | None = None
         for term, value in query.items():
             if term in search.PAGING:
+                continue
+            if term.removesuffix("SearchType") in tweaks.ignored:
+                ignored += [] if tweaks.ignored[term.removesuffix("SearchType")] else [term]
                 continue
             if term.endswith("SearchType") and term.removesuffix("SearchType") in query:
                 if term.removesuffix("SearchType") not in resource.terms or value not in search.OPERATORS:

@@ -16,7 +16,19 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from icontact_assets.sandbox.control import Control, ControlError, State
-from icontact_assets.sandbox.faults import Cut, Delay, Edit, Fields, Planned, Reply, Request, Reset, Slow, tweak
+from icontact_assets.sandbox.faults import (
+    Cut,
+    Delay,
+    Edit,
+    Envelope,
+    Fields,
+    Planned,
+    Reply,
+    Request,
+    Reset,
+    Slow,
+    tweak,
+)
 from icontact_assets.sandbox.reading import Answer, Tweaks
 from icontact_assets.sandbox.times import utc_text
 
@@ -127,7 +139,7 @@ class Application:
             action = strike.fault.do
             if isinstance(action, Edit) and action.when == "after":
                 self._edit(action)
-            if isinstance(action, Fields) and answer is not None:
+            if isinstance(action, Fields | Envelope) and answer is not None:
                 answer.body = action.reshaped(answer.body)
             if isinstance(action, Reply | Reset) and instead is None:
                 instead = action

@@ -178,14 +178,20 @@ class ActivityLog:
     def __len__(self) -> int:
         return len(self.at)
 
-    def insert(self, position: int | None, contact: int, at: int, visible: int, link: int) -> None:
-        """Puts a row at a place in the listing; without one, behind the last row that is not later than it."""
+    def insert(
+        self, position: int | None, contact: int, at: int, visible: int, link: int, *, times: int = 1, apart: int = 0
+    ) -> None:
+        """Puts a row, or `times` of them, at a place in the listing; without one, behind the last that is not later.
+
+        Rows that are seconds `apart` are of one contact after the other.
+        """
         if position is None:
             position = int(np.searchsorted(self.at, at, side="right"))
-        self.contact = np.insert(self.contact, position, contact)
-        self.at = np.insert(self.at, position, at)
-        self.visible = np.insert(self.visible, position, visible)
-        self.link = np.insert(self.link, position, link)
+        steps = np.arange(times, dtype=np.int64)
+        self.contact = np.insert(self.contact, position, contact + steps * bool(apart))
+        self.at = np.insert(self.at, position, at + steps * apart)
+        self.visible = np.insert(self.visible, position, np.full(times, visible))
+        self.link = np.insert(self.link, position, np.full(times, link, np.int32))
         self.version += 1
 
     def remove(self, positions: Longs) -> None:
