@@ -170,7 +170,7 @@ class Fault(_Strict):
     query: str | None = Field(None, description="regular expression, searched in the decoded query")
     reply: str | None = Field(None, description="regular expression: strikes only if the true reply contains it")
     nth: int | list[int] | None = Field(None, description="only these matching requests, counted from 1")
-    every: int | None = Field(None, ge=1, description="each so-manieth matching request")
+    every: int | None = Field(None, ge=1, description="each n-th matching request")
     after: int = Field(0, ge=0, description="this many matching requests pass first; nth and every count behind them")
     times: int | None = Field(None, ge=1, description="strikes at most so often")
     do: Action

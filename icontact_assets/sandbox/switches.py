@@ -58,14 +58,16 @@ class Switches(BaseModel):
     )
     message_date: Literal["iso", "compact", "blank"] = Field("iso", description="createDate of messages")
     extra_fields: bool = Field(False, description="every row has a field that no page describes")
-    content_type: Literal["application/json", "text/html; charset=utf-8"] = "application/json"
+    content_type: Literal["application/json", "text/html; charset=utf-8"] = Field(
+        "application/json", description="Content-Type of JSON replies"
+    )
     gzip: bool = Field(True, description="compress where the caller accepts it")
 
     bulk_limit: int = Field(500, ge=0, description="rows in one POST, more get 400; 0 lifts it")
     bulk_failure: Literal["skip", "refuse"] = Field(
         "skip", description="bad rows are left out with a warning, or 400 for all"
     )
-    bulk_reply_order: Literal["input", "shuffled"] = "input"
+    bulk_reply_order: Literal["input", "shuffled"] = Field("input", description="order of the rows that a POST answers")
     post_existing_contact: Literal["merge", "overwrite"] = Field(
         "merge", description="omitted fields of a known address"
     )
@@ -80,7 +82,9 @@ class Switches(BaseModel):
 
     requests_per_minute: int = Field(60, ge=0, description="sliding 60 s; 0 lifts it")
     requests_per_day: int = Field(6000, ge=0, description="sliding 24 h; 0 lifts it")
-    limit_reply: Literal["503", "503_retry_after", "503_html", "429", "420"] = "503"
+    limit_reply: Literal["503", "503_retry_after", "503_html", "429", "420"] = Field(
+        "503", description="the answer above either limit"
+    )
     auth_status: Literal["401", "403"] = Field("401", description="status of refused credentials")
     foreign_status: Literal["403", "404"] = Field("403", description="another account or folder")
     second_account: Literal["none", "disabled"] = Field("none", description="a disabled account stands first in /a")
