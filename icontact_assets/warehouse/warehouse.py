@@ -57,7 +57,8 @@ class Warehouse:
                 connection.execute("BEGIN")
                 yield connection
                 connection.execute("COMMIT")
-            except duckdb.IOException as error:
+            except (duckdb.IOException, duckdb.TransactionException) as error:
+                # A disk that is full at the end shows as a commit that failed.
                 raise WarehouseError(self._unwritable(error)) from error
             finally:
                 connection.close()
