@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import random
 import re
-import resource as limits
 import shutil
 import signal
 import subprocess
@@ -18,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import time_machine
+from filelock import FileLock
 
 from icontact_assets.ingest.changes import Window
 from icontact_assets.warehouse.warehouse import Warehouse
@@ -57,17 +56,24 @@ SPARE = 5
 """Requests that a stop may cost."""
 
 
+class Impossible(Exception):
+    """This machine or user cannot play it; the text says why."""
+
+
 @dataclass(frozen=True)
 class Play:
-    """One way a fault can strike. `play` raises AssertionError where what must hold does not, and says how it ended."""
+    """One way a fault can strike. `play` raises AssertionError where what must hold does not, and says how it ended.
+
+    `tested`: whether it runs among the tests "too", or "only" there, in place of a longer one.
+    """
 
     name: str
     play: Callable[[Stage], str]
     world: Mapping[str, Any] = field(default_factory=dict)
-    fast: bool = False
+    tested: Literal["no", "too", "only"] = "no"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """A row of the table: the fault, what must hold, the ways to play it."""
 
@@ -80,14 +86,15 @@ def told(ended: Ended) -> str:
     """How a run ended, without the numbers of this run: the same for the same fault."""
     if ended.green:
         return "equal"
-    assets = []
+    said: dict[str, list[str]] = {}
     for asset, words in sorted(ended.red.items()):
         inner = re.search(r"\d+ \((\w+): (.*)", words)
         words = f"{inner[1]}: {inner[2]}" if inner else words
         words = re.sub(r"\b[GP][A-Z]+ \S+: ", "", words)
-        words = re.sub(r"[0-9]+", "n", words.split(". ")[0].split(", after")[0])
-        assets.append(f"`{asset}` red ({words[:110].rstrip('.')})")
-    return "; ".join(assets) + "; equal once it is over"
+        words = re.sub(r"/\S*/", "", words)
+        words = re.sub(r"(?<!answered )(?<!away with )(?<!\d)\d+", "n", words.split(". ")[0].split(", after")[0])
+        said.setdefault(words[:120].rstrip("."), []).append(f"`{asset}`")
+    return "; ".join(f"{', '.join(assets)} red ({words})" for words, assets in said.items()) + "; equal once it is over"
 
 
 def most_tries(stage: Stage) -> int:
@@ -105,7 +112,6 @@ def reading(
     faults: Sequence[Fault] = (),
     may_be_red: Sequence[str] = (),
     must_be_red: bool = False,
-    world_moves: bool = False,
 ) -> Callable[[Stage], str]:
     """A first reading under switches and faults, and another when the faults are gone: never green with rows missing.
 
@@ -151,13 +157,13 @@ LIMITS = Row(
     "none; page cap 100, 7 and 1; limit clamped or refused",
     "all row sets equal the truth",
     [
-        Play("none", reading(), fast=True),
+        Play("none", reading(), tested="too"),
         Play("cap 100", reading(switches={"page_limit_rows": 100})),
-        Play("cap 7", reading(switches={"page_limit_rows": 7}), fast=True),
-        Play("cap 1", reading(switches={"page_limit_rows": 1}), SMALL, fast=True),
+        Play("cap 7", reading(switches={"page_limit_rows": 7}), tested="too"),
+        Play("cap 1", reading(switches={"page_limit_rows": 1}), SMALL, tested="too"),
         Play("cap 100, the asked limit echoed", reading(switches={"page_limit_rows": 100, "page_limit_echo": "asked"})),
         Play("refused above 100", reading(switches={"page_limit": "refuse", "page_limit_rows": 100})),
-        Play("refused above 7", reading(switches={"page_limit": "refuse", "page_limit_rows": 7}), fast=True),
+        Play("refused above 7", reading(switches={"page_limit": "refuse", "page_limit_rows": 7}), tested="too"),
         Play("refused above 1", reading(switches={"page_limit": "refuse", "page_limit_rows": 1}), SMALL),
         Play("no total beside the rows", reading(faults=[{"do": {"kind": "envelope", "drop": ["total"]}}])),
         Play(
@@ -195,7 +201,7 @@ TRANSPORT = Row(
                     for number, do in enumerate(BROKEN.values())
                 ],
             ),
-            fast=True,
+            tested="too",
         )
     ]
     + [
@@ -209,6 +215,7 @@ TRANSPORT = Row(
         )
         for resource in ("contacts", "opens")
         for name, do in BROKEN.items()
+        if name not in ("503 with Retry-After", "420", "cut body that looks complete")
     ],
 )
 
@@ -238,7 +245,11 @@ SILENT_ERRORS = Row(
             for resource in RESOURCES
         ),
         *(
-            Play(f"errors for ever, {resource}", errors_for_ever(resource), fast=resource in ("lists", "clicks"))
+            Play(
+                f"errors for ever, {resource}",
+                errors_for_ever(resource),
+                tested="too" if resource in ("lists", "clicks") else "no",
+            )
             for resource in RESOURCES
         ),
         *(
@@ -259,7 +270,7 @@ SILENT_ERRORS = Row(
                     faults=[{"path": path_of(resource), "do": {"kind": "ignore", "terms": [term], "silent": silent}}],
                     may_be_red=[asset_of(resource)],
                 ),
-                fast=not silent,
+                tested="too" if not silent else "no",
             )
             for resource, term, silent in (
                 ("contacts", "status", False),
@@ -292,7 +303,7 @@ PLACES = ("first", "middle", "last")
 
 def page_of(resource: str) -> int:
     """A page size that makes a handful of pages of the stage's listings."""
-    return {"contacts": 60, "subscriptions": 60, "messages": 12, "lists": 2, "sends": 12}.get(resource, 16)
+    return {"contacts": 70, "subscriptions": 60, "messages": 12, "lists": 8, "sends": 12}.get(resource, 26)
 
 
 NEWS = 330_001
@@ -354,13 +365,13 @@ def edit_of(stage: Stage, resource: str, change: str, place: str) -> dict[str, A
     middle = len(ids) // 2
     free = next(n for n in range(ids[middle] + 1, ids[-1] + 2) if n not in taken)
     wanted = {"first": ids[0] - 1, "middle": free, "last": max(taken) + 1}[place]
-    new_row: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "contacts": {"path": "contacts/add", "email": "new@example.com"},
         "messages": {"path": "messages/add", "subject": "New"},
         "sends": {"path": "messages/release", "message_id": 310_001, "recipients": 1},
         "lists": {"path": "lists/add", "name": "New"},
-    }[resource]
-    return {**new_row, key: wanted}
+    }
+    return {**kinds[resource], key: wanted}
 
 
 def edited(
@@ -368,28 +379,33 @@ def edited(
 ) -> Callable[[Stage], str]:
     """For every k (or those of `pages`): a row comes or goes between page k and k+1; green only with every row."""
 
-    def prepare(stage: Stage) -> tuple[Project, str]:
-        stage.reset()
+    def prepare(stage: Stage, base: Project | None, now: datetime | None) -> Project:
+        """A full folder, pages of a few rows, and a home that holds what the asset stands on (that of `base`)."""
+        stage.reset(**({"now": now.isoformat()} if now else {}))
         news(stage)
         fill(stage)
         stage.sandbox.control("switches", listing_order=order, activity_order=order)
         project = stage.project()
-        selection = f'key:"icontact/{asset_of(resource)}"'
-        before = {"raw_activity": ["messages", "sends"], "raw_subscriptions": ["lists"]}.get(asset_of(resource), [])
-        for name in before:
-            assert stage.run(project, selection=f'key:"icontact/raw_{name}"').green
+        if base is None:
+            for below in {"raw_activity": ["messages", "sends"], "raw_subscriptions": ["lists"]}.get(asset, []):
+                assert stage.run(project, selection=f'key:"icontact/raw_{below}"').green
+        else:
+            shutil.copytree(base.home, project.home, dirs_exist_ok=True)
         stage.plan({"path": path_of(resource), "do": {"kind": "cap", "limit": page_of(resource)}})
-        return project, selection
+        return project
+
+    asset = asset_of(resource)
+    selection = f'key:"icontact/{asset}"'
 
     def play(stage: Stage) -> str:
         ends = Counter[str]()
         path = f"/messages/{NEWS}/{resource}" if resource in KINDS else f"/{resource}"
         name = "activity" if resource in KINDS else resource
+        base, now = prepare(stage, None, None), stage.now
         if pages is None:
-            project, selection = prepare(stage)
-            assert stage.run(project, selection=selection).green
+            assert stage.run(prepare(stage, base, now), selection=selection).green
         for k in pages or range(1, stage.requests(path) + 1):
-            project, selection = prepare(stage)
+            project = prepare(stage, base, now)
             edit = edit_of(stage, resource, change, place)
             before = true(project)[name]
             stage.plan({"path": path + "$", "nth": k, "do": {"kind": "edit", "edits": [edit]}})
@@ -440,7 +456,7 @@ EDITS = Row(
         Play(
             f"{change} first row, {resource}, between pages 2 and 3",
             edited(resource, change, "first", pages=[2]),
-            fast=resource not in ("clicks", "bounces", "unsubscribes"),
+            tested="no" if resource in ("clicks", "bounces", "unsubscribes") else "only",
         )
         for resource in EDITED
         for change in ("insert", "delete")
@@ -532,7 +548,7 @@ ORDERS = Row(
         Play(
             f"{order}, {f'pages of {limit}' if limit else 'one page'}",
             growing(order, limit),
-            fast=limit == 40 and order != "appended",
+            tested="too" if limit == 40 and order != "appended" else "no",
         )
         for order in ("ascending", "descending", "appended")
         for limit in (None, 40, 7)
@@ -556,7 +572,7 @@ HINTS = Row(
                     "unsubscribes": 1,
                 },
             ),
-            fast=True,
+            tested="too",
         ),
         Play(
             "figures that are no numbers",
@@ -595,12 +611,9 @@ def shuffled_pages(kind: str) -> Callable[[Stage], str]:
         assert set(ended.red) == {"raw_activity"}
         assert str(message) in ended.red["raw_activity"]
         assert f"{kind}: unstable order" in ended.red["raw_activity"]
-        [event_type] = {row["kind"].removesuffix("s") for row in [{"kind": kind}]}
-        mine = (str(message), event_type)
-        columns = contents(project)["activity"]
-        assert [row for row in columns if row[0] == mine[0] and row[2] == mine[1]] == [
-            row for row in before if row[0] == mine[0] and row[2] == mine[1]
-        ]
+        mine = (str(message), kind.removesuffix("s"))
+        after = contents(project)["activity"]
+        assert [row for row in after if (row[0], row[2]) == mine] == [row for row in before if (row[0], row[2]) == mine]
         missing = true(project)["activity"] - stored(project)["activity"]
         assert {row[:2] for row in missing} == {mine}
         stage.clear()
@@ -615,8 +628,11 @@ SHUFFLED = Row(
     "activity order shuffled per call",
     "equal if the listing fits one page, else red and named, stored rows untouched",
     [
-        Play("one page", shuffled_page, fast=True),
-        *(Play(f"several pages, {kind}", shuffled_pages(kind), fast=kind == "opens") for kind in KINDS),
+        Play("one page", shuffled_page, tested="too"),
+        *(
+            Play(f"several pages, {kind}", shuffled_pages(kind), tested="too" if kind == "opens" else "no")
+            for kind in KINDS
+        ),
     ],
 )
 
@@ -692,9 +708,12 @@ SHRUNK = Row(
     "an empty 200, or a fifth of the contacts gone, on a listing that was full",
     "nothing retired before a second reading agrees",
     [
-        *(Play(f"empty 200, {resource}", emptied(resource), fast=resource == "contacts") for resource in LISTINGS),
+        *(
+            Play(f"empty 200, {resource}", emptied(resource), tested="too" if resource == "contacts" else "no")
+            for resource in LISTINGS
+        ),
         *(Play(f"empty 200, {kind} that grew", emptied_activity(kind)) for kind in KINDS),
-        Play("a quarter of the contacts gone", fifth_gone, fast=True),
+        Play("a quarter of the contacts gone", fifth_gone, tested="too"),
     ],
 )
 
@@ -738,18 +757,20 @@ def failing_message(kind: str, do: Fault) -> Callable[[Stage], str]:
     return play
 
 
+BAD_ANSWERS: dict[str, Fault] = {
+    "400": {"kind": "reply", "status": 400, "body": {"errors": ["broken"]}},
+    "500": {"kind": "reply", "status": 500, "body": {"errors": ["broken"]}},
+    "reset": {"kind": "reset"},
+    "errors in a 200": ERRORS,
+}
+
 ONE_MESSAGE = Row(
     "one message fails for ever",
     "the rest complete; that one listed; the run not green",
     [
-        Play(f"{name}, {kind}", failing_message(kind, do), fast=(name, kind) == ("500", "clicks"))
+        Play(f"{name}, {kind}", failing_message(kind, do), tested="too" if (name, kind) == ("500", "clicks") else "no")
         for kind in ("statistics", *KINDS)
-        for name, do in {
-            "400": {"kind": "reply", "status": 400, "body": {"errors": ["broken"]}},
-            "500": {"kind": "reply", "status": 500, "body": {"errors": ["broken"]}},
-            "reset": {"kind": "reset"},
-            "errors in a 200": ERRORS,
-        }.items()
+        for name, do in BAD_ANSWERS.items()
     ],
 )
 
@@ -764,9 +785,12 @@ def whole(stage: Stage, window: Window = ENDED) -> int:
     return stage.requests() - before
 
 
+FEW = {"contacts": 150, "messages": 4, "days": 12}
+
+
 def paged(stage: Stage) -> None:
     """Listings of several pages, of one message read at a time."""
-    stage.sandbox.control("switches", page_limit_rows=60)
+    stage.sandbox.control("switches", page_limit_rows=40)
 
 
 def stopped(at: Sequence[float] | None = None) -> Callable[[Stage], str]:
@@ -778,7 +802,7 @@ def stopped(at: Sequence[float] | None = None) -> Callable[[Stage], str]:
         worst = 0
         numbers = range(1, needed + 1) if at is None else [max(1, round(share * needed)) for share in at]
         for n in numbers:
-            stage.sandbox.control("log/clear")
+            stage.clear_log()
             project = stage.project()
             unpaid = {"kind": "reply", "status": 402, "body": {"errors": ["Payment Required"]}}
             stage.plan({"after": n - 1, "do": unpaid})
@@ -794,31 +818,20 @@ def stopped(at: Sequence[float] | None = None) -> Callable[[Stage], str]:
     return play
 
 
-def child(environment: dict[str, str], home: Path, window: Window, file_size: int, pipe: Connection) -> None:
-    """A run in a process of its own, which may be killed, or may not write files beyond a size (0: any)."""
-    if file_size:
-        limits.setrlimit(limits.RLIMIT_FSIZE, (file_size, file_size))
+def child(environment: dict[str, str], home: Path, window: Window) -> None:
+    """A run in a process of its own."""
     project = Project(None, home, environment)  # type: ignore[arg-type]
-    pipe.send(Ended.of(project.run(ALL_RAW, window)))
+    project.run(ALL_RAW, window)
 
 
-@contextmanager
-def in_a_process(
-    project: Project, window: Window, *, file_size: int = 0
-) -> Iterator[tuple[multiprocessing.context.ForkServerProcess, Connection]]:
-    """`child` for a project; killed at the end of the block if it still runs."""
+def start(project: Project, window: Window) -> multiprocessing.context.ForkServerProcess:
+    """`child` for a project: quicker to start than a command, as real to kill."""
     (project.home / "icontact.yaml").write_text(project.config)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["icontact_assets_tests.ingest.scenarios"])
-    mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=child, args=(project.environment, project.home, window, file_size, theirs))
+    process = context.Process(target=child, args=(project.environment, project.home, window))
     process.start()
-    theirs.close()
-    try:
-        yield process, mine
-    finally:
-        process.kill()
-        process.join()
+    return process
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -836,12 +849,13 @@ def killed_at_requests(at: Sequence[float] | None = None) -> Callable[[Stage], s
         needed = whole(stage)
         worst = 0
         for n in range(1, needed + 1) if at is None else [max(1, round(share * needed)) for share in at]:
-            stage.sandbox.control("log/clear")
+            stage.clear_log()
             project = stage.project()
             stage.plan({"nth": n, "do": {"kind": "delay", "seconds": 3600}})
-            with in_a_process(project, ENDED) as (process, _):
-                wait_for(lambda n=n: len(stage.sandbox.control("log")) >= n)  # type: ignore[misc]
-                process.kill()
+            process = start(project, ENDED)
+            wait_for(lambda n=n: len(stage.sandbox.control("log")) >= n)  # type: ignore[misc]
+            process.kill()
+            process.join()
             stage.clear()
             check_after_kill(stage, project)
             worst = max(worst, stage.requests() - needed)
@@ -856,9 +870,10 @@ def check_after_kill(stage: Stage, project: Project) -> None:
     if project.settings.duckdb_path.exists():
         with Warehouse(project.settings.duckdb_path, wait_seconds=1).read() as connection:
             connection.execute("SELECT 1").fetchall()
-    began = time.monotonic()
+    for path in project.settings.home.rglob("*.lock"):
+        with FileLock(path, timeout=1):
+            pass
     assert stage.run(project, ENDED).green
-    assert time.monotonic() - began < 45, "a lock was waited for"
     check_equal(project)
 
 
@@ -868,7 +883,7 @@ def killed_at_moments(kills: int, seed: int) -> Callable[[Stage], str]:
     def play(stage: Stage) -> str:
         paged(stage)
         stage.plan({"do": {"kind": "delay", "seconds": 0.02}})
-        project, reading_began = stage.project(), 0.0
+        project = stage.project()
         began = time.monotonic()
         process = materialize(project, ENDED)
         wait_for(lambda: bool(stage.requests()))
@@ -894,10 +909,10 @@ STOPS = Row(
     "stop at each request n of a run, then run again",
     f"total requests at most whole + {SPARE}; tables equal",
     [
-        Play("refused from request n on, every n", stopped()),
-        Play("killed while request n waits, every n", killed_at_requests()),
-        Play("refused from request n on, some n", stopped((0.05, 0.7)), fast=True),
-        Play("killed while request n waits, some n", killed_at_requests((0.15, 0.8)), fast=True),
+        Play("refused from request n on, every n", stopped(), FEW),
+        Play("killed while request n waits, every n", killed_at_requests(), FEW),
+        Play("refused from request n on, some n", stopped((0.05, 0.7)), tested="only"),
+        Play("killed while request n waits, some n", killed_at_requests((0.15, 0.8)), tested="only"),
     ],
 )
 
@@ -906,7 +921,7 @@ KILLS = Row(
     "database opens; tables equal; no lock left behind",
     [
         Play("50 kills", killed_at_moments(50, 1)),
-        Play("3 kills", killed_at_moments(3, 2), fast=True),
+        Play("3 kills", killed_at_moments(3, 2), tested="only"),
     ],
 )
 
@@ -978,7 +993,7 @@ BUDGET = Row(
     "read days green, others red with figures; audiences do not move; it goes on next day and ends equal",
     [
         Play("two years", budget_spent(60, 730), {"contacts": 100, "messages": 60, "days": 730}),
-        Play("two months", budget_spent(30, 60), {"contacts": 60, "messages": 10, "days": 60}, fast=True),
+        Play("two months", budget_spent(30, 60), {"contacts": 60, "messages": 10, "days": 60}, tested="only"),
     ],
 )
 
@@ -986,30 +1001,11 @@ BUDGET = Row(
 # Disk and database
 
 
-def disk_full(*sizes: int) -> Callable[[Stage], str]:
-    """Files may not grow beyond a size: a clear error, and the tables are as they were."""
-
-    def play(stage: Stage) -> str:
-        news(stage)
-        project = stage.project()
-        assert stage.run(project).green
-        much_comes(stage)
-        before, words = contents(project), set()
-        for size in sizes:
-            with in_a_process(project, OPEN, file_size=size) as (_, pipe):
-                assert pipe.poll(100), f"{size} bytes: it hangs"
-                ended: Ended = pipe.recv()
-            stage.runs += 1
-            ended.check_words()
-            assert ended.red, f"{size} bytes: it never was full"
-            words.add(told(ended))
-            after = contents(project)
-            assert all(after[table] == before[table] for table in before if f"raw_{table}" in ended.red)
-        assert stage.run(project).green
-        check_equal(project)
-        return "; ".join(sorted(words))
-
-    return play
+def check_untouched(before: Mapping[str, list[Any]], after: Mapping[str, list[Any]]) -> None:
+    """Every row that was stored is stored; what was stored whole before the error stays."""
+    for table in before:
+        if table != "statistics":
+            assert not Counter(map(str, before[table])) - Counter(map(str, after[table])), table
 
 
 def much_comes(stage: Stage) -> None:
@@ -1025,7 +1021,9 @@ def disk_small(left: int) -> Callable[[Stage], str]:
     def play(stage: Stage) -> str:
         disk = stage.folder / "disk"
         disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(disk)], check=True)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(disk)], capture_output=True)
+        if mounted.returncode:
+            raise Impossible("this user may not mount a small file system")
         try:
             news(stage)
             project = stage.project(ICONTACT_ASSETS_HOME=str(disk / "state"))
@@ -1036,8 +1034,7 @@ def disk_small(left: int) -> Callable[[Stage], str]:
             filler.write_bytes(b"x" * (shutil.disk_usage(disk).free - left))
             ended = stage.run(project)
             assert ended.red
-            after = contents(project)
-            assert all(after[table] == before[table] for table in before if f"raw_{table}" in ended.red)
+            check_untouched(before, contents(project))
             filler.unlink()
             assert stage.run(project).green
             check_equal(project)
@@ -1111,7 +1108,8 @@ def unwritable(stage: Stage) -> str:
     drop: tuple[str, ...] = ()
     if os.geteuid() == 0:
         setpriv = shutil.which("setpriv")
-        assert setpriv, "as root this needs setpriv (util-linux)"
+        if setpriv is None:
+            raise Impossible("root may write anywhere, and there is no setpriv (util-linux) to give that up")
         drop = (setpriv, "--bounding-set=-dac_override,-dac_read_search")
     paths = [folder, *folder.rglob("*")]
     modes = [path.stat().st_mode for path in paths]
@@ -1134,7 +1132,7 @@ def unwritable(stage: Stage) -> str:
 
 def no_folder(stage: Stage) -> str:
     """The database's folder cannot be made: a file stands where it should be."""
-    blocked = stage.folder / "a file"
+    blocked = stage.folder / "file"
     blocked.write_text("")
     project = stage.project(ICONTACT_ASSETS_DUCKDB=str(blocked / "folder" / "warehouse.duckdb"))
     ended = stage.run(project)
@@ -1149,16 +1147,12 @@ STORAGE = Row(
     "disk full, database locked by another program, read-only folder",
     "clear error; old tables intact",
     [
-        Play("files may not grow beyond 1 byte", disk_full(1)),
-        Play("files may not grow beyond 4 kB", disk_full(4096)),
-        Play("files may not grow beyond 20 kB", disk_full(20_000)),
-        Play("files may not grow beyond 100 kB", disk_full(100_000)),
         Play("a disk with 0 kB left", disk_small(0)),
-        Play("a disk with 60 kB left", disk_small(60_000)),
+        Play("a disk with 60 kB left", disk_small(60_000), tested="too"),
         Play("a disk with 300 kB left", disk_small(300_000)),
-        Play("locked by another program", locked, fast=True),
-        Play("read-only folder", unwritable, fast=True),
-        Play("a file in place of the folder", no_folder, fast=True),
+        Play("locked by another program", locked, tested="too"),
+        Play("read-only folder", unwritable, tested="too"),
+        Play("a file in place of the folder", no_folder, tested="too"),
     ],
 )
 
@@ -1172,7 +1166,7 @@ def workers(per_second: int, per_minute: int = 0) -> Callable[[Stage], str]:
     def play(stage: Stage) -> str:
         found, counts = [], []
         for count in (1, 2, 8):
-            stage.sandbox.control("log/clear")
+            stage.clear_log()
             project = stage.project(
                 ICONTACT_WORKERS=str(count),
                 ICONTACT_REQUESTS_PER_SECOND=str(per_second),
@@ -1204,7 +1198,7 @@ WORKERS = Row(
     "1, 2 and 8 workers",
     "equal table hashes; the request log never exceeds the limit",
     [
-        Play("25 a second", workers(25), fast=True),
+        Play("25 a second", workers(25), tested="too"),
         Play("40 a minute", workers(0, 40)),
     ],
 )
@@ -1223,8 +1217,8 @@ def listing_pages(stage: Stage, page: int = 500) -> int:
     truth = {name: sum(rows.values()) for name, rows in shown_rows(stage).items()}
 
     def offset_pages(rows: int, size: int) -> int:
-        # Each page after the first repeats ten rows of the one before.
-        return 1 if rows <= size else 1 + math.ceil((rows - size) / (size - 10))
+        # Each page after the first repeats a row of the one before.
+        return 1 if rows <= size else 1 + math.ceil((rows - size) / (size - 1))
 
     return (
         max(1, math.ceil(truth["contacts"] / page))
@@ -1238,21 +1232,23 @@ def shown_rows(stage: Stage) -> dict[str, Counter[tuple[Any, ...]]]:
 
 
 def due_probes(stage: Stage, then: datetime) -> int:
-    """Messages that the ladder looks at a day after all were: those released in the last thirty days."""
-    released = {
-        row["message_id"]: datetime.fromisoformat(row["released"])
-        for row in stage.sandbox.control("truth")["sends"]
-        if row["status"] == "released"
-    }
-    return sum(then - at <= timedelta(days=30) for at in released.values())
+    """Messages that the ladder looks at a day after all were: released in the last thirty days, or never and read."""
+    truth = stage.sandbox.control("truth")
+    released = {row["message_id"]: datetime.fromisoformat(row["released"]) for row in truth["sends"]}
+    active = {row["message_id"] for row in truth["activity"] if row["visible"]}
+    return sum(then - at <= timedelta(days=30) for at in released.values()) + len(active - released.keys())
 
 
 def nothing_happened(stage: Stage) -> str:
     first = days_ago(400)
+    for row in stage.sandbox.control("truth")["sends"]:
+        # Their time would come on the second day.
+        if row["status"] != "released":
+            stage.sandbox.control("sends/delete", send_id=int(row["send_id"]))
     project = stage.project(ICONTACT_START_DATE=first.isoformat())
     assert stage.run(project).green
     everything = stage.requests()
-    stage.sandbox.control("log/clear")
+    stage.clear_log()
     with travelled(days=1) as window:
         assert stage.run(project, window).green
         allowed = listing_pages(stage) + due_probes(stage, datetime.now(UTC))
@@ -1270,7 +1266,7 @@ def few_moved(share: float) -> Callable[[Stage], str]:
         project = stage.project(ICONTACT_START_DATE=days_ago(400).isoformat())
         assert stage.run(project).green
         everything = stage.requests()
-        stage.sandbox.control("log/clear")
+        stage.clear_log()
         sends = [row for row in stage.sandbox.control("truth")["sends"] if row["status"] == "released"]
         newest = sorted(sends, key=lambda row: row["released"])[-max(1, len(sends) // 100) :]
         for row in newest:
@@ -1289,10 +1285,11 @@ def few_moved(share: float) -> Callable[[Stage], str]:
     return play
 
 
-def long_tail(rows: int, back_dated: bool) -> Callable[[Stage], str]:
+def long_tail(rows: int, back_dated: bool, page: int = 500) -> Callable[[Stage], str]:
     """A listing of many rows grows by ten at its end, and by one in its middle."""
 
     def play(stage: Stage) -> str:
+        stage.sandbox.control("switches", page_limit_rows=page)
         at = stage.now - timedelta(days=2)
         control, message = stage.sandbox.control, 900001
         control("messages/add", message_id=message, created=at.isoformat(), released=at.isoformat())
@@ -1306,7 +1303,7 @@ def long_tail(rows: int, back_dated: bool) -> Callable[[Stage], str]:
         if back_dated:
             middle = (at + timedelta(seconds=rows // 2)).isoformat()
             control("events/add", contact_id=86000001, at=middle, visible_from=now.isoformat(), **add)
-        control("log/clear")
+        stage.clear_log()
         assert stage.run(project).green
         asked = stage.requests(f"/messages/{message}/")
         assert asked <= 3, f"{asked} requests"
@@ -1345,7 +1342,7 @@ def backfilled(days: int) -> Callable[[Stage], str]:
         pages = {key: 1 if rows[key] <= 500 else 1 + math.ceil((rows[key] - 500) / 490) for key in listings}
         assert dict(listings) == pages
         first = len(log)
-        stage.sandbox.control("log/clear")
+        stage.clear_log()
         assert stage.run(project, window).green
         again = stage.requests()
         assert stage.requests("/messages/") == 0
@@ -1363,7 +1360,7 @@ REQUESTS = (
         "pages of contacts, messages, sends + due probes",
         [
             Play("1,000 messages", nothing_happened, THOUSAND),
-            Play("100 messages", nothing_happened, HUNDRED),
+            Play("100 messages", nothing_happened, HUNDRED, tested="only"),
         ],
     ),
     Row(
@@ -1371,7 +1368,7 @@ REQUESTS = (
         "10 % of reading everything",
         [
             Play("1,000 messages", few_moved(0.1), THOUSAND),
-            Play("100 messages", few_moved(0.1), HUNDRED, fast=True),
+            Play("100 messages", few_moved(0.1), HUNDRED, tested="only"),
         ],
     ),
     Row(
@@ -1380,8 +1377,8 @@ REQUESTS = (
         [
             Play("100,000 rows", long_tail(100_000, back_dated=False), SMALL),
             Play("100,000 rows, one back-dated", long_tail(100_000, back_dated=True), SMALL),
-            Play("5,000 rows", long_tail(5_000, back_dated=False), SMALL, fast=True),
-            Play("5,000 rows, one back-dated", long_tail(5_000, back_dated=True), SMALL),
+            Play("60 pages", long_tail(6_000, back_dated=False, page=100), SMALL, tested="only"),
+            Play("60 pages, one back-dated", long_tail(6_000, back_dated=True, page=100), SMALL, tested="only"),
         ],
     ),
     Row(
@@ -1389,7 +1386,7 @@ REQUESTS = (
         "one complete reading of each listing; 0 activity requests",
         [
             Play("a year", backfilled(365), {"contacts": 1500, "messages": 150, "days": 365}),
-            Play("two months", backfilled(60), {"contacts": 100, "messages": 15, "days": 60}, fast=True),
+            Play("two months", backfilled(60), {"contacts": 100, "messages": 15, "days": 60}, tested="only"),
         ],
     ),
 )

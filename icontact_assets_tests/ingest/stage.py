@@ -57,6 +57,13 @@ def path_of(resource: str) -> str:
     return f"/{resource}$"
 
 
+def cause_of(error: Any) -> str:
+    """The exception that a step's error began with, and where."""
+    while error and error.cause:
+        error = error.cause
+    return f"{error.message.strip()} {' '.join(error.stack[-1].split())}" if error else ""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a run ended: the red assets, each with what it said."""
@@ -76,7 +83,7 @@ class Ended:
                 data = event.step_failure_data
                 words = data.user_failure_data.description if data.user_failure_data else None
                 red[str(event.node_name).removeprefix("icontact__")] = (
-                    words or f"TRACEBACK ONLY: {data.error.message if data.error else ''}"
+                    words or f"TRACEBACK ONLY: {cause_of(data.error)}"
                 )
         assert result.success == (not red)
         return cls(red)
@@ -95,10 +102,12 @@ class Stage:
     folder: Path
     runs: int = 0
     waited: float = 0.0
+    _cleared: int = field(default=0, init=False)
     _homes: int = field(default=0, init=False)
 
     def reset(self, **world: Any) -> None:
         """Another world: `contacts`, `messages`, `days`, `seed`."""
+        self.clear_log()
         self.sandbox.control("reset", **world)
 
     def project(self, **environment: str) -> Project:
@@ -146,6 +155,15 @@ class Stage:
 
     def clear(self) -> None:
         self.sandbox.control("faults/clear")
+
+    def clear_log(self) -> None:
+        self._cleared += len(self.sandbox.control("log"))
+        self.sandbox.control("log/clear")
+
+    @property
+    def asked(self) -> int:
+        """All requests so far."""
+        return self._cleared + len(self.sandbox.control("log"))
 
     def requests(self, path: str = "") -> int:
         """Requests in the log that were answered with anything but the refusal that stops a run."""

@@ -1,0 +1,120 @@
+"""Plays every fault of the reader and counts its requests, against a sandbox, and writes docs/faults.md.
+
+Run `python -m benchmarks.faults [WORD ...]` in the project's folder: about half an hour. With words, only the rows that
+hold one of them are played and written anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from icontact_assets.sandbox.process import Sandbox
+from icontact_assets_tests.ingest.scenarios import FAULTS, REQUESTS, Impossible, Row
+from icontact_assets_tests.ingest.stage import Stage
+
+PAGE = Path("docs/faults.md")
+HEAD = """# What the reader stands
+
+Written by `python -m benchmarks.faults`: every row is played over HTTP against the sandbox, with real Dagster runs and
+a real database; where it says so, in processes that are killed. "Equal": every row of contacts, messages, sends, lists,
+subscriptions and activity is in the tables exactly as often as iContact shows it, and nothing else is. "Red" names the
+asset that fails and what it says; what must hold is checked then too, and what the next run brings. Pauses between
+tries are not waited for. `icontact_assets_tests/ingest/scenarios.py` states each play; some run as tests.
+"""
+COLUMNS = "| {} | {} | Measured | Plays | Runs | Requests |\n| --- | --- | --- | --- | --- | --- |"
+
+
+@dataclass
+class Told:
+    """What was seen of one row."""
+
+    plays: int = 0
+    runs: int = 0
+    requests: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+
+
+def play_row(sandbox: Sandbox, row: Row) -> Told:
+    """Plays a row, without the short plays that are there for the tests only."""
+    told = Told()
+    for play in row.plays:
+        if play.tested == "only":
+            continue
+        sandbox.control("reset")
+        with tempfile.TemporaryDirectory() as folder:
+            stage, began = Stage(sandbox, Path(folder)), time.monotonic()
+            stage.reset(**play.world)
+            try:
+                end = play.play(stage)
+                told.ends[end] += 1
+            except Impossible as reason:
+                end = f"not played: {reason}"
+                told.ends[end] += 1
+            except Exception:  # noqa: BLE001 -- told in the table; the others go on
+                end = traceback.format_exc()
+                told.broken.append(play.name)
+            told.plays += 1
+            told.runs += stage.runs
+            told.requests += stage.asked
+        print(f"{time.monotonic() - began:7.1f} s  {row.fault[:40]}: {play.name}: {end}", file=sys.stderr, flush=True)
+    return told
+
+
+def first_cells(row: Row) -> str:
+    return f"| {row.fault} | {row.holds} |"
+
+
+def line(row: Row, told: Told) -> str:
+    """A row of the table."""
+    ends = [f"{end} ({count} plays)" if len(told.ends) > 1 else end for end, count in told.ends.most_common()]
+    ends += [f"**does not hold**: {name}" for name in told.broken]
+    measured = "<br>".join(ends).replace("|", "\\|")
+    return f"{first_cells(row)} {measured} | {told.plays} | {told.runs} | {told.requests:,} |"
+
+
+def written() -> dict[Row, str]:
+    """The rows that stand in the page."""
+    lines = PAGE.read_text().splitlines() if PAGE.exists() else []
+    return {row: line for row in FAULTS + REQUESTS for line in lines if line.startswith(first_cells(row))}
+
+
+def page(lines: Mapping[Row, str]) -> str:
+    """The whole page; rows that were never played say so."""
+    parts = [HEAD]
+    for title, heads, rows in (
+        ("## Faults", ("Fault", "Must hold"), FAULTS),
+        ("## Requests", ("Requests", "At most"), REQUESTS),
+    ):
+        parts += [title, "", COLUMNS.format(*heads)]
+        parts += [lines.get(row, f"{first_cells(row)} not played | | | |") for row in rows]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*")
+    words: Sequence[str] = parser.parse_args().words
+    broken = 0
+    with Sandbox(seed=5, contacts=300, messages=10, days=20) as sandbox:
+        for row in FAULTS + REQUESTS:
+            if words and not any(word in row.fault for word in words):
+                continue
+            told = play_row(sandbox, row)
+            broken += len(told.broken)
+            PAGE.write_text(page({**written(), row: line(row, told)}))
+    if broken:
+        raise SystemExit(f"{broken} plays do not hold.")
+
+
+if __name__ == "__main__":
+    main()
