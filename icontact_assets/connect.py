@@ -17,22 +17,27 @@ from icontact_assets.settings import Export, Import, Settings
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
-def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Session:
-    """A session signed as the import asks, on the account's budget below `<home>/budget`.
-
-    `tries` bounds how often a request is sent before it counts as failed.
-
-    Raises SettingsError naming credentials that are unset.
-    """
-    app_id, username, password = import_.authorization.credentials()
-    budget = Budget(
+def budget_of(settings: Settings, import_: Import) -> Budget:
+    """The request budget of the import's account, kept below `<home>/budget`."""
+    return Budget(
         settings.home / "budget",
         f"{urlsplit(settings.base_url).netloc}-{import_.account_id or 'any'}",
         per_second=import_.limits.per_second,
         per_minute=import_.limits.per_minute,
         per_day=import_.limits.per_day,
     )
-    return Session(settings.base_url, Credentials(app_id, username, password), budget, tries=tries)
+
+
+def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Session:
+    """A session signed as the import asks, on the account's budget.
+
+    `tries` bounds how often a request is sent before it counts as failed.
+
+    Raises SettingsError naming credentials that are unset.
+    """
+    app_id, username, password = import_.authorization.credentials()
+    credentials = Credentials(app_id, username, password)
+    return Session(settings.base_url, credentials, budget_of(settings, import_), tries=tries)
 
 
 def open_folder(settings: Settings, import_: Import) -> Folder:

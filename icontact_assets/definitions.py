@@ -10,7 +10,7 @@ from icontact_assets.assets.audiences import audience_asset, export_asset
 from icontact_assets.assets.mapped import mapped_assets
 from icontact_assets.assets.raw import raw_assets
 from icontact_assets.jobs import export_job, import_job
-from icontact_assets.schedules import daily_schedule, hourly_schedule
+from icontact_assets.schedules import continue_schedule, daily_schedule, hourly_schedule
 from icontact_assets.sensors import export_sensor, follow_raw_sensor
 from icontact_assets.settings import Settings, load_settings
 
@@ -28,7 +28,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
         job = import_job(settings, import_)
         assets += [*raw_assets(settings, import_), *mapped_assets(settings, import_)]
         jobs.append(job)
-        schedules.append(daily_schedule(import_, job, settings.schedule))
+        schedules += [daily_schedule(import_, job, settings.schedule), continue_schedule(settings, import_, job)]
         if import_.keep_updated:
             schedules.append(hourly_schedule(import_, job))
     assets += [audience_asset(settings, audience) for audience in settings.audiences]

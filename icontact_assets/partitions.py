@@ -24,6 +24,12 @@ def window_of(context: dg.AssetExecutionContext) -> Window:
 REREAD_TAG = "icontact_assets/reread"
 """A run tagged so with `true` reads again what it would otherwise find read."""
 
+REREAD_SINCE_TAG = "icontact_assets/reread_since"
+"""On a run that goes on with a re-reading: when that was first asked for (ISO 8601 with an offset)."""
+
+GOES_ON_TAG = "icontact_assets/goes_on_at"
+"""On a run that failed: when what is missing is to be asked for again (ISO 8601 with an offset)."""
+
 
 def wants_reread(context: dg.AssetExecutionContext) -> bool:
     """Whether the run's tags ask to read everything again. Raises Failure for a value other than true or false."""

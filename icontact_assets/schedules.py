@@ -1,14 +1,19 @@
-"""When an import runs by itself: daily for the days that ended, hourly on the running day where a user asked for it."""
+"""When an import runs by itself: daily for the days that ended, hourly on the running day where a user asked for it,
+and again for days that failed."""
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, date, datetime
 
 import dagster as dg
 
+from icontact_assets.connect import budget_of
+from icontact_assets.continuation import SOON, Failed, again
 from icontact_assets.ingest.changes import TRAILING_DAYS, Window
-from icontact_assets.partitions import range_tags
-from icontact_assets.settings import Import, Schedule
+from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, REREAD_TAG, range_tags
+from icontact_assets.records import UNFINISHED, partitions_of
+from icontact_assets.settings import Import, Schedule, Settings, SettingsError
+from icontact_assets.warehouse.tables import RAW_ACTIVITY, RAW_TABLES
 
 
 def daily_schedule(import_: Import, job: dg.UnresolvedAssetJobDefinition, schedule: Schedule) -> dg.ScheduleDefinition:
@@ -49,3 +54,87 @@ def hourly_schedule(import_: Import, job: dg.UnresolvedAssetJobDefinition) -> dg
         description=f"The running day of {import_.label}, every hour.",
         default_status=dg.DefaultScheduleStatus.STOPPED,
     )
+
+
+def continue_schedule(
+    settings: Settings, import_: Import, job: dg.UnresolvedAssetJobDefinition
+) -> dg.ScheduleDefinition:
+    """Each hour, one range run over ended days that failed (see `continuation`). On from the start: it only goes on
+    with what somebody asked for."""
+
+    def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        return continue_request(context.instance, settings, import_, context.scheduled_execution_time.astimezone(UTC))
+
+    return dg.ScheduleDefinition(
+        name=f"{import_.name}_continue",
+        job=job,
+        cron_schedule="45 * * * *",
+        execution_timezone="UTC",
+        execution_fn=evaluate,
+        description=f"Goes on with days of {import_.label} that somebody asked for and whose last run failed: with the "
+        "budget's next request, else after an hour or a day. It never starts a load that nobody asked for.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+
+
+def continue_request(
+    instance: dg.DagsterInstance, settings: Settings, import_: Import, now: datetime
+) -> dg.RunRequest | dg.SkipReason:
+    """The run that goes on with the newest failed days of an import whose time has come at `now` (aware UTC), or why
+    there is none. Reads Dagster's own records and the file of the account's budget, nothing else."""
+    name = import_.name
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        if run.job_name == f"{name}_import" or any(key.path[0] == name for key in run.asset_selection or ()):
+            return dg.SkipReason(f"Run {run.run_id} of {name} is queued or running.")
+    failed, asked = _failed_days(instance, import_, now.date())
+    if not failed:
+        return dg.SkipReason(f"No ended day of {name} failed when it was last asked for.")
+    found = again(failed, asked, now)
+    if found is None:
+        at = f"{min(failure.not_before for failure in failed.values()):%Y-%m-%d %H:%M} UTC"
+        return dg.SkipReason(f"{len(failed)} days of {name} failed; they are asked for again from {at} on.")
+    try:
+        import_.ready()
+    except SettingsError as error:
+        return dg.SkipReason(str(error))
+    if budget_of(settings, import_).left_today() == 0:
+        return dg.SkipReason(f"{len(failed)} days of {name} failed; no request of the day's budget is left.")
+    tags = range_tags(found.window)
+    if found.reread_since is not None:
+        tags |= {REREAD_TAG: "true", REREAD_SINCE_TAG: found.reread_since.isoformat()}
+    return dg.RunRequest(run_key=now.isoformat(), tags=tags)
+
+
+def _failed_days(
+    instance: dg.DagsterInstance, import_: Import, today: date
+) -> tuple[dict[date, Failed], frozenset[date]]:
+    """The ended days of the raw assets whose last run failed, and all days whose activity was ever asked for: whoever
+    asked for another listing alone did not ask for an import."""
+    tables = {table: partitions_of(instance, dg.AssetKey([import_.name, table.name])) for table in RAW_TABLES}
+    asked = {date.fromisoformat(partition) for partition in tables[RAW_ACTIVITY].asked}
+    failed: dict[date, Failed] = {}
+    for found in tables.values():
+        runs = {record.dagster_run.run_id: record for record in found.failed.values()}
+        facts = {run_id: _failure(instance, record) for run_id, record in runs.items()}
+        for partition, record in found.failed.items():
+            day, failure = date.fromisoformat(partition), facts[record.dagster_run.run_id]
+            known = failed.get(day)
+            if (
+                day in asked
+                and import_.start_date <= day < today
+                and (known is None or known.not_before < failure.not_before)
+            ):
+                failed[day] = failure
+    return failed, frozenset(asked)
+
+
+def _failure(instance: dg.DagsterInstance, record: dg.RunRecord) -> Failed:
+    run = record.dagster_run
+    named = run.tags.get(GOES_ON_TAG)
+    ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
+    since = None
+    if run.tags.get(REREAD_TAG) == "true":
+        root = instance.get_run_record_by_id(run.root_run_id or run.run_id) or record
+        began = root.create_timestamp.astimezone(UTC)
+        since = datetime.fromisoformat(run.tags[REREAD_SINCE_TAG]) if REREAD_SINCE_TAG in run.tags else began
+    return Failed(datetime.fromisoformat(named) if named else ended + SOON, since)

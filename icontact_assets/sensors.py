@@ -31,18 +31,11 @@ from icontact_assets.audiences.trigger import (
     decide,
     target,
 )
+from icontact_assets.records import UNFINISHED
 from icontact_assets.settings import Export, Settings
 
 _ATTEMPTS_READ = 100
 """Runs looked back at: more failures than these wait no longer than the longest wait anyhow."""
-
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def follow_raw_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -60,7 +53,7 @@ def export_sensor(settings: Settings, jobs: Mapping[str, dg.UnresolvedAssetJobDe
     """Requests exports that are due. `jobs` by name of the export. Reads only Dagster's own records."""
 
     def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        running = context.instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
+        running = context.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
         skipped = []
         requested = False
         for export in settings.exports:

@@ -1,14 +1,15 @@
 """The raw assets of one import: iContact's listings as daily-partitioned tables."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began
+from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began, tell_goes_on
 from icontact_assets.connect import open_folder, rates_of, scope_of
+from icontact_assets.continuation import goes_on_at
 from icontact_assets.icontact.errors import IContactError
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import mask
@@ -16,7 +17,7 @@ from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, N
 from icontact_assets.ingest.changes import Changes, Window, read_changes
 from icontact_assets.ingest.coverage import create_view
 from icontact_assets.ingest.drift import Finding, listed
-from icontact_assets.ingest.forecast import forecast
+from icontact_assets.ingest.forecast import Forecast, forecast
 from icontact_assets.ingest.staging import Staging, StagingError
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.settings import Import, Settings, SettingsError
@@ -37,16 +38,21 @@ POOL = "icontact"
 
 _LISTINGS = {"contacts": RAW_CONTACTS, "messages": RAW_MESSAGES, "sends": RAW_SENDS, "lists": RAW_LISTS}
 
-_EXPECTED = (IContactError, SettingsError, WarehouseError, StagingError, NothingToRead)
-
 
 class _NotAllRead(Exception):
-    """Some days of the window are not read: `read` makes the others green, `failure` the run red."""
+    """Some of what was asked for is not read: `green` are the days that are, `causes` what was in the way."""
 
-    def __init__(self, read: list[dg.AssetMaterialization], failure: dg.Failure) -> None:
-        super().__init__(failure.description)
-        self.read = read
-        self.failure = failure
+    def __init__(
+        self,
+        text: str,
+        causes: list[IContactError],
+        facts: Mapping[str, Any],
+        green: Sequence[dg.AssetMaterialization] = (),
+    ) -> None:
+        super().__init__(text)
+        self.causes = causes
+        self.facts = facts
+        self.green = green
 
 
 def raw_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
@@ -76,10 +82,10 @@ def _asset(
             yield body(context)
         except _NotAllRead as error:
             # What a body logs is lost when it raises; what it yields is not.
-            yield from error.read  # type: ignore[misc]
-            raise error.failure from error
-        except _EXPECTED as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            yield from error.green  # type: ignore[misc]
+            raise _failure(context, error, error.causes, error.facts) from error
+        except (IContactError, SettingsError, WarehouseError, StagingError, NothingToRead) as error:
+            raise _failure(context, error, [error], {}) from error
 
     return dg.asset(
         name=table.name,
@@ -97,6 +103,15 @@ def _asset(
         op_tags=op_tags,
         pool=POOL,
     )(run)
+
+
+def _failure(
+    context: dg.AssetExecutionContext, error: Exception, causes: Iterable[Exception], facts: Mapping[str, Any]
+) -> dg.Failure:
+    """The failure of a step, which says when it goes on; so does the run's tag, for the schedule that goes on."""
+    at = goes_on_at(causes, _clock())
+    tell_goes_on(context, at)
+    return dg.Failure(str(error), metadata={**facts, "goes_on_at": dg.MetadataValue.timestamp(at)}, allow_retries=False)
 
 
 @contextmanager
@@ -224,9 +239,9 @@ def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinitio
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         with _reader(settings, import_, context) as reader:
             done = reader.probe()
-        if done.stopped or done.failed:
-            raise dg.Failure(_why(done, []), allow_retries=False)
         facts = {"messages_due": done.messages, "requests": done.requests}
+        if done.stopped or done.failed:
+            raise _NotAllRead(_why(done, []), _causes(done), facts)
         report_days(context, reader.run.window, lambda _: facts)
         return dg.MaterializeResult()
 
@@ -245,19 +260,28 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
             "requests": done.requests,
             "quarantined": done.quarantined,
             **_drift_facts(done.findings),
+            "days_asked": len(done.days),
         }
+        if done.stopped:
+            facts["requests_missing"] = _forecast(import_, reader).likely
         states = {day.state.day: day for day in done.days}
         unread = [day for day in done.days if not day.state.read]
         outside = observe_other_days(context, reader.run.window, import_.start_date, done.new_by_day)
-        if unread or done.failed or (done.stopped and reader.run.reread):
-            read = [
+        if done.failed or (done.stopped and reader.run.reread):
+            # A re-reading has done no day before it has done all: those left are the oldest messages, and anything may
+            # have happened with them on any day.
+            unread = done.days if reader.run.reread else unread
+        facts["days_read"] = len(done.days) - len(unread)
+        red = {day.state.day for day in unread}
+        if unread or done.failed:
+            green = [
                 dg.AssetMaterialization(
                     context.asset_key, partition=day.state.day.isoformat(), metadata={**_day_facts(day), **facts}
                 )
                 for day in done.days
-                if day.state.read
+                if day.state.day not in red
             ]
-            raise _NotAllRead(read, dg.Failure(_why(done, unread), metadata=facts, allow_retries=False))
+            raise _NotAllRead(_why(done, unread), _causes(done), facts, green)
         report_days(context, reader.run.window, lambda day: {**_day_facts(states[day]), **facts})
         unsettled = [day.state for day in done.days if not day.state.settled]
         if unsettled:
@@ -293,10 +317,10 @@ def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionConte
         )
 
 
-def _tell_forecast(context: dg.AssetExecutionContext, import_: Import, reader: ActivityReader) -> None:
-    """Say before anything is asked what it is going to cost."""
+def _forecast(import_: Import, reader: ActivityReader) -> Forecast:
+    """What the activity of the run's window costs from now on."""
     with reader.warehouse.read() as connection:
-        expected = forecast(
+        return forecast(
             connection,
             reader.scope,
             reader.run,
@@ -304,6 +328,11 @@ def _tell_forecast(context: dg.AssetExecutionContext, import_: Import, reader: A
             page_size=import_.page_size,
             rates=rates_of(import_, reader.folder.session),
         )
+
+
+def _tell_forecast(context: dg.AssetExecutionContext, import_: Import, reader: ActivityReader) -> None:
+    """Say before anything is asked what it is going to cost."""
+    expected = _forecast(import_, reader)
     context.log.info(f"Forecast: {expected.sentence()}")
     facts: dict[str, Any] = {
         "forecast": expected.sentence(),
@@ -325,12 +354,17 @@ def _day_facts(day: Day) -> dict[str, Any]:
     return facts if day.state.reason is None else {**facts, "why_open": day.state.reason}
 
 
+def _causes(done: ActivityRead) -> list[IContactError]:
+    return [*([done.stopped] if done.stopped else []), *done.failed.values()]
+
+
 def _why(done: ActivityRead, unread: list[Day]) -> str:
     sentences = []
     if done.stopped:
         sentences.append(
             f"Stopped by the request budget: {done.left} of {done.messages} due messages were not looked at. "
-            f"It goes on from {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC: materialize the same partitions again."
+            f"The schedule `continue` of the import goes on from {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC; so does "
+            "materializing the same partitions again then."
         )
     elif done.left:
         sentences.append(

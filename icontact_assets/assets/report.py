@@ -10,7 +10,7 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.ingest.changes import Window
-from icontact_assets.partitions import is_open
+from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, is_open
 from icontact_assets.warehouse.tables import Column
 
 
@@ -20,13 +20,25 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
 
 
 def run_began(context: dg.AssetExecutionContext) -> datetime:
-    """When the run, or the one it is a retry of, was created (aware UTC): what iContact showed since, it has seen."""
+    """When the run, or the one it is a retry of or goes on with, was created (aware UTC): what iContact showed since,
+    it has seen."""
+    since = context.run.tags.get(REREAD_SINCE_TAG)
+    if since is not None:
+        return datetime.fromisoformat(since)
     run_id = context.run.root_run_id or context.run.run_id
     record = context.instance.get_run_record_by_id(run_id)
     if record is None:
         raise dg.Failure(f"Dagster's instance has no record of run {run_id}.")
     created: datetime = record.create_timestamp
     return created.astimezone(UTC)
+
+
+def tell_goes_on(context: dg.AssetExecutionContext, at: datetime) -> None:
+    """Tag the run, which fails, with when it is to go on (aware): the latest time that one of its steps names."""
+    run = context.instance.get_run_by_id(context.run.run_id)
+    before = run.tags.get(GOES_ON_TAG) if run else None
+    if before is None or datetime.fromisoformat(before) < at:
+        context.instance.add_run_tags(context.run.run_id, {GOES_ON_TAG: at.astimezone(UTC).isoformat()})
 
 
 def report_days(
