@@ -9,6 +9,7 @@ import dagster as dg
 from icontact_assets.assets.audiences import audience_asset, export_asset
 from icontact_assets.assets.mapped import mapped_assets
 from icontact_assets.assets.raw import raw_assets
+from icontact_assets.checks import raw_checks
 from icontact_assets.jobs import export_job, import_job
 from icontact_assets.schedules import continue_schedule, daily_schedule, hourly_schedule
 from icontact_assets.sensors import export_sensor, follow_raw_sensor
@@ -26,7 +27,8 @@ def build_defs(settings: Settings) -> dg.Definitions:
     sensors: list[dg.SensorDefinition] = [follow_raw_sensor(settings)]
     for import_ in settings.imports:
         job = import_job(settings, import_)
-        assets += [*raw_assets(settings, import_), *mapped_assets(settings, import_)]
+        raw = raw_assets(settings, import_)
+        assets += [*raw, *raw_checks(settings, import_, raw), *mapped_assets(settings, import_)]
         jobs.append(job)
         schedules += [daily_schedule(import_, job, settings.schedule), continue_schedule(settings, import_, job)]
         if import_.keep_updated:

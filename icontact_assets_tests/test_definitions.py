@@ -43,6 +43,19 @@ def test_snapshot(defs: dg.Definitions) -> None:
         "two/audience_readers",
         "two/export_readers",
     }
+    checks: dict[str, set[str]] = {}
+    for check in defs.resolve_asset_graph().asset_check_keys:
+        checks.setdefault(check.asset_key.to_user_string(), set()).add(check.name)
+    listing = {"listing_complete", "failed_partitions", "quarantine_empty"}
+    own = {"failed_partitions", "quarantine_empty", "activity_read", "activity_settled", "statistics_tie_out"}
+    assert checks == {
+        **{f"{name}/raw_{r}": listing for name in ("one", "two") for r in ("contacts", "lists", "messages", "sends")},
+        **{f"{name}/raw_activity": own for name in ("one", "two")},
+        **{f"{name}/raw_statistics": {"failed_partitions"} for name in ("one", "two")},
+        "two/raw_subscriptions": listing,
+        "two/audience_readers": {"complete_data"},
+        "two/export_readers": {"export_limits", "list_matches_audience", "no_consent_violation"},
+    }
     repository = defs.get_repository_def()
     assert set(repository.job_names) == {"__ASSET_JOB", "one_import", "two_import", "export_readers"}
     schedules = {schedule.name: schedule for schedule in repository.schedule_defs}

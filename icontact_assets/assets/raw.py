@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began, tell_goes_on
+from icontact_assets.checks import report_failed
 from icontact_assets.connect import open_folder, rates_of, scope_of
 from icontact_assets.continuation import goes_on_at
 from icontact_assets.icontact.errors import IContactError
@@ -71,6 +72,7 @@ def _clock() -> datetime:
 
 
 def _asset(
+    settings: Settings,
     import_: Import,
     table: Table,
     deps: tuple[str, ...],
@@ -83,8 +85,12 @@ def _asset(
         except _NotAllRead as error:
             # What a body logs is lost when it raises; what it yields is not.
             yield from error.green  # type: ignore[misc]
+            report_failed(context, settings, import_, table)
             raise _failure(context, error, error.causes, error.facts) from error
-        except (IContactError, SettingsError, WarehouseError, StagingError, NothingToRead) as error:
+        except (IContactError, NothingToRead) as error:
+            report_failed(context, settings, import_, table)
+            raise _failure(context, error, [error], {}) from error
+        except (SettingsError, WarehouseError, StagingError) as error:
             raise _failure(context, error, [error], {}) from error
 
     return dg.asset(
@@ -144,7 +150,7 @@ def _listing_asset(settings: Settings, import_: Import, resource: str, table: Ta
         _tell(context, changes.findings)
         return _report_changes(context, import_, window, changes)
 
-    return _asset(import_, table, (), body)
+    return _asset(settings, import_, table, (), body)
 
 
 def _subscriptions_asset(settings: Settings, import_: Import, lists: list[str]) -> dg.AssetsDefinition:
@@ -170,7 +176,7 @@ def _subscriptions_asset(settings: Settings, import_: Import, lists: list[str]) 
                 total.add(changes)
         return _report_changes(context, import_, window, total)
 
-    return _asset(import_, RAW_SUBSCRIPTIONS, ("raw_lists",), body)
+    return _asset(settings, import_, RAW_SUBSCRIPTIONS, ("raw_lists",), body)
 
 
 def _list_ids(warehouse: Warehouse, import_: Import, lists: list[str]) -> list[str]:
@@ -245,7 +251,7 @@ def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinitio
         report_days(context, reader.run.window, lambda _: facts)
         return dg.MaterializeResult()
 
-    return _asset(import_, RAW_STATISTICS, ("raw_messages", "raw_sends"), body)
+    return _asset(settings, import_, RAW_STATISTICS, ("raw_messages", "raw_sends"), body)
 
 
 def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
@@ -293,7 +299,9 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
 
     # Not downstream of raw_statistics: a message whose statistics fail must not keep the others from being read. It
     # goes first, so that a short budget is spent on whole messages, the newest before others, not on statistics alone.
-    return _asset(import_, RAW_ACTIVITY, ("raw_messages", "raw_sends"), body, op_tags={"dagster/priority": "1"})
+    return _asset(
+        settings, import_, RAW_ACTIVITY, ("raw_messages", "raw_sends"), body, op_tags={"dagster/priority": "1"}
+    )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -370,3 +370,14 @@ def quarantine(
                 {**key, "reason": row.reason, "content": row.content, "n": occurrences, "now": naive(now)},
             )
     return len(rejected)
+
+
+def quarantined(
+    connection: duckdb.DuckDBPyConnection, schema: str, resources: Sequence[str]
+) -> list[tuple[str, str, int]]:
+    """How many rows of these resources stand in quarantine: resource, reason, rows of the last complete reading."""
+    return connection.execute(
+        f'SELECT resource, reason, sum(occurrences)::BIGINT FROM "{schema}".quarantine '
+        "WHERE list_contains(?, resource) GROUP BY ALL ORDER BY ALL",
+        [list(resources)],
+    ).fetchall()

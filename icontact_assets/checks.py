@@ -1,0 +1,234 @@
+"""What Dagster shows about the raw tables beside their runs: is everything there, and if not, why. Numbers, no content.
+
+Each raw asset has one step of checks after it, which opens the database read-only once. The checks are not partitioned:
+in Dagster 1.13 a check of a range run cannot say which of its days it is about, and planning one writes a row per day.
+So a check speaks of all days that were ever asked for, and names the oldest and the newest that it is about.
+
+A step after an asset does not run when the asset fails, which is when there is most to say: the failing step then
+reports the checks itself, of its own asset and of those that are skipped with it (`report_failed`).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from icontact_assets.connect import scope_of
+from icontact_assets.ingest.changes import quarantined
+from icontact_assets.ingest.coverage import FIGURE_OF, DayState, days, entries, messages
+from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
+from icontact_assets.records import Partitions, partitions_of
+from icontact_assets.settings import Import, Settings
+from icontact_assets.warehouse.tables import (
+    RAW_ACTIVITY,
+    RAW_CONTACTS,
+    RAW_LISTS,
+    RAW_MESSAGES,
+    RAW_SENDS,
+    RAW_STATISTICS,
+    RAW_SUBSCRIPTIONS,
+    Table,
+)
+from icontact_assets.warehouse.warehouse import Warehouse
+
+_RESOURCES = {
+    RAW_CONTACTS: ("contacts",),
+    RAW_MESSAGES: ("messages",),
+    RAW_SENDS: ("sends",),
+    RAW_LISTS: ("lists",),
+    RAW_SUBSCRIPTIONS: ("subscriptions",),
+    RAW_STATISTICS: (),
+    RAW_ACTIVITY: tuple(FIGURE_OF),
+}
+"""What `quarantine` calls the rows of each raw table."""
+
+_DOWNSTREAM = {
+    RAW_MESSAGES: (RAW_STATISTICS, RAW_ACTIVITY),
+    RAW_SENDS: (RAW_STATISTICS, RAW_ACTIVITY),
+    RAW_LISTS: (RAW_SUBSCRIPTIONS,),
+}
+
+_DESCRIPTIONS = {
+    "listing_complete": "The last reading of the listing was proven whole.",
+    "failed_partitions": "No partition was left as its last run failed.",
+    "quarantine_empty": "iContact sent no row that could not be read.",
+    "activity_read": "Every ended day that was ever asked for is read: no message is to be looked at now for it.",
+    "activity_settled": "Every ended day that was ever asked for is settled: no message is looked at again for it.",
+    "statistics_tie_out": "The stored rows of each message are as many as iContact's figures say, or it is known why.",
+}
+
+_SHOWN = 50
+"""Messages that a table in metadata names at most."""
+
+
+def raw_checks(settings: Settings, import_: Import, assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The checks of these raw assets of an import."""
+    names = {key.path[-1] for asset in assets for key in asset.keys}
+    return [_checks(settings, import_, table) for table in _RESOURCES if table.name in names]
+
+
+def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_: Import, table: Table) -> None:
+    """Report the checks of a raw asset whose step fails, and of the assets that its run skips for that."""
+    Warehouse(settings.duckdb_path).prepare(import_.name)
+    for affected in (table, *_DOWNSTREAM.get(table, ())):
+        for result in _results(context.instance, settings, import_, affected, failing=context.run.run_id):
+            context.instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=_key(import_, affected),
+                    check_name=str(result.check_name),
+                    passed=result.passed,
+                    metadata=result.metadata,
+                    severity=result.severity,
+                    description=result.description,
+                )
+            )
+
+
+def _key(import_: Import, table: Table) -> dg.AssetKey:
+    return dg.AssetKey([import_.name, table.name])
+
+
+def _checks(settings: Settings, import_: Import, table: Table) -> dg.AssetsDefinition:
+    names = ["failed_partitions"]
+    if _RESOURCES[table]:
+        names.append("quarantine_empty")
+    if table is RAW_ACTIVITY:
+        names += ["activity_read", "activity_settled", "statistics_tie_out"]
+    elif table is not RAW_STATISTICS:
+        names.append("listing_complete")
+
+    @dg.multi_asset_check(
+        name=f"{import_.name}__{table.name}_checks",
+        specs=[dg.AssetCheckSpec(name, asset=_key(import_, table), description=_DESCRIPTIONS[name]) for name in names],
+        can_subset=True,
+    )
+    def run(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        chosen = {key.name for key in context.selected_asset_check_keys}
+        for result in _results(context.instance, settings, import_, table):
+            if result.check_name in chosen:
+                yield result
+
+    return run
+
+
+def _results(
+    instance: dg.DagsterInstance, settings: Settings, import_: Import, table: Table, *, failing: str | None = None
+) -> list[dg.AssetCheckResult]:
+    """Every check of a raw asset. The run `failing` counts as failed although it has not ended."""
+    now = datetime.now(UTC)
+    partitions = partitions_of(instance, _key(import_, table), failing)
+    results = [_failed_partitions(partitions)]
+    warehouse = Warehouse(settings.duckdb_path)
+    if not partitions.asked:
+        warehouse.prepare(import_.name)
+    with warehouse.read() as connection:
+        if _RESOURCES[table]:
+            results.append(_quarantine_empty(connection, import_, _RESOURCES[table]))
+        if table is RAW_ACTIVITY:
+            results += _activity(connection, import_, partitions, now)
+        elif table is not RAW_STATISTICS:
+            results.append(_listing_complete(connection, import_, *_RESOURCES[table]))
+    return [result._replace(asset_key=_key(import_, table)) for result in results]
+
+
+def _failed_partitions(partitions: Partitions) -> dg.AssetCheckResult:
+    failed = list(partitions.failed)
+    runs = {record.dagster_run.run_id for record in partitions.failed.values()}
+    facts: dict[str, Any] = {"asked": len(partitions.asked), "failed": len(failed), "runs": len(runs)}
+    if failed:
+        facts |= {
+            "oldest": failed[0],
+            "newest": failed[-1],
+            "run_of_newest": partitions.failed[failed[-1]].dagster_run.run_id,
+        }
+    return dg.AssetCheckResult(check_name="failed_partitions", passed=not failed, metadata=facts)
+
+
+def _quarantine_empty(
+    connection: duckdb.DuckDBPyConnection, import_: Import, resources: tuple[str, ...]
+) -> dg.AssetCheckResult:
+    found = quarantined(connection, import_.name, resources)
+    facts: dict[str, Any] = {"rows": sum(rows for _, _, rows in found)}
+    if found:
+        facts["reasons"] = _table(("resource", "reason", "rows"), found)
+    return dg.AssetCheckResult(
+        check_name="quarantine_empty", passed=not found, severity=dg.AssetCheckSeverity.WARN, metadata=facts
+    )
+
+
+def _listing_complete(connection: duckdb.DuckDBPyConnection, import_: Import, resource: str) -> dg.AssetCheckResult:
+    read = list(entries(connection, import_.name, resource).values())
+    incomplete = [entry for entry in read if entry.verdict != "complete" or entry.read_through is None]
+    facts: dict[str, Any] = {
+        "announced": sum(entry.announced or 0 for entry in read),
+        "stored": sum(entry.stored or 0 for entry in read),
+    }
+    through = [entry.read_through for entry in read if entry.read_through is not None]
+    if through:
+        facts["read_through"] = dg.MetadataValue.timestamp(min(through))
+    if not read:
+        facts["reason"] = "never asked for"
+    elif incomplete:
+        facts["reason"] = "; ".join(str(entry.reason) for entry in incomplete)
+    return dg.AssetCheckResult(check_name="listing_complete", passed=bool(read) and not incomplete, metadata=facts)
+
+
+def _activity(
+    connection: duckdb.DuckDBPyConnection, import_: Import, partitions: Partitions, now: datetime
+) -> list[dg.AssetCheckResult]:
+    scope = scope_of(import_)
+    asked = sorted(day for day in map(date.fromisoformat, partitions.asked) if import_.start_date <= day < now.date())
+    states: list[DayState] = []
+    if asked:
+        wanted = set(asked)
+        states = [day for day in days(connection, scope, asked[0], asked[-1], now, now) if day.day in wanted]
+    compared, differing = tie_out(
+        connection, scope.schema, [message.id for message in messages(connection, scope, now)]
+    )
+    return [
+        _days("activity_read", states, lambda day: day.read, dg.AssetCheckSeverity.ERROR),
+        _days("activity_settled", states, lambda day: day.settled, dg.AssetCheckSeverity.WARN),
+        _statistics_tie_out(compared, differing),
+    ]
+
+
+def _days(
+    name: str, states: list[DayState], holds: Callable[[DayState], bool], severity: dg.AssetCheckSeverity
+) -> dg.AssetCheckResult:
+    kept = [day for day in states if holds(day)]
+    open_ = [day for day in states if not holds(day)]
+    verb = name.removeprefix("activity_")
+    facts: dict[str, Any] = {"days_asked": len(states), f"days_{verb}": len(kept), f"days_not_{verb}": len(open_)}
+    if kept:
+        facts[f"newest_{verb}"] = kept[-1].day.isoformat()
+    if open_:
+        facts |= {f"oldest_not_{verb}": open_[0].day.isoformat(), f"newest_not_{verb}": open_[-1].day.isoformat()}
+        facts |= {"open_messages": open_[-1].open_messages, "due_messages": open_[-1].due_messages}
+        facts["reason_of_newest"] = str(open_[-1].reason)
+        if open_[0].reason != open_[-1].reason:
+            facts["reason_of_oldest"] = str(open_[0].reason)
+    return dg.AssetCheckResult(check_name=name, passed=not open_, severity=severity, metadata=facts)
+
+
+def _statistics_tie_out(compared: int, differing: list[Difference]) -> dg.AssetCheckResult:
+    facts: dict[str, Any] = {"compared": compared, "differing": len(differing)}
+    facts |= {reason.replace(" ", "_"): n for reason, n in sorted(Counter(d.reason for d in differing).items())}
+    open_ = [difference for difference in differing if difference.reason not in EXPLAINED]
+    shown = [*open_, *(difference for difference in differing if difference.reason in EXPLAINED)][:_SHOWN]
+    if shown:
+        facts["differences"] = _table(
+            ("message", "kind", "stored", "figure", "reason"),
+            [(d.message_id, d.kind, d.stored, d.figure, d.reason) for d in shown],
+        )
+    return dg.AssetCheckResult(
+        check_name="statistics_tie_out", passed=not open_, severity=dg.AssetCheckSeverity.WARN, metadata=facts
+    )
+
+
+def _table(names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> dg.MarkdownMetadataValue:
+    lines: list[Iterable[Any]] = [names, ["---"] * len(names), *rows]
+    cells = [["" if cell is None else str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in cells))
