@@ -24,7 +24,13 @@ def run_began(context: dg.AssetExecutionContext) -> datetime:
     it has seen."""
     since = context.run.tags.get(REREAD_SINCE_TAG)
     if since is not None:
-        return datetime.fromisoformat(since)
+        try:
+            return datetime.fromisoformat(since).astimezone(UTC)
+        except ValueError as error:
+            raise dg.Failure(
+                f"The tag {REREAD_SINCE_TAG} is {since!r}: write an instant as ISO 8601 with an offset.",
+                allow_retries=False,
+            ) from error
     run_id = context.run.root_run_id or context.run.run_id
     record = context.instance.get_run_record_by_id(run_id)
     if record is None:

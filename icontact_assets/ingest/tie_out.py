@@ -52,12 +52,12 @@ def tie_out(
             LEFT JOIN stored s USING (message_id, kind)
             LEFT JOIN "{schema}".import_coverage l USING (message_id, kind)
             WHERE coalesce(l.resource, 'activity') = 'activity'
-        ), differing AS (
-            SELECT * FROM compared WHERE stored IS DISTINCT FROM figure
+        ), too_many AS (
+            SELECT * FROM compared WHERE stored > figure
         ), gone AS (
             SELECT message_id, kind, count(*) AS gone
             FROM (SELECT *, CASE event_type {kind} END AS kind FROM "{schema}".raw_activity)
-            SEMI JOIN differing USING (message_id, kind)
+            SEMI JOIN too_many USING (message_id, kind)
             ANTI JOIN (
                 SELECT id AS contact_id FROM (
                     FROM "{schema}".raw_contacts
