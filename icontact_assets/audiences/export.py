@@ -56,10 +56,11 @@ class ExportReport:
 
     `skipped`: may not be written to, by reason; `refused` and `failed`: by iContact's words (numbers replaced by N, so
     that equal refusals count together); `remaining`: planned but not done, or waiting for the pace, which goes on at
-    `next_at` (aware; None: with the next run). `missing` should be on the list and are not, `surplus` should not be and
-    are; `foreign` says what others changed, `standing` how many such changes stand. `violations`: people put on the
-    list by this run although what was read back or stored speaks against it. List sizes count `normal` subscriptions;
-    `list_size_after` is None if the list was not read again. `preview`: contact id, action, outcome, reason.
+    `next_at` (aware; None: with the next run). `exceeded`: limits; `approved`: the plan may exceed them. `foreign` says
+    what others changed, `standing` how many such changes stand. `missing` should be on the list and are not, `surplus`
+    should not be and are. `violations`: people put on the list by this run although what was read back or stored speaks
+    against it. List sizes count `normal` subscriptions; `list_size_after` is None if the list was not read again.
+    `preview`: contact id, action, outcome, reason.
     """
 
     list_id: str
@@ -78,6 +79,7 @@ class ExportReport:
     remaining: int
     next_at: datetime | None
     exceeded: tuple[str, ...]
+    approved: bool
     foreign: str
     standing: int
     missing: int
@@ -174,7 +176,7 @@ class _Run:
         # Whether a plan was shown before is asked before it is stored as shown.
         approved = self._exactly or self._export.approve
         against = self._record.against_approval(plan, approved, self._clock())
-        applied = _Application(self._place, self._export, plan, self._record)
+        applied = _Application(self._place, self._export, plan, self._record, approved=against is None)
         applied.note_plan()
         if self._exactly is not None and plan.mode == "dry_run":
             raise self._stopped(applied, "its mode is dry_run, which writes nothing")
@@ -260,8 +262,9 @@ def _take_off(folder: Folder, permit: RemovalPermit, now: datetime) -> Row:
 class _Application:
     """A plan while it is applied: what became of whom so far."""
 
-    def __init__(self, place: Place, export: Export, plan: Plan, record: Record) -> None:
+    def __init__(self, place: Place, export: Export, plan: Plan, record: Record, *, approved: bool) -> None:
         self.plan = plan
+        self._approved = approved
         self._place = place
         self._export = export
         self._folder = place.folder
@@ -269,7 +272,7 @@ class _Application:
         self._clock = place.clock
         self._compared_at = place.clock()
         self._live = plan.live
-        self._before = dict(plan.live.statuses)
+        self._not_normal = {id_ for id_, status in plan.live.statuses.items() if status != "normal"}
         self._size_before = plan.live.size
         self._size_after: int | None = None
         self._outcomes: dict[tuple[str | None, str | None, str], Outcome] = {}
@@ -306,8 +309,8 @@ class _Application:
 
     def pretend(self) -> None:
         """Record whom a run that writes would subscribe."""
-        for permit in self.plan.additions:
-            self._note(Outcome(permit.contact_id, "subscribe", permit.list_id, "planned"))
+        for item in _planned(self.plan):
+            self._note(item)
         self._save()
         self._size_after = self._live.size
 
@@ -317,10 +320,12 @@ class _Application:
             for permits in _batches(self.plan.additions):
                 if self._quiet():
                     break
+                self._intended.clear()
                 self._add(permits)
             for removals in _batches(self.plan.removals):
                 if self._quiet():
                     break
+                self._intended.clear()
                 self._remove(removals)
         finally:
             self._withdraw()
@@ -577,7 +582,8 @@ class _Application:
     def _request(self, keys: Iterable[tuple[str, str]]) -> Iterator[None]:
         """Around a write: unless there is an answer, or an error that says that nothing was written, it is doubtful
         from then on."""
-        doubtful = set(keys)
+        # What was doubtful before this request stays so, whatever becomes of it.
+        doubtful = set(keys) - self._doubtful
         self._doubtful |= doubtful
         try:
             yield
@@ -586,12 +592,12 @@ class _Application:
         except IContactError:
             self._doubtful -= doubtful
             raise
-        self._doubtful -= doubtful
 
     def _withdraw(self) -> None:
         """Take back the intents of which it is certain that nothing was written."""
-        known = {(item.contact_id, item.action) for item in self._outcomes.values()}
-        for contact_id, action in sorted(self._intended - known - self._doubtful):
+        for contact_id, action in sorted(self._intended - self._doubtful):
+            if (contact_id, None, action) in self._outcomes:
+                continue
             self._unsaved.append(Outcome(contact_id, action, self._live.list_id, WITHDRAWN))
 
     def _save(self) -> None:
@@ -605,10 +611,7 @@ class _Application:
         plan, items = self.plan, list(self._outcomes.values())
         by_outcome = Counter(item.outcome for item in items)
         moved_back = sum(item.outcome == "moved" and item.to_list_id == self._live.list_id for item in items)
-        noted = {(item.contact_id, item.action) for item in items}
-        planned = [Outcome(permit.contact_id, "subscribe", permit.list_id, "planned") for permit in plan.additions]
-        planned += [_removal(permit, "planned") for permit in plan.removals]
-        undone = [item for item in planned if (item.contact_id, item.action) not in noted]
+        undone = [item for item in _planned(plan) if _key(item) not in self._outcomes]
         missing, surplus = self._mismatch()
         return ExportReport(
             list_id=self._live.list_id,
@@ -627,6 +630,7 @@ class _Application:
             remaining=len(undone) + len(plan.waiting),
             next_at=self._next_at(bool(undone)),
             exceeded=tuple(item.text for item in plan.exceeded),
+            approved=self._approved,
             foreign=plan.foreign.text(),
             standing=0
             if self._export.foreign_changes == "keep"
@@ -676,7 +680,8 @@ class _Application:
             history = read_history(connection, schema, added, self._live.list_id) if schema else History()
         denied = {denial.contact_id for denial in self.plan.denials}
         against = history.seen_unsubscribed | history.unsubscribed_by_message | history.erased | denied
-        return tuple(sorted(id_ for id_ in added if id_ in against or self._before.get(id_, "normal") != "normal"))
+        against |= self._not_normal
+        return tuple(sorted(id_ for id_ in added if id_ in against))
 
 
 def _anew(evidence: Evidence, contact: Contact | None, now: datetime) -> Evidence:
@@ -690,6 +695,14 @@ def _removal(permit: RemovalPermit, outcome: str) -> Outcome:
     if permit.onto is None:
         return Outcome(permit.contact_id, "unsubscribe", permit.list_id, outcome)
     return Outcome(permit.contact_id, "move", permit.list_id, outcome, to_list_id=permit.onto.list_id)
+
+
+def _planned(plan: Plan) -> Iterator[Outcome]:
+    """What a plan is to do, in its order."""
+    for permit in plan.additions:
+        yield Outcome(permit.contact_id, "subscribe", permit.list_id, "planned")
+    for removal in plan.removals:
+        yield _removal(removal, "planned")
 
 
 def _shows(item: Outcome, lists: Mapping[str, LiveList]) -> bool:

@@ -39,18 +39,6 @@ def test_prepare_makes_every_table_and_may_be_repeated(warehouse: Warehouse) -> 
         ]
 
 
-def test_prepare_adds_the_columns_that_a_file_of_a_former_version_lacks(warehouse: Warehouse) -> None:
-    with warehouse.write("test") as connection:
-        connection.execute("DROP TABLE icontact.export_outcomes")
-        connection.execute("CREATE TABLE icontact.export_outcomes (outcome VARCHAR, run_id VARCHAR)")
-        connection.execute("INSERT INTO icontact.export_outcomes VALUES ('added', 'one')")
-    warehouse.prepare("icontact")
-    with warehouse.read() as connection:
-        assert connection.execute("SELECT run_id, outcome, evidence FROM icontact.export_outcomes").fetchall() == [
-            ("one", "added", None)
-        ]
-
-
 def test_a_block_that_raises_writes_nothing(warehouse: Warehouse) -> None:
     def fail() -> None:
         with warehouse.write("a test") as connection:
