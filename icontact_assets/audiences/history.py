@@ -177,6 +177,19 @@ def refused(connection: duckdb.DuckDBPyConnection, schema: str, list_id: str) ->
     return frozenset(contact_id for (contact_id,) in rows)
 
 
+def last_writers(connection: duckdb.DuckDBPyConnection, schema: str, export: str) -> dict[str, str]:
+    """Contact id to the run of an export that last wrote to it with effect."""
+    rows = connection.execute(
+        f"""
+        SELECT contact_id, run_id FROM "{schema}".export_outcomes
+        WHERE export = ? AND outcome IN ('added', 'moved', 'unsubscribed') AND contact_id IS NOT NULL
+        QUALIFY row_number() OVER (PARTITION BY contact_id ORDER BY recorded_at DESC, rowid DESC) = 1
+        """,
+        [export],
+    ).fetchall()
+    return dict(rows)
+
+
 def written(
     connection: duckdb.DuckDBPyConnection, schema: str, export: str, condition: str, values: Sequence[str] = ()
 ) -> tuple[Written, ...]:

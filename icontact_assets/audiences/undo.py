@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from icontact_assets.audiences.audience import version_hash
 from icontact_assets.audiences.consent import Denial, RemovalPermit, decide
-from icontact_assets.audiences.history import Written, read_memory, written
+from icontact_assets.audiences.history import Written, last_writers, read_memory, written
 from icontact_assets.audiences.live import Lists, LiveList, PlanError
 from icontact_assets.audiences.plan import (
     DeniedRemoval,
@@ -41,8 +42,9 @@ def plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
     """Plan the way back for a run of an export, by the lists and contacts as they are now.
 
     Those it added, and that are still there by its doing, are removed by `way`; those it moved are moved back, if they
-    may be on the list; those it unsubscribed do not come back: each is reported and stays. Costs what a plan of the
-    export costs. Raises PlanError, and the errors of iContact.
+    may be on the list; those it unsubscribed do not come back: each is reported and stays. Whom a later run of the
+    export wrote to is that run's affair, and left out. Costs what a plan of the export costs. Raises PlanError, and the
+    errors of iContact.
     """
     with place.warehouse.read() as connection:
         rows = written(connection, place.schema, export.name, "run_id = ?", [run_id])
@@ -53,6 +55,7 @@ def plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
         if not runs:
             raise PlanError(f"The export {export.name} has no run {run_id} that made a plan: there is nothing to undo.")
         [(list_id,)] = runs
+        later = {id_ for id_, run in last_writers(connection, place.schema, export.name).items() if run != run_id}
         memory = read_memory(connection, place.schema, export.name, list_id, place.clock())
         exclusions = read_exclusions(export, connection, place.schema)
     lists = Lists()
@@ -87,10 +90,10 @@ def plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
         holding=holding,
         audience_version=version_hash([]),
     )
-    return _plan(facts, export, run_id, rows, on)
+    return _plan(facts, export, run_id, [row for row in rows if row.contact_id not in later], on)
 
 
-def _plan(facts: Facts, export: Export, run_id: str, rows: tuple[Written, ...], on: dict[str, LiveList]) -> Plan:
+def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on: dict[str, LiveList]) -> Plan:
     live, holding = facts.live, facts.holding
     sights, foreign = compare(facts.memory, live, facts.member_ids)
     removals: list[RemovalPermit] = []

@@ -59,6 +59,17 @@ def test_those_a_run_added_are_moved_away(house):
     assert house.writes() == []
 
 
+def test_what_a_later_run_did_is_not_taken_back(house):
+    people(house, 1, 2)
+    house.export("mirror")
+    house.store.audience(1)
+    house.export("mirror")
+    house.store.audience(1, 2)
+    house.export("mirror")
+    assert undo(house, "run1").removed == 1
+    assert house.on_list() == {2: "normal"}
+
+
 def test_those_a_run_moved_away_come_back_as_far_as_they_may(house):
     people(house, 1, 2, 3)
     house.export("mirror")
