@@ -45,6 +45,9 @@ from icontact_assets.warehouse.warehouse import Warehouse
 
 Clock = Callable[[], datetime]
 
+_MANY, _MANY_SHARE = 50, 0.2
+"""More people than this, and more than this share of the list, are not gone before a second reading agrees."""
+
 
 @dataclass(frozen=True)
 class ForeignChanges:
@@ -246,11 +249,13 @@ def gather(place: Place, export: Export) -> Facts:
     on = [live] if holding is None else [live, holding]
     for each in on:
         each.read(place.folder)
+    reread_if_shrunken(place, live, memory)
     settled = settle(place, memory.unsettled, on)
     memory = replace(memory, sights=with_settled(memory.sights, settled, live.list_id))
     candidates = [contact_id for contact_id in found.members if not live.holds(contact_id)]
     if holding is not None:
-        candidates += [id_ for id_ in live.statuses if live.holds(id_) and id_ not in found.member_ids]
+        sights, _ = compare(memory, live, found.member_ids)
+        candidates += leaving(export, live, sights, belonging(found.members, found.unmatched, memory.sights))
     return complete(
         place,
         export,
@@ -379,20 +384,47 @@ def with_limits(made: Plan, export: Export, size: int | None, last_size: int | N
 
 def _removals(facts: Facts, sights: Mapping[str, Sight]) -> tuple[tuple[RemovalPermit, ...], tuple[DeniedRemoval, ...]]:
     """Those on the list who do not belong there and may be removed. Others' people are not even asked about."""
-    export, wanted = facts.export, frozenset(facts.members)
-    adopted = {"before", "others"} if export.foreign_changes == "repair" else {"before"}
-    ours = {"export"} | (adopted if export.adopt_existing else set())
+    live, onto = facts.live, facts.holding
+    wanted = belonging(facts.members, facts.unmatched, facts.memory.sights)
+    ours = removable(facts.export)
     permits, denied = [], []
-    onto = facts.holding
-    for contact_id in sorted(facts.live.statuses, key=as_number):
-        if not facts.live.holds(contact_id) or contact_id in wanted or sights[contact_id].changed_by not in ours:
-            continue
-        decision = remove(facts, contact_id, facts.live, onto, ours=True, wanted=False)
+    for contact_id in leaving(facts.export, live, sights, wanted):
+        decision = remove(
+            facts,
+            contact_id,
+            live,
+            onto,
+            ours=sights[contact_id].changed_by in ours,
+            wanted=contact_id in wanted,
+        )
         if isinstance(decision, RemovalPermit):
             permits.append(decision)
         else:
-            denied.append(DeniedRemoval(decision, facts.live.list_id, onto.list_id if onto else None))
+            denied.append(DeniedRemoval(decision, live.list_id, onto.list_id if onto else None))
     return tuple(permits), tuple(denied)
+
+
+def belonging(members: Iterable[str], unmatched: Mapping[str, str], sights: Mapping[str, Sight]) -> frozenset[str]:
+    """Who belongs on the list: the members, and those who once stood for a member that cannot be found now. Pure."""
+    lost = {contact_id for contact_id, sight in sights.items() if sight.member_id in unmatched}
+    return frozenset(members) | lost
+
+
+def removable(export: Export) -> frozenset[str]:
+    """By whose doing people are on the list whom a mirror may remove: see `changed_by` of export_members. Pure."""
+    if not export.adopt_existing:
+        return frozenset({"export"})
+    others = {"others"} if export.foreign_changes == "repair" else set[str]()
+    return frozenset({"export", "before"} | others)
+
+
+def leaving(export: Export, live: LiveList, sights: Mapping[str, Sight], wanted: frozenset[str]) -> list[str]:
+    """Who is on the list, does not belong there and may be removed, by ascending id. Pure."""
+    ours = removable(export)
+    return sorted(
+        (id_ for id_ in live.statuses if live.holds(id_) and id_ not in wanted and sights[id_].changed_by in ours),
+        key=as_number,
+    )
 
 
 def remove(
@@ -457,6 +489,25 @@ def compare(memory: Memory, live: LiveList, member_ids: Mapping[str, str]) -> tu
         standing_off=those("absent", sights),
     )
     return sights, foreign
+
+
+def reread_if_shrunken(place: Place, live: LiveList, memory: Memory) -> None:
+    """Read a list a second time that lost many people since it was last seen: an empty answer is not an empty list.
+
+    Raises PlanError if the two readings differ, and the errors of iContact.
+    """
+    seen = [contact_id for contact_id, sight in memory.sights.items() if sight.status == "normal"]
+    gone = sum(contact_id not in live.statuses for contact_id in seen)
+    if gone <= _MANY or gone <= _MANY_SHARE * len(seen):
+        return
+    first = dict(live.statuses)
+    pause()
+    live.read(place.folder)
+    if live.statuses != first:
+        raise PlanError(
+            f"The list {live.list_id} lost {gone} of {len(seen)} people at once, and a second reading did not agree. "
+            "Run again when it has come to rest."
+        )
 
 
 def settle(place: Place, unsettled: Sequence[Written], known: Iterable[LiveList]) -> tuple[Settled, ...]:

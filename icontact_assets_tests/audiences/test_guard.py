@@ -16,7 +16,7 @@ from icontact_assets.audiences.plan import Place, Plan, make_plan
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
-from icontact_assets.settings import Authorization, Export, ExportFolder, Never
+from icontact_assets.settings import Authorization, Export, ExportFolder, Never, Remove
 from icontact_assets_tests.audiences.conftest import FREE, HOLDING, LIST, SCHEMA, House
 
 THEN = datetime(2026, 9, 1)
@@ -281,6 +281,20 @@ def test_another_folder_is_reached_by_exact_address_and_by_its_own_ids(house):
     assert all("status=total" in row["query"] for row in house.sandbox.control("log") if "email=" in row["query"])
     for table in ("export_runs", "export_outcomes", "export_members", "export_plans"):
         assert "@" not in str(house.store.rows(f"SELECT * FROM {table}"))
+
+
+def test_a_member_who_cannot_be_found_any_more_is_not_removed(house):
+    member(house, 1, "ada@example.com")
+    member(house, 2, "bob@example.com")
+    house.store.audience(1, 2)
+    there(house, 70, "ada@example.com")
+    there(house, 71, "bob@example.com")
+    mirror = to_other(house, mode="mirror", remove=Remove())
+    assert run_export(elsewhere(house), mirror, run_id="one").added == 2
+    version(house, "raw_contacts", datetime(2026, 9, 2), id="1", email="ada.new@example.com", status="normal")
+    assert run_export(elsewhere(house), mirror, run_id="two").removed == 0
+    house.store.audience(1)
+    assert run_export(elsewhere(house), mirror, run_id="three").removed == 1
 
 
 @pytest.mark.parametrize(

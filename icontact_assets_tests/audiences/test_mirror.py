@@ -206,3 +206,28 @@ def test_removals_that_are_all_rejected_stop_the_run(house):
     assert len(house.removals()) == 5
     assert (caught.value.report.removed, caught.value.report.remaining) == (0, 15)
     assert set(house.outcomes().values()) == {"failed"}
+
+
+def test_a_list_that_is_suddenly_empty_is_read_again(house):
+    people(house, *range(1, 101))
+    house.export("mirror")
+    empty = {"kind": "reply", "status": 200, "body": {"subscriptions": [], "total": 0, "limit": 500, "offset": 0}}
+    house.fault(path="subscriptions", query=f"listId={LIST}", method="GET", nth=1, do=empty)
+    with pytest.raises(ExportError, match="lost 100 of 100 people at once, and a second reading did not agree"):
+        house.export("mirror")
+    house.store.audience(1)
+    assert house.export("mirror").removed == 99
+    taken_off(house, 1)
+    assert house.export("mirror").foreign.endswith("took 1 off it, and 0 left it")
+
+
+def test_contacts_of_others_people_are_not_even_read(house):
+    people(house, 1)
+    for id_ in range(200, 330):
+        house.contact(id_, on="normal")
+    house.export("mirror")
+    house.store.audience()
+    house.sandbox.control("log/clear")
+    assert house.export("mirror").removed == 1
+    [asked] = [row for row in house.sandbox.control("log") if row["path"].endswith("/contacts")]
+    assert "contactId=1&" in asked["query"]
