@@ -304,8 +304,12 @@ class ActivityReader:
         for kind, known in message.to_read(self.clock(), reread_since):
             listing = Listing("activity", message.state.id, kind)
             sink, on_disk = self.staging.open(listing, activity_reader(kind), known, not_before=reread_since)
+            figure = message.figures.get(FIGURE_OF[kind])
             try:
                 proof = self.folder.activity(message.state.id, kind, sink, on_disk)
+                if proof.total == 0 and figure:
+                    # An empty 200 is not an empty listing; statistics alone are no proof against it either.
+                    proof = self.folder.activity(message.state.id, kind, sink)
             except (BudgetSpent, Refused):
                 raise
             except Incomplete as error:
@@ -314,7 +318,7 @@ class ActivityReader:
             except IContactError as error:
                 failed[kind] = error
             else:
-                sink.prove(proof, message.figures.get(FIGURE_OF[kind]))
+                sink.prove(proof, figure)
         if failed:
             raise MessageFailed(failed)
 
@@ -365,8 +369,7 @@ class ActivityReader:
         doubts: dict[tuple[str, str], IContactError] = {}
         for reading in readings:
             listing, entry = reading.listing, ledger.get(reading.listing)
-            stored = (entry.stored if entry else None) or 0
-            known = max(stored, reading.figure or 0) if reading.total == 0 else stored
+            known = (entry.stored if entry else None) or 0
             key = {"kind": listing.kind, "message_id": listing.message_id}
             [(first_missed,)] = connection.execute(
                 f"SELECT min(missed_at) FROM {missed} WHERE resource=$kind AND scope=$message_id", key

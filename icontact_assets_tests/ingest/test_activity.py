@@ -138,6 +138,15 @@ def test_a_listing_that_lost_all_its_rows_is_not_believed_at_once(project: Proje
     assert project.rows("SELECT count(*) FROM icontact.missed") == [(0,)]
 
 
+def test_an_empty_answer_where_figures_say_otherwise_is_asked_for_again(project: Project) -> None:
+    [(message, _)] = Counter(e[0] for e in project.true_events().elements() if e[1] == "open").most_common(1)
+    nothing = {"opens": [], "limit": 500, "offset": 0, "total": 0}
+    path, answer = f"/messages/{message}/opens", {"kind": "reply", "status": 200, "body": nothing}
+    project.sandbox.control("faults", faults=[{"path": path, "nth": 1, "do": answer}])
+    assert project.run(window=WEEK).success
+    assert project.stored_events() == project.true_events()
+
+
 def test_a_message_without_a_send_and_without_statistics_is_read_by_its_listings(project: Project) -> None:
     control = project.sandbox.control
     control("messages/add", message_id=BIG)
