@@ -71,13 +71,14 @@ class _Found(Exception):
 
 
 def _expected() -> tuple[type[Exception], ...]:
+    from icontact_assets.audiences.audience import AudienceError
     from icontact_assets.audiences.export import ExportError
     from icontact_assets.audiences.live import PlanError
     from icontact_assets.icontact.errors import IContactError
     from icontact_assets.settings import SettingsError
     from icontact_assets.warehouse.warehouse import WarehouseError
 
-    return ExportError, PlanError, IContactError, SettingsError, WarehouseError, _Found
+    return AudienceError, ExportError, PlanError, IContactError, SettingsError, WarehouseError, _Found
 
 
 def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], str]]]:
@@ -406,7 +407,7 @@ def _plan_facts(made: Any) -> dict[str, Any]:
         "already_there": len(made.already),
         "waiting_for_the_pace": len(made.waiting),
         "quiet_until": made.quiet_until.isoformat() if made.quiet_until else None,
-        "skipped": dict(reasons + Counter(made.unmatched.values())),
+        "skipped": dict(reasons + Counter([*made.unmatched.values(), *made.left_out.values()])),
         "changed_by_others": made.foreign.text(),
         "limits_exceeded": [item.text for item in made.exceeded],
     }
@@ -429,6 +430,42 @@ def _apply(place: Any, export: Any, planner: Callable[[Any, Any], Any], plan_has
             f"{len(report.violations)} people were put on the list though they may not be mailed: "
             f"{', '.join(report.violations[:_SAMPLE])}. Run `icontact-assets undo {run_id}`."
         )
+
+
+@app.command()
+def explain(
+    contact_id: Annotated[str, typer.Argument(help="iContact contact id.")],
+    audience: Annotated[str, typer.Option("--audience", help="Name of the audience.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say whether a contact is in an audience, since when, and which parts of the condition it meets."""
+    import orjson
+
+    from icontact_assets.audiences import explain as explain_module
+    from icontact_assets.mapping.expressions import field_table
+    from icontact_assets.settings import load_settings
+    from icontact_assets.warehouse.warehouse import Warehouse
+
+    if not contact_id.isdecimal():
+        raise _fail("A contact is named by its iContact contact id, a number: the column ic_contact_id.")
+    fields = [*field_table("icontact_users"), *field_table("icontact_activity")]
+    try:
+        settings = load_settings()
+        wanted = settings.audience(audience)
+        explanation = explain_module.explain(
+            Warehouse(settings.duckdb_path),
+            wanted.import_name,
+            wanted,
+            contact_id,
+            public={"deleted_at", *(field.name for field in fields if not field.personal)},
+        )
+    except _expected() as error:
+        raise _fail(str(error)) from error
+    if as_json:
+        options = orjson.OPT_INDENT_2 | orjson.OPT_NAIVE_UTC | orjson.OPT_NON_STR_KEYS
+        typer.echo(orjson.dumps(explanation, option=options).decode())
+    else:
+        typer.echo(explain_module.render(explanation))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,20 +10,18 @@ import dagster as dg
 
 from icontact_assets.assets.audiences import (
     COMPARED_AT,
-    COMPLETE,
     NEXT_AT,
     REMAINING,
     TARGET,
     VERSION,
-    audience_key,
     export_key,
+    newest_audiences,
 )
 from icontact_assets.audiences.trigger import (
     ATTEMPT_TAG,
     EXPORT_TAG,
     STORAGE_ID_TAG,
     Attempt,
-    Computed,
     Exported,
     Request,
     Skip,
@@ -83,14 +80,12 @@ def _decide(
     instance: dg.DagsterInstance, settings: Settings, export: Export, running: Sequence[dg.DagsterRun]
 ) -> Request | Skip:
     sink = export_key(settings, export)
-    newest = _latest(instance, audience_key(settings, export.audience))
-    exported = _latest(instance, sink)
+    records = instance.fetch_materializations(sink, limit=1).records
+    exported = records[0].asset_materialization if records else None
     return decide(
         export.name,
-        target(export.mode, export.list),
-        Computed(newest.storage_id, str(newest.metadata[VERSION].value), bool(newest.metadata[COMPLETE].value))
-        if newest and {VERSION, COMPLETE} <= newest.metadata.keys()
-        else None,
+        target(export),
+        newest_audiences(instance, settings, export),
         _exported(exported.metadata) if exported else None,
         _attempts(instance, export),
         under_way=any(
@@ -113,19 +108,6 @@ def _exported(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Exported | None:
         remaining=int(metadata[REMAINING].value),
         next_at=datetime.fromtimestamp(next_at, UTC) if isinstance(next_at, float) else None,
     )
-
-
-@dataclass(frozen=True)
-class _Materialized:
-    storage_id: str
-    metadata: Mapping[str, dg.MetadataValue[Any]]
-
-
-def _latest(instance: dg.DagsterInstance, key: dg.AssetKey) -> _Materialized | None:
-    records = instance.fetch_materializations(key, limit=1).records
-    if not records or records[0].asset_materialization is None:
-        return None
-    return _Materialized(str(records[0].storage_id), records[0].asset_materialization.metadata)
 
 
 def _attempts(instance: dg.DagsterInstance, export: Export) -> list[Attempt]:

@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from icontact_assets.ingest.ladder import LADDER, Step
 
@@ -127,11 +128,26 @@ class Audience(_Model):
     query: str | None = None
 
 
+class Split(_Model):
+    """A part of everybody, by chance: those whose place in the split `of` lies from `start` on and before `end`,
+    both in percent with at most two decimals."""
+
+    of: str = Field(pattern=f"^{_NAME.pattern}$")
+    start: Decimal = Field(alias="from", ge=0, le=100, decimal_places=2)
+    end: Decimal = Field(alias="to", ge=0, le=100, decimal_places=2)
+
+    @model_validator(mode="after")
+    def _holds_somebody(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError(f"`from` ({self.start}) must be less than `to` ({self.end})")
+        return self
+
+
 class ExportLimits(_Model):
     """Figures above which an export stops before it writes. Shares: 0.2 is a fifth.
 
-    `removed_share` is of the list's `normal` subscriptions; `shrink` and `growth` are of the audience's size at the
-    last export that wrote.
+    `removed_share` is of the list's `normal` subscriptions; `shrink` and `growth` are of the audience's size,
+    without those left out, at the last export that wrote.
     """
 
     adds: int = Field(default=10_000, ge=0)
@@ -187,7 +203,11 @@ class ExportFolder(_Model):
 
 
 class Export(_Model):
-    """An audience put on a list. `list` is the list's id or exact name; `folder` None: the import's own folder."""
+    """An audience put on a list. `list` is the list's id or exact name; `folder` None: the import's own folder.
+
+    Left out are the members of the audiences `exclude`, those outside the `split`, `hold_out` percent by chance, and
+    whom one of the exports `before` takes: those that stand before this one in `priorities`, in order.
+    """
 
     name: str
     label: str
@@ -205,6 +225,10 @@ class Export(_Model):
     folder: ExportFolder | None = None
     pace: Pace = Pace()
     recheck: int = Field(default=24, ge=1)
+    exclude: tuple[str, ...] = ()
+    split: Split | None = None
+    hold_out: Decimal = Field(default=Decimal(0), ge=0, lt=100, decimal_places=2)
+    before: tuple[Export, ...] = ()
 
 
 class Schedule(_Model):
@@ -318,6 +342,9 @@ _EXPORT_KEYS = (
     "audience",
     "list",
     "mode",
+    "exclude",
+    "split",
+    "hold_out",
     "remove",
     "adopt_existing",
     "foreign_changes",
@@ -332,7 +359,7 @@ _EXPORT_KEYS = (
     "pace",
     "recheck",
 )
-_SECTIONS = ("authorizations", "imports", "audiences", "exports", "schedule")
+_SECTIONS = ("authorizations", "imports", "audiences", "exports", "priorities", "schedule")
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, directory: Path | None = None) -> Settings:
@@ -479,6 +506,7 @@ class _Loader:
             self._export(at, item, audience_imports, authorizations)
             for at, item in self._items("exports", _EXPORT_KEYS)
         )
+        exports = self._in_order(exports, audience_imports)
         schedule = self._build(
             Schedule, ("schedule",), self._mapping(("schedule",), self._document.data.get("schedule") or {})
         )
@@ -537,7 +565,8 @@ class _Loader:
             key: tuple[str | int, ...] = first["loc"]
             where = (*at, *key)
             if first["type"] == "extra_forbidden":
-                raise self._unsupported(where, tuple(model.model_fields)) from error
+                known = tuple(field.alias or name for name, field in model.model_fields.items())
+                raise self._unsupported(where, known) from error
             found = values.get(str(key[0])) if key else None
             shown = f"found {found!r}, " if isinstance(found, str | int | float | date) else ""
             raise self._document.error(where, f"{shown}{first['msg']}", "Correct the value.") from error
@@ -718,8 +747,10 @@ class _Loader:
             "never": self._never(at, item),
             "remove": self._remove(at, item),
             "approve": self._approve(at, item),
+            "exclude": self._excluded(at, item, audience_imports),
+            "split": None if item.get("split") is None else self._section(Split, at, item, "split"),
         }
-        plain = ("mode", "adopt_existing", "foreign_changes", "consent", "recheck")
+        plain = ("mode", "hold_out", "adopt_existing", "foreign_changes", "consent", "recheck")
         export = self._build(Export, at, values | {key: item[key] for key in plain if key in item})
         self._fitting(at, item, export)
         return export
@@ -854,6 +885,56 @@ class _Loader:
             unset=(*unset, *(name for name in source.unset if ids["account"] == own["account"] is None)),
         )
 
+    def _excluded(
+        self, at: tuple[str | int, ...], item: dict[str, Any], audience_imports: dict[str, Import]
+    ) -> tuple[str, ...]:
+        """The audiences that an export excludes: known, of its own audience's import, and another one."""
+        source = audience_imports[item["audience"]]
+        others = [name for name, import_ in audience_imports.items() if import_ is source and name != item["audience"]]
+        names = self._list((*at, "exclude"), item.get("exclude") or [], "audiences")
+        for index, name in enumerate(names):
+            if name not in others:
+                raise self._document.error(
+                    (*at, "exclude", index),
+                    f"found {name!r}",
+                    f"Name other audiences of the import {source.name}: {', '.join(others) or 'none is declared'}.",
+                )
+        return tuple(names)
+
+    def _list(self, at: tuple[str | int, ...], value: Any, what: str) -> list[Any]:
+        if not isinstance(value, list):
+            raise self._document.error(at, f"found {value!r}", f"Write a list of {what}: [name, ...].")
+        return value
+
+    def _in_order(self, exports: tuple[Export, ...], audience_imports: dict[str, Import]) -> tuple[Export, ...]:
+        """The exports, each knowing those that come before it in `priorities`."""
+        by_name = {export.name: export for export in exports}
+        place: dict[str, tuple[Export, ...]] = {}
+        groups = self._list(("priorities",), self._document.data.get("priorities") or [], "lists of exports")
+        for number, group in enumerate(groups):
+            at = ("priorities", number)
+            before: tuple[Export, ...] = ()
+            for index, name in enumerate(self._list(at, group, "exports")):
+                here = (*at, index)
+                if not isinstance(name, str) or name not in by_name:
+                    known = ", ".join(by_name) or "none is declared"
+                    raise self._document.error(here, f"found {name!r}", f"Name exports: {known}.")
+                if name in place:
+                    raise self._document.error(
+                        here, f"{name!r} stands twice in the priorities", "An export has one place: remove the other."
+                    )
+                export = by_name[name]
+                source = audience_imports[export.audience]
+                if before and audience_imports[before[0].audience] is not source:
+                    raise self._document.error(
+                        here,
+                        f"{name!r} exports an audience of the import {source.name}, unlike {before[0].name!r}",
+                        "A contact id belongs to one client folder: order exports of one import.",
+                    )
+                place[name] = before
+                before = (*before, export)
+        return tuple(export.model_copy(update={"before": place.get(export.name, ())}) for export in exports)
+
 
 _Built = TypeVar(
     "_Built",
@@ -861,6 +942,7 @@ _Built = TypeVar(
     Reading,
     Import,
     Audience,
+    Split,
     ExportLimits,
     Pace,
     Never,

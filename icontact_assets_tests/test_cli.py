@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from icontact_assets.audiences.audience import compute
 from icontact_assets.ingest.changes import Window
-from icontact_assets_tests.conftest import Project, days_ago
+from icontact_assets.mapping.build import build_activity, build_users
+from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.conftest import AUDIENCE, Project, days_ago
 
 
 def run(project: Project, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -62,6 +66,47 @@ def test_discover_lists_accounts_folders_and_lists(project: Project) -> None:
     assert set(folders) == {"7601", "7602"}
     assert "Export target" in [row["name"] for row in folders["7601"]]
     assert "Export target" in run(project, "discover").stdout
+
+
+def test_explain_says_who_is_in_an_audience_and_why(project: Project) -> None:
+    project.config = AUDIENCE.replace("last_active_ts IS NOT NULL", "email_open_ct > 2 AND email LIKE '%@example.com'")
+    settings = project.settings
+    warehouse = Warehouse(settings.duckdb_path)
+    warehouse.prepare("icontact")
+    with warehouse.write("test") as connection:
+        build_users(connection, "icontact")
+        build_activity(connection, "icontact")
+        connection.execute(
+            "INSERT INTO icontact.icontact_users (ic_contact_id, email) VALUES ('7', 'planted.person@example.com')"
+        )
+        connection.execute("INSERT INTO icontact.icontact_activity (ic_contact_id, email_open_ct) VALUES ('7', 5)")
+    compute(
+        warehouse, "icontact", settings.audience("readers"), now=datetime(2026, 9, 14, 12, tzinfo=UTC), missing=None
+    )
+
+    done = run(project, "explain", "7", "--audience", "readers")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Contact 7 is in the audience readers since 2026-09-14 12:00 UTC.\n")
+    assert "email_open_ct: 5" in done.stdout
+    assert "email: (personal)" in done.stdout
+    told = run(project, "explain", "7", "--audience", "readers", "--json")
+    found = json.loads(told.stdout)
+    assert found["standing"]["since"] == "2026-09-14T12:00:00+00:00"
+    assert (found["selected"], found["condition"]["kind"], found["condition"]["truth"]) == (True, "all", "true")
+    assert [part["values"] for part in found["condition"]["parts"]] == [{"email_open_ct": 5}, {"email": "(personal)"}]
+    assert "planted" not in done.stdout + told.stdout
+
+    stranger = run(project, "explain", "8", "--audience", "readers")
+    assert stranger.returncode == 0
+    assert "There is no contact 8 in icontact_profiles" in stranger.stdout
+    for arguments, says in (
+        (("7", "--audience", "writers"), "There is no audience named 'writers'. There are: readers."),
+        (("planted.person@example.com", "--audience", "readers"), "A contact is named by its iContact contact id"),
+    ):
+        done = run(project, "explain", *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert says in done.stderr
+        assert "planted" not in done.stderr
 
 
 def test_the_command_line_starts_without_the_heavy_packages(tmp_path: Path) -> None:

@@ -85,6 +85,29 @@ def test_snapshot(defs: dg.Definitions) -> None:
             assert all(column.description for column in columns)
 
 
+def test_an_export_depends_on_every_audience_that_decides_whom_it_is_for(tmp_path: Path) -> None:
+    config = """
+audiences:
+  - {name: readers, import: icontact, where: "true"}
+  - {name: customers, import: icontact, where: "true"}
+  - {name: vips, import: icontact, where: "true"}
+exports:
+  - {name: first, audience: vips, list: 1}
+  - {name: second, audience: readers, list: 1, exclude: [customers]}
+priorities: [[first, second]]
+"""
+    (tmp_path / "icontact.yaml").write_text(config)
+    graph = build_defs(load_settings({}, tmp_path)).resolve_asset_graph()
+    parents = {
+        name: {key.path[-1] for key in graph.get(dg.AssetKey(["icontact", f"export_{name}"])).parent_keys}
+        for name in ("first", "second")
+    }
+    assert parents == {
+        "first": {"audience_vips"},
+        "second": {"audience_readers", "audience_customers", "audience_vips"},
+    }
+
+
 def tags_at(defs: dg.Definitions, name: str, instant: datetime) -> dict[str, str]:
     schedule = defs.resolve_schedule_def(name)
     context = dg.build_schedule_context(scheduled_execution_time=instant)

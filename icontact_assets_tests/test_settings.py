@@ -12,6 +12,23 @@ from icontact_assets.settings import SettingsError, load_settings
 IMPORT = "imports:\n  - name: newsletter\n    account: 1\n    client_folder: 2\n"
 EXPORT = "exports:\n  - {name: e, audience: a, list: 1"
 AUDIENCE = "audiences:\n  - {name: a, import: icontact, where: 'true'}\n"
+TWO_AUDIENCES = AUDIENCE + "  - {name: b, import: icontact, where: 'true'}\n"
+TWO_EXPORTS = TWO_AUDIENCES + "exports:\n  - {name: e, audience: a, list: 1}\n  - {name: f, audience: b, list: 2}\n"
+TWO_IMPORTS = """\
+imports:
+  - {name: one, account: 1, client_folder: 2}
+  - {name: two, account: 1, client_folder: 3}
+audiences:
+  - {name: a, import: one, where: "true"}
+  - {name: b, import: two, where: "true"}
+exports:
+  - {name: e, audience: a, list: 1}
+  - {name: f, audience: b, list: 2%s}
+"""
+
+
+def one_export(text: str) -> str:
+    return TWO_AUDIENCES + f"exports:\n  - name: e\n    audience: a\n    list: 1\n    {text}\n"
 
 
 def export(options: str) -> str:
@@ -104,6 +121,34 @@ def test_an_export_is_careful_by_default(tmp_path: Path) -> None:
     assert settings.schema_of_target(export_) == "icontact"
 
 
+def test_exports_exclude_split_hold_out_and_stand_in_an_order(tmp_path: Path) -> None:
+    text = """
+audiences:
+  - {name: a, import: icontact, where: "true"}
+  - {name: b, import: icontact, where: "true"}
+exports:
+  - {name: third, audience: a, list: 1, hold_out: 12.5}
+  - {name: alone, audience: a, list: 1}
+  - {name: first, audience: a, list: 1, exclude: [b], split: {of: test, from: 33.33, to: 100}}
+  - {name: second, audience: b, list: 1}
+priorities:
+  - [first, second, third]
+"""
+    settings = load(tmp_path, text)
+    assert {export.name: [other.name for other in export.before] for export in settings.exports} == {
+        "third": ["first", "second"],
+        "alone": [],
+        "first": [],
+        "second": ["first"],
+    }
+    first, third = settings.export("first"), settings.export("third")
+    assert first.exclude == ("b",)
+    assert first.split is not None
+    assert (first.split.of, str(first.split.start), str(first.split.end)) == ("test", "33.33", "100")
+    assert (str(third.hold_out), first.hold_out, third.split) == ("12.5", 0, None)
+    assert third.before[0] == first
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -177,6 +222,31 @@ def test_an_export_is_careful_by_default(tmp_path: Path) -> None:
             ["imports[0].reading.ladder[0].verify_days", "greater than or equal to 1"],
         ),
         (IMPORT + "    reading: {pages: 3}\n", ["imports[0].reading.pages", "not supported"]),
+        (one_export("exclude: b"), [":8: exports[0].exclude", "found 'b'", "Write a list of audiences"]),
+        (one_export("exclude: [b, c]"), [":8: exports[0].exclude[1]", "found 'c'", "of the import icontact: b."]),
+        (one_export("exclude: [a]"), [":8: exports[0].exclude[0]", "found 'a'", "Name other audiences"]),
+        (TWO_IMPORTS % ", exclude: [a]", [":9: exports[1].exclude[0]", "import two: none is declared"]),
+        (one_export("split: 50"), [":8: exports[0].split", "Write `key: value` lines"]),
+        (one_export("split: {of: s, to: 50}"), [":8: exports[0].split.from", "Field required"]),
+        (one_export("split: {of: s, from: 50, to: 50}"), [":8: exports[0].split", "`from` (50) must be less"]),
+        (
+            one_export("split: {of: s, from: 0, to: 101}"),
+            [":8: exports[0].split.to", "101", "less than or equal to 100"],
+        ),
+        (one_export("split: {of: s, from: 0, to: 0.001}"), [":8: exports[0].split.to", "2 decimal places"]),
+        (one_export("split: {of: A/B, from: 0, to: 50}"), [":8: exports[0].split.of", "A/B"]),
+        (one_export("split: {of: s, from: 0, to: 50, by: x}"), [":8: exports[0].split.by", "Known here: of, from, to"]),
+        (one_export("hold_out: 100"), [":8: exports[0].hold_out", "100", "less than 100"]),
+        (one_export("hold_out: some"), [":8: exports[0].hold_out", "some"]),
+        (TWO_EXPORTS + "priorities: [e, f]\n", [":7: priorities[0]", "found 'e'", "Write a list of exports"]),
+        (TWO_EXPORTS + "priorities:\n  - [e, g]\n", [":8: priorities[0][1]", "found 'g'", "Name exports: e, f."]),
+        (
+            TWO_EXPORTS + "priorities:\n  - [e, f]\n  - [f, e]\n",
+            [":9: priorities[1][0]", "'f' stands twice", "one place"],
+        ),
+        (TWO_EXPORTS + "priorities:\n  - [e, [f]]\n", [":8: priorities[0][1]", "found ['f']", "Name exports: e, f."]),
+        (TWO_EXPORTS + "priorities:\n  - [e, e]\n", [":8: priorities[0][1]", "'e' stands twice"]),
+        (TWO_IMPORTS % "" + "priorities:\n  - [e, f]\n", [":11: priorities[0][1]", "import two", "one client folder"]),
         ("schedule: {daily_at: '25:00'}\n", ["schedule.daily_at", "HH:MM"]),
         ("schedule: {time_zone: Mars}\n", ["schedule.time_zone", "tz database"]),
     ],

@@ -8,8 +8,9 @@ import dagster as dg
 
 from icontact_assets.assets.raw import POOL
 from icontact_assets.audiences.audience import AudienceError, Membership, compute
+from icontact_assets.audiences.choice import sources
 from icontact_assets.audiences.export import ExportError, ExportReport, run_export
-from icontact_assets.audiences.trigger import target
+from icontact_assets.audiences.trigger import Computed, target, version
 from icontact_assets.connect import open_place, scope_of
 from icontact_assets.ingest.coverage import missing_for_audiences
 from icontact_assets.settings import Audience, Export, Settings, SettingsError
@@ -34,6 +35,23 @@ def audience_key(settings: Settings, name: str) -> dg.AssetKey:
 def export_key(settings: Settings, export: Export) -> dg.AssetKey:
     """Asset key of an export: below the import of its audience."""
     return dg.AssetKey([settings.import_of(export).name, f"export_{export.name}"])
+
+
+def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: Export) -> dict[str, Computed | None]:
+    """The newest materialization of every audience that decides whom an export is for, its own first; None: there is
+    none, or one that does not say what it holds, as one reported by hand."""
+    found: dict[str, Computed | None] = {}
+    for name in sources(export):
+        records = instance.fetch_materializations(audience_key(settings, name), limit=1).records
+        event = records[0].asset_materialization if records else None
+        found[name] = (
+            Computed(
+                str(records[0].storage_id), str(event.metadata[VERSION].value), bool(event.metadata[COMPLETE].value)
+            )
+            if event is not None and {VERSION, COMPLETE} <= event.metadata.keys()
+            else None
+        )
+    return found
 
 
 def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinition:
@@ -91,16 +109,18 @@ def _audience_result(membership: Membership) -> dg.MaterializeResult[Any]:
 def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
     """Brings the list closer to the audience, as far as guard, limits and pace allow, and checks what came of it."""
     import_ = settings.import_of(export)
-    key, audience = export_key(settings, export), audience_key(settings, export.audience)
+    key = export_key(settings, export)
 
     def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        event = context.instance.get_latest_materialization_event(audience)
-        if event is None or event.asset_materialization is None:
-            raise dg.Failure(
-                f"The audience {export.audience} was never materialized: materialize it first.", allow_retries=False
-            )
-        source = event.asset_materialization.metadata
-        storage_id = str(context.instance.fetch_materializations(audience, limit=1).records[0].storage_id)
+        # Read before the export reads the members: what is computed in between is exported again, never left out.
+        computed: list[Computed] = []
+        for name, audience in newest_audiences(context.instance, settings, export).items():
+            if audience is None:
+                raise dg.Failure(
+                    f"The audience {name} was never materialized: materialize it first.", allow_retries=False
+                )
+            computed.append(audience)
+        storage_id = computed[0].storage_id
         try:
             report = run_export(
                 open_place(settings, export), export, run_id=context.run.run_id, audience_storage_id=storage_id
@@ -117,14 +137,14 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
             metadata={
                 **_export_facts(report),
                 STORAGE_ID: storage_id,
-                VERSION: str(source[VERSION].value),
-                TARGET: target(export.mode, export.list),
+                VERSION: version(computed),
+                TARGET: target(export),
             }
         )
 
     return dg.asset(
         key=key,
-        deps=[audience],
+        deps=[audience_key(settings, name) for name in sources(export)],
         description=export.description or export.label,
         group_name=f"{import_.name}_audiences",
         kinds={"duckdb"},

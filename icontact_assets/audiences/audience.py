@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -37,7 +38,7 @@ class Membership:
 
 
 def compute(warehouse: Warehouse, schema: str, audience: Audience, *, now: datetime, missing: str | None) -> Membership:
-    """Compute the members of an audience and record who entered and left, in one transaction.
+    """Compute the members of an audience and record who entered and left, and that it was computed, in one transaction.
 
     A member is a contact id that the audience's `where` or `query` selects from `icontact_profiles`; each counts once,
     profiles without `ic_contact_id` do not count, nor do contacts that vanished from iContact (`deleted_at`), whatever
@@ -46,15 +47,15 @@ def compute(warehouse: Warehouse, schema: str, audience: Audience, *, now: datet
     `now` is aware. Raises AudienceError.
     """
     if missing is not None:
-        with warehouse.write(f"storing the audience {audience.name}") as connection:
+        with warehouse.write(f"keeping the audience {audience.name}") as connection:
             kept = members(connection, schema, audience.name)
-            _record_state(connection, schema, audience.name, version_hash(kept), now, missing)
+            _record_computation(connection, schema, audience.name, version_hash(kept), now, missing)
         return Membership(len(kept), 0, 0, version_hash(kept), moved=False, missing=missing)
-    selected = _select(warehouse, schema, audience)
+    selected = select(warehouse, schema, audience)
     version = version_hash(selected)
     with warehouse.write(f"storing the audience {audience.name}") as connection:
         entered, left = _record(connection, schema, audience.name, selected, version, now)
-        _record_state(connection, schema, audience.name, version, now, None)
+        _record_computation(connection, schema, audience.name, version, now, None)
     return Membership(len(selected), entered, left, version, moved=bool(entered or left), missing=None)
 
 
@@ -70,7 +71,9 @@ def members(connection: duckdb.DuckDBPyConnection, schema: str, audience: str) -
 def whole(connection: duckdb.DuckDBPyConnection, schema: str, audience: str) -> str | None:
     """Why the members of an audience are not to be relied on, in one sentence; None if they are."""
     rows = connection.execute(
-        f'SELECT missing FROM "{schema}".audience_state WHERE audience = ?', [audience]
+        f'SELECT missing FROM "{schema}".audience_computations WHERE audience = ? '
+        "ORDER BY computed_at DESC, missing NULLS LAST LIMIT 1",
+        [audience],
     ).fetchall()
     if not rows:
         return f"the audience {audience} was never computed: materialize it first"
@@ -83,20 +86,28 @@ def version_hash(contact_ids: Iterable[str]) -> str:
     return hashlib.blake2b("\n".join(sorted(contact_ids)).encode(), digest_size=16).hexdigest()
 
 
-def _select(warehouse: Warehouse, schema: str, audience: Audience) -> list[str]:
+def select(warehouse: Warehouse, schema: str, audience: Audience) -> list[str]:
+    """Contact ids that an audience selects now, in no order; nothing is recorded. Raises AudienceError."""
     try:
         sql = _sql(audience)
-        with warehouse.read() as connection:
-            # The user's SQL sees the tables of the import, and neither files nor the network nor Python's variables.
-            [(catalog,)] = connection.execute("SELECT current_database()").fetchall()
-            connection.execute(f'USE "{catalog}"."{schema}"')
-            connection.execute("SET python_enable_replacements = false")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
+        with read_for_users(warehouse, schema) as connection:
             rows = connection.execute(sql).fetchall()
     except duckdb.Error as error:
-        raise _error(audience, _problem(error)) from None
+        raise _error(audience, problem(error)) from None
     return [contact_id for (contact_id,) in rows]
+
+
+@contextmanager
+def read_for_users(warehouse: Warehouse, schema: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for a user's SQL: it sees the tables of the import, and neither files nor the network nor Python's
+    variables. Raises WarehouseError, duckdb.Error if there is no such schema."""
+    with warehouse.read() as connection:
+        [(catalog,)] = connection.execute("SELECT current_database()").fetchall()
+        connection.execute(f'USE "{catalog}"."{schema}"')
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
 
 
 def _sql(audience: Audience) -> str:
@@ -128,7 +139,8 @@ def _parsed(audience: Audience, sql: str) -> str:
     return text.strip().removesuffix(";")
 
 
-def _problem(error: duckdb.Error) -> str:
+def problem(error: duckdb.Error) -> str:
+    """What is wrong with a user's SQL, in one line, without anybody's values."""
     words = " ".join(re.split(r"\bLINE \d+:", str(error))[0].split())
     if isinstance(error, _ABOUT_THE_TEXT):
         return mask(re.sub(r"'[^']*'", "'...'", words))
@@ -137,21 +149,20 @@ def _problem(error: duckdb.Error) -> str:
     return f"{words.partition(':')[0]}: a value{where} does not fit (the value is not shown)"
 
 
-def _error(audience: Audience, problem: str) -> AudienceError:
+def _error(audience: Audience, what: str) -> AudienceError:
     key = "where" if audience.where is not None else "query"
     wanted = "a SQL condition over icontact_profiles" if key == "where" else "one SELECT that yields ic_contact_id"
     return AudienceError(
-        f"The audience {audience.name} cannot be computed: {problem.rstrip('.')}. Its members stay as they were. "
+        f"The audience {audience.name} cannot be computed: {what.rstrip('.')}. Its members stay as they were. "
         f"Correct `{key}` of the audience in icontact.yaml: {wanted}, in DuckDB's SQL."
     )
 
 
-def _record_state(
+def _record_computation(
     connection: duckdb.DuckDBPyConnection, schema: str, audience: str, version: str, now: datetime, missing: str | None
 ) -> None:
-    connection.execute(f'DELETE FROM "{schema}".audience_state WHERE audience = ?', [audience])
     connection.execute(
-        f'INSERT INTO "{schema}".audience_state VALUES (?, ?, ?, ?)',
+        f'INSERT INTO "{schema}".audience_computations VALUES (?, ?, ?, ?)',
         [audience, now.astimezone(UTC).replace(tzinfo=None), version, missing],
     )
 

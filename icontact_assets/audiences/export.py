@@ -54,13 +54,13 @@ _SINGLY_REJECTED = 5
 class ExportReport:
     """What an export did. Numbers count people.
 
-    `skipped`: may not be written to, by reason; `refused` and `failed`: by iContact's words (numbers replaced by N, so
-    that equal refusals count together); `remaining`: planned but not done, or waiting for the pace, which goes on at
-    `next_at` (aware; None: with the next run). `exceeded`: limits; `approved`: the plan may exceed them. `foreign` says
-    what others changed, `standing` how many such changes stand. `missing` should be on the list and are not, `surplus`
-    should not be and are. `violations`: people put on the list by this run although what was read back or stored speaks
-    against it. List sizes count `normal` subscriptions; `list_size_after` is None if the list was not read again.
-    `preview`: contact id, action, outcome, reason.
+    `skipped`: may not be written to, or left out, by reason; `refused` and `failed`: by iContact's words (numbers
+    replaced by N, so that equal refusals count together); `remaining`: planned but not done, or waiting for the pace,
+    which goes on at `next_at` (aware; None: with the next run). `exceeded`: limits; `approved`: the plan may exceed
+    them. `foreign` says what others changed, `standing` how many such changes stand. `missing` should be on the list
+    and are not, `surplus` should not be and are. `violations`: people put on the list by this run although what was
+    read back or stored speaks against it. List sizes count `normal` subscriptions; `list_size_after` is None if the
+    list was not read again. `preview`: contact id, action, outcome, reason.
     """
 
     list_id: str
@@ -287,15 +287,16 @@ class _Application:
         self._quiet_until = plan.quiet_until
 
     def note_plan(self) -> None:
-        """Record the plan: those who are on the list already, and those who may not be written to."""
+        """Record the plan: those who are on the list already, those who may not be written to, those left out."""
         plan, list_id = self.plan, self._live.list_id
         for contact_id in plan.already:
             self._note(Outcome(contact_id, "subscribe", list_id, "already"))
         for denial in plan.denials:
             item = Outcome(denial.contact_id, "subscribe", list_id, "skipped", reason=denial.reason)
             self._note(replace(item, evidence=denial.evidence))
-        for member_id, reason in plan.unmatched.items():
-            self._note(Outcome(None, "subscribe", list_id, "skipped", reason=reason, member_id=member_id))
+        for member_id, reason in {**plan.unmatched, **plan.left_out}.items():
+            there = member_id if self._export.folder is None else None
+            self._note(Outcome(there, "subscribe", list_id, "skipped", reason=reason, member_id=member_id))
         for denied in plan.denied_removals:
             self._note(
                 Outcome(
@@ -398,9 +399,10 @@ class _Application:
         return {contact_id: self._again[contact_id] for contact_id in ids}
 
     def _not_done(self) -> list[str]:
-        done = {item.contact_id for item in self._outcomes.values()}
-        onto = [permit.onto for permit in self.plan.removals if permit.onto is not None]
-        return [permit.contact_id for permit in (*self.plan.additions, *onto) if permit.contact_id not in done]
+        done = {(item.contact_id, item.action) for item in self._outcomes.values()}
+        to_do = [(permit.contact_id, "subscribe") for permit in self.plan.additions]
+        to_do += [(permit.contact_id, "move") for permit in self.plan.removals if permit.onto is not None]
+        return [contact_id for contact_id, action in to_do if (contact_id, action) not in done]
 
     def _found_missing(self, permits: Sequence[Permit]) -> list[Permit]:
         """After a lost answer: note who is on the list; returns the others, as far as they may still go there."""
@@ -660,11 +662,14 @@ class _Application:
 
     def _mismatch(self) -> tuple[int, int]:
         """How many should be on the list and are not, and should not be and are, leaving out whom iContact refused."""
-        refused = {item.contact_id for item in self._outcomes.values() if item.outcome in ("refused", "skipped")}
+        refused = {
+            (item.contact_id, item.action) for item in self._outcomes.values() if item.outcome in ("refused", "skipped")
+        }
         wanted = [*(permit.contact_id for permit in self.plan.additions), *self.plan.waiting]
-        missing = sum(not self._live.holds(id_) for id_ in wanted if id_ not in refused)
-        unwanted = [permit.contact_id for permit in self.plan.removals if permit.list_id == self._live.list_id]
-        return missing, sum(self._live.holds(id_) for id_ in unwanted if id_ not in refused)
+        missing = sum(not self._live.holds(id_) for id_ in wanted if (id_, "subscribe") not in refused)
+        unwanted = [_removal(permit, "") for permit in self.plan.removals if permit.list_id == self._live.list_id]
+        surplus = [item.contact_id or "" for item in unwanted if (item.contact_id, item.action) not in refused]
+        return missing, sum(self._live.holds(id_) for id_ in surplus)
 
     def _next_at(self, undone: bool) -> datetime | None:
         """When what remains goes on; None: nothing remains, or with the next run."""

@@ -124,7 +124,7 @@ class Memory:
 
     sights: dict[str, Sight]
     compared_at: datetime | None
-    last_members: int | None
+    last_chosen: int | None
     unsettled: tuple[Written, ...]
     added_at: tuple[datetime, ...]
 
@@ -142,7 +142,7 @@ def read_memory(connection: duckdb.DuckDBPyConnection, schema: str, export: str,
     ).fetchall()
     last = connection.execute(
         f"""
-        SELECT members FROM "{schema}".export_runs
+        SELECT chosen FROM "{schema}".export_runs
         WHERE export = $export AND list_id = $list_id AND verdict = 'done' AND mode IN ('add', 'mirror')
         ORDER BY ended_at DESC LIMIT 1
         """,
@@ -159,7 +159,7 @@ def read_memory(connection: duckdb.DuckDBPyConnection, schema: str, export: str,
     return Memory(
         sights={contact_id: Sight(*rest) for contact_id, *rest in sights},
         compared_at=compared_at.replace(tzinfo=UTC) if compared_at else None,
-        last_members=last[0][0] if last else None,
+        last_chosen=last[0][0] if last else None,
         unsettled=written(connection, schema, export, "outcome IN ('intended', 'unconfirmed')"),
         added_at=tuple(at.replace(tzinfo=UTC) for (at,) in added),
     )

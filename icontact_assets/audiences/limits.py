@@ -9,9 +9,9 @@ from icontact_assets.settings import ExportLimits
 
 @dataclass(frozen=True)
 class Figures:
-    """What a plan would do. `members`: the audience's size, None for an undo, which has no audience; `last_members`:
-    its size at the last export that wrote, None if there was none; `adds` counts those moved back onto the list too;
-    `list_size`: `normal` subscriptions now."""
+    """What a plan would do. `members`: the audience's size without those left out, None for an undo, which has no
+    audience; `last_members`: the same at the last export that wrote, None if there was none; `adds` counts those moved
+    back onto the list too; `list_size`: `normal` subscriptions now."""
 
     members: int | None
     last_members: int | None
@@ -47,17 +47,21 @@ def exceeded(limits: ExportLimits, figures: Figures) -> tuple[Exceeded, ...]:
     if members is None:
         return tuple(found)
     if members == 0 and limits.empty_audience == "stop":
-        found.append(Exceeded("empty_audience", "the audience is empty"))
+        found.append(Exceeded("empty_audience", "the audience is empty, or all of it is left out"))
     if last is not None and members < last * (1 - limits.shrink):
         found.append(
             Exceeded(
-                "shrink", f"the audience fell from {last} to {members} people, at most {limits.shrink:.1%} may leave it"
+                "shrink",
+                f"the audience fell from {last} to {members} people (those left out not counted), at most "
+                f"{limits.shrink:.1%} may leave it",
             )
         )
     if last and members > last * (1 + limits.growth):
         found.append(
             Exceeded(
-                "growth", f"the audience grew from {last} to {members} people, at most {limits.growth:.1%} may come"
+                "growth",
+                f"the audience grew from {last} to {members} people (those left out not counted), at most "
+                f"{limits.growth:.1%} may come",
             )
         )
     return tuple(found)

@@ -11,7 +11,8 @@ from functools import cached_property
 import duckdb
 import orjson
 
-from icontact_assets.audiences.audience import members, version_hash, whole
+from icontact_assets.audiences.audience import version_hash
+from icontact_assets.audiences.choice import ChoiceError, chosen
 from icontact_assets.audiences.consent import (
     Denial,
     Elsewhere,
@@ -95,8 +96,9 @@ class DeniedRemoval:
 class Plan:
     """What is to be done, and why the rest is not. Contact ids are those of the list's client folder.
 
-    A member of the audience is in exactly one of `additions`, `waiting` (for the pace), `already`, `denials`, and
-    `unmatched` (no such person in the other folder). `undoes`: the run that an undo takes back.
+    A member of the audience is in exactly one of `additions`, `waiting` (for the pace), `already`, `denials`,
+    `unmatched` (no such person in the other folder) and `left_out` (the export is not for them). `undoes`: the run that
+    an undo takes back.
     """
 
     export: str
@@ -116,6 +118,8 @@ class Plan:
     denied_removals: tuple[DeniedRemoval, ...] = ()
     unmatched: Mapping[str, str] = field(default_factory=dict)
     """Contact id in the audience to the reason."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Contact id in the audience to the reason."""
     foreign: ForeignChanges = ForeignChanges(None, (), (), (), (), ())
     settled: tuple[Settled, ...] = ()
     sights: Mapping[str, Sight] = field(default_factory=dict)
@@ -126,6 +130,11 @@ class Plan:
     quiet_until: datetime | None = None
     others: Mapping[str, LiveList] = field(default_factory=dict)
     """The other lists that people are moved to or from, by id."""
+
+    @property
+    def chosen(self) -> int:
+        """How many members of the audience the export is for."""
+        return self.members - len(self.left_out)
 
     @property
     def moved_back(self) -> int:
@@ -182,6 +191,7 @@ class Facts:
     """Those who entered the audience first come first."""
     member_ids: Mapping[str, str]
     unmatched: Mapping[str, str]
+    left_out: Mapping[str, str]
     contacts: Mapping[str, Contact]
     reader: Contacts
     """Reads contacts again, as they were read for the plan."""
@@ -238,14 +248,16 @@ def gather(place: Place, export: Export) -> Facts:
     if holding is not None and holding.list_id == live.list_id:
         raise PlanError(f"`remove.move_to` names the list {live.list_id} of the export itself. Name another list.")
     with place.warehouse.read() as connection:
-        incomplete = whole(connection, place.schema, export.audience)
-        if incomplete is not None:
-            raise PlanError(f"{incomplete}. Nobody is added or removed by a membership that may be wrong.")
-        chosen = members(connection, place.schema, export.audience)
-        known = addresses(connection, place.schema, chosen) if export.folder is not None else {}
+        try:
+            choice = chosen(connection, place.schema, export)
+        except ChoiceError as error:
+            raise PlanError(f"{error} Nobody is added or removed by a membership that may be wrong.") from error
+        wanted = list(choice.members)
+        known = addresses(connection, place.schema, wanted) if export.folder is not None else {}
         memory = read_memory(connection, place.schema, export.name, live.list_id, place.clock())
         exclusions = read_exclusions(export, connection, place.schema)
-    found = Found.by_id(chosen) if export.folder is None else _by_address(place, chosen, known, exclusions)
+    found = Found.by_id(wanted) if export.folder is None else _by_address(place, wanted, known, exclusions)
+    found.left_out = choice.left_out
     on = [live] if holding is None else [live, holding]
     for each in on:
         each.read(place.folder)
@@ -267,7 +279,7 @@ def gather(place: Place, export: Export) -> Facts:
         memory,
         settled,
         holding=holding,
-        audience_version=version_hash(chosen),
+        audience_version=version_hash(wanted),
     )
 
 
@@ -317,6 +329,7 @@ def complete(
         members=tuple(found.members),
         member_ids=member_ids,
         unmatched=found.unmatched,
+        left_out=found.left_out,
         contacts=contacts,
         reader=reader,
         histories=histories,
@@ -357,7 +370,7 @@ def plan_from(facts: Facts) -> Plan:
         undoes=None,
         live=live,
         audience_version=facts.audience_version,
-        members=len(facts.members) + len(facts.unmatched),
+        members=len(facts.members) + len(facts.unmatched) + len(facts.left_out),
         additions=additions,
         removals=removals,
         already=already,
@@ -365,6 +378,7 @@ def plan_from(facts: Facts) -> Plan:
         denials=tuple(denials),
         denied_removals=denied_removals,
         unmatched=facts.unmatched,
+        left_out=facts.left_out,
         foreign=foreign,
         settled=facts.settled,
         sights=sights,
@@ -373,11 +387,12 @@ def plan_from(facts: Facts) -> Plan:
         reader=facts.reader,
         others={} if facts.holding is None else {facts.holding.list_id: facts.holding},
     )
-    return with_limits(made, export, made.members, memory.last_members)
+    return with_limits(made, export, made.chosen, memory.last_chosen)
 
 
 def with_limits(made: Plan, export: Export, size: int | None, last_size: int | None) -> Plan:
-    """The plan with the limits that it exceeds. `size`: of the audience, None where there is none."""
+    """The plan with the limits that it exceeds. `size`: of the audience without those left out, None
+    where there is none."""
     figures = Figures(size, last_size, made.adds, made.removes, made.live.size)
     return replace(made, exceeded=exceeded(export.limits, figures))
 
@@ -567,22 +582,23 @@ def sight_after(outcome: str, list_id: str, to_list_id: str | None, on: str) -> 
 
 @dataclass
 class Found:
-    """The members of an audience in the list's client folder."""
+    """The members of an audience, as far as the export is for them, in the list's client folder."""
 
     members: list[str] = field(default_factory=list)
     member_ids: dict[str, str] = field(default_factory=dict)
     contacts: dict[str, Contact] = field(default_factory=dict)
     unmatched: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def by_id(cls, chosen: Sequence[str]) -> Found:
-        return cls(list(chosen), {contact_id: contact_id for contact_id in chosen})
+    def by_id(cls, wanted: Sequence[str]) -> Found:
+        return cls(list(wanted), {contact_id: contact_id for contact_id in wanted})
 
 
-def _by_address(place: Place, chosen: Sequence[str], known: Mapping[str, str], exclusions: ExclusionList) -> Found:
+def _by_address(place: Place, wanted: Sequence[str], known: Mapping[str, str], exclusions: ExclusionList) -> Found:
     """The members of an audience in another folder, each looked up by exact address. Nobody is created there."""
     found = Found()
-    for member_id in chosen:
+    for member_id in wanted:
         address = known.get(member_id)
         if address is None:
             found.unmatched[member_id] = "has no address in the audience's client folder"

@@ -80,6 +80,7 @@ class Record:
                     "plan_hash": plan.hash,
                     "compared_at": naive(at),
                     "members": plan.members,
+                    "chosen": plan.chosen,
                     "planned": len(plan.additions) + len(plan.removals),
                     "list_size_before": plan.live.size,
                 },

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from icontact_assets.settings import Export
 
 FIRST_WAIT = timedelta(minutes=5)
 LONGEST_WAIT = timedelta(hours=6)
@@ -26,8 +29,8 @@ class Computed:
 
 @dataclass(frozen=True)
 class Exported:
-    """What the last successful export named: the hash of the membership, `target(...)` as it was then, when it compared
-    the list, how many people remain, and when they go on (None: at once). Times are aware."""
+    """What the last successful export named: `version(...)` and `target(...)` as they were then, when it compared the
+    list, how many people remain, and when they go on (None: at once). Times are aware."""
 
     version: str
     target: str
@@ -61,15 +64,25 @@ class Skip:
     reason: str
 
 
-def target(mode: str, wanted_list: str) -> str:
-    """Where and how an export goes: an audience exported elsewhere, or only tried, is not exported yet."""
-    return f"{mode} {wanted_list}"
+_WHOM = {"name", "audience", "exclude", "split", "hold_out"}
+
+
+def target(export: Export) -> str:
+    """Where and how an export goes, and whom its settings choose, as JSON: an audience exported elsewhere, or only
+    tried, or chosen from otherwise, is not exported yet."""
+    own: dict[str, Any] = dict.fromkeys({*_WHOM, "mode", "list"}, True)
+    return export.model_dump_json(include={**own, "before": {"__all__": _WHOM}})
+
+
+def version(audiences: Iterable[Computed]) -> str:
+    """What the audiences that decide whom an export is for hold, in the order of `choice.sources`."""
+    return " ".join(audience.version for audience in audiences)
 
 
 def decide(
     export: str,
     wanted: str,
-    newest: Computed | None,
+    newest: Mapping[str, Computed | None],
     exported: Exported | None,
     attempts: Sequence[Attempt],
     *,
@@ -77,21 +90,26 @@ def decide(
     recheck: timedelta,
     now: datetime,
 ) -> Request | Skip:
-    """Whether to request a run of an export: once per change of its audience or target, again after a failure, again
+    """Whether to request a run of an export: once per change of its audiences or target, again after a failure, again
     for those who remain, and again when the list was not compared for as long as `recheck`.
 
-    `wanted` is the export's `target(...)` now; `exported` its last successful materialization, however started;
-    `attempts` the finished runs that carry its tags; `under_way` whether a run of it is queued or running. After the
-    n-th failure in a row it waits 5 min * 2^(n-1), at most 6 h. `run_key` names export, materialization and attempt,
-    since Dagster never runs one key twice.
+    `newest` holds every audience that decides whom the export is for, its own first; `wanted` is the export's
+    `target(...)` now; `exported` its last successful materialization, however started; `attempts` the finished runs
+    that carry its tags; `under_way` whether a run of it is queued or running. After the n-th failure in a row it waits
+    5 min * 2^(n-1), at most 6 h. `run_key` names export, materialization of its own audience and attempt, since Dagster
+    never runs one key twice.
     """
-    if newest is None:
-        return Skip("The audience has not been computed yet.")
-    if not newest.complete:
-        return Skip("The audience was kept as it was: its data is not read completely.")
+    computed: list[Computed] = []
+    for name, audience in newest.items():
+        if audience is None:
+            return Skip(f"The audience {name} has not been computed yet.")
+        if not audience.complete:
+            return Skip(f"The audience {name} was kept as it was: its data is not read completely.")
+        computed.append(audience)
+    storage_id = computed[0].storage_id
     if under_way:
         return Skip("A run of this export is queued or running.")
-    if exported is not None and (exported.version, exported.target) == (newest.version, wanted):
+    if exported is not None and (exported.version, exported.target) == (version(computed), wanted):
         rest = _nothing_to_do(exported, recheck, now)
         if rest is not None:
             return rest
@@ -102,10 +120,10 @@ def decide(
             tries = f"{len(failures)} time{'s' if len(failures) > 1 else ''} in a row"
             return Skip(f"The export failed {tries}; it is tried again at {_text(again_at)}.")
     # The largest number, not the count: a deleted run must not bring an old key back.
-    number = 1 + max((attempt.number for attempt in attempts if attempt.storage_id == newest.storage_id), default=0)
+    number = 1 + max((attempt.number for attempt in attempts if attempt.storage_id == storage_id), default=0)
     return Request(
-        run_key=f"{export}-{newest.storage_id}-{number}",
-        tags={EXPORT_TAG: export, STORAGE_ID_TAG: newest.storage_id, ATTEMPT_TAG: str(number)},
+        run_key=f"{export}-{storage_id}-{number}",
+        tags={EXPORT_TAG: export, STORAGE_ID_TAG: storage_id, ATTEMPT_TAG: str(number)},
     )
 
 

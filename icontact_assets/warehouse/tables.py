@@ -337,16 +337,16 @@ AUDIENCE_CHANGES = Table(
     key=("audience", "contact_id", "changed_at"),
 )
 
-AUDIENCE_STATE = Table(
-    "audience_state",
-    "How each audience was last computed.",
+AUDIENCE_COMPUTATIONS = Table(
+    "audience_computations",
+    "Every time an audience was computed, or kept because data was incomplete, whether its members changed or not.",
     (
         _AUDIENCE,
-        Column("computed_at", "TIMESTAMP", "when its asset last ran (UTC)"),
+        Column("computed_at", "TIMESTAMP", "when (UTC)"),
         Column("version", "VARCHAR", "hash of the membership"),
         Column("missing", "VARCHAR", "which data was incomplete, so that the members were kept; NULL if none was"),
     ),
-    key=("audience",),
+    key=("audience", "computed_at"),
 )
 
 EXPORT_RUNS = Table(
@@ -368,11 +368,12 @@ EXPORT_RUNS = Table(
         Column("verdict", "VARCHAR", "running, done, stopped (by a limit) or failed"),
         Column("reason", "VARCHAR", "why it stopped or failed"),
         Column("members", "BIGINT", "size of the audience"),
+        Column("chosen", "BIGINT", "those of them whom the export is for"),
         Column("planned", "BIGINT", "people to be added or removed by the plan"),
         Column("added", "BIGINT", "subscribed by this run, or moved back by an undo"),
         Column("removed", "BIGINT", "moved away or unsubscribed by this run"),
         Column("already", "BIGINT", "on the list already"),
-        Column("skipped", "BIGINT", "people who may not be written to, never sent to iContact"),
+        Column("skipped", "BIGINT", "people who may not be written to, or whom the export is not for"),
         Column("refused", "BIGINT", "refused by iContact because they may not be mailed; never tried again"),
         Column("failed", "BIGINT", "not done for another reason; tried again by the next run"),
         Column("remaining", "BIGINT", "not done yet: planned, or waiting for the pace"),
@@ -400,7 +401,7 @@ EXPORT_OUTCOMES = Table(
         Column(
             "outcome",
             "VARCHAR",
-            "added, moved, unsubscribed: done. already: on the list before. skipped: may not be written to. "
+            "added, moved, unsubscribed: done. already: on the list before. skipped: may not be written to, or left out. "
             "refused: by iContact, because the person may not be mailed; never tried again. "
             "failed: not done; tried next time. unconfirmed: iContact said yes, the list does not show it. "
             "intended: about to be written; a run that leaves it was cut off. planned: by a dry run",
@@ -457,10 +458,32 @@ TABLES = (
     MAPPING_STATE,
     AUDIENCE_MEMBERS,
     AUDIENCE_CHANGES,
-    AUDIENCE_STATE,
+    AUDIENCE_COMPUTATIONS,
     EXPORT_RUNS,
     EXPORT_OUTCOMES,
     EXPORT_MEMBERS,
     EXPORT_PLANS,
 )
 """Every table that `Warehouse.prepare` creates in the schema of an import."""
+
+
+def audience_on(schema: str) -> str:
+    """DDL of `audience_on(audience, day)`: who was in an audience when a day ended (UTC), and since when.
+
+    An error, not an empty table, where that is not known: the audience was not computed by then, or has another name.
+    """
+    by_then = "audience = of_audience AND {} < CAST(on_day AS DATE) + INTERVAL 1 DAY"
+    return f"""
+        CREATE OR REPLACE MACRO "{schema}".audience_on(of_audience, on_day) AS TABLE
+        SELECT contact_id, max(changed_at) AS entered_at FROM "{schema}".audience_changes
+        WHERE {by_then.format("changed_at")}
+        GROUP BY contact_id HAVING arg_max(change, changed_at) = 'entered'
+        UNION ALL
+        SELECT error(format(
+            'The audience {{}} was not computed by the end of {{}} (UTC): who was in it then is not known.',
+            of_audience, CAST(on_day AS DATE)
+        )), NULL
+        WHERE NOT EXISTS (
+            FROM "{schema}".audience_computations WHERE {by_then.format("computed_at")} AND missing IS NULL
+        )
+    """

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 from filelock import FileLock, Timeout
 
-from icontact_assets.warehouse.tables import TABLES
+from icontact_assets.warehouse.tables import TABLES, audience_on
 
 # The file is attached under a name of its own: DuckDB would call it by its file's name, which may be an import's too.
 _CATALOG = "warehouse_file"
@@ -76,7 +76,8 @@ class Warehouse:
                 connection.close()
 
     def prepare(self, schema: str) -> None:
-        """Create the schema, its tables and their columns where they are missing (NULL in older rows). Idempotent."""
+        """Create the schema, its tables, their columns (NULL in older rows) and `audience_on` where they are missing.
+        Idempotent."""
         with self.write("preparing the schema") as connection:
             connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
             found: dict[str, set[str]] = {}
@@ -93,6 +94,7 @@ class Warehouse:
                         connection.execute(
                             f'ALTER TABLE "{schema}"."{table.name}" ADD COLUMN "{column.name}" {column.type}'
                         )
+            connection.execute(audience_on(schema))
 
     @contextmanager
     def _locked(self, purpose: str) -> Iterator[None]:

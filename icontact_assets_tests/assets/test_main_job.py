@@ -402,6 +402,56 @@ def test_a_remainder_goes_on_when_its_time_has_come_and_the_list_is_compared_aga
     assert check(project, "list_matches_audience")[1]["missing"] == found["missing"] - 3
 
 
+CHOOSING = """
+audiences:
+  - {name: readers, import: icontact, where: "last_active_ts IS NOT NULL"}
+  - {name: clickers, import: icontact, where: "email_click_ct >= 1"}
+exports:
+  - {name: readers, audience: readers, list: Export target, mode: add, exclude: [clickers]}
+"""
+
+
+def test_every_audience_and_setting_that_decides_whom_an_export_is_for_starts_it_again(project: Project) -> None:
+    project.config = AUDIENCE
+    assert project.job(WEEK).success
+    project.config = CHOOSING
+    [skip] = ask_sensor(project)
+    assert skip.skip_message == "readers: The audience clickers has not been computed yet."
+    result = project.run('key:"icontact/export_readers"')
+    assert not result.success
+    assert project.run('key:"icontact/audience_clickers"').success
+    clickers = {
+        id_ for (id_,) in project.rows("SELECT contact_id FROM icontact.audience_members WHERE audience = 'clickers'")
+    }
+    before = on_the_list(project)
+    assert [request.run_key is not None for request in export(project)] == [True]
+    assert on_the_list(project) > before
+    assert not (on_the_list(project) - before) & clickers
+    assert isinstance(ask_sensor(project)[0], dg.SkipReason)
+
+    # An excluded audience changes, the export's own does not.
+    project.config = CHOOSING.replace(">= 1", ">= 2")
+    assert project.run('key:"icontact/audience_clickers"').success
+    before = on_the_list(project)
+    assert len(export(project)) == 1
+    assert on_the_list(project) > before
+    assert on_the_list(project) - before <= clickers
+    assert export(project) == []
+
+    # Settings change, and no audience does.
+    project.config = project.config.replace("exclude: [clickers]", "exclude: [clickers], hold_out: 20")
+    assert len(export(project)) == 1
+    assert export(project) == []
+
+    kept = dg.AssetMaterialization(
+        dg.AssetKey(["icontact", "audience_clickers"]),
+        metadata={"audience_version": "0" * 32, "computed_from_complete_data": False},
+    )
+    project.instance.report_runless_asset_event(kept)
+    [skip] = ask_sensor(project)
+    assert skip.skip_message == "readers: The audience clickers was kept as it was: its data is not read completely."
+
+
 def test_a_failed_export_is_tried_again_after_a_pause(project: Project) -> None:
     project.config = AUDIENCE
     assert project.job(WEEK).success

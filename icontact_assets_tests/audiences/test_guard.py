@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from icontact_assets.audiences.audience import compute
 from icontact_assets.audiences.consent import Exclusion
 from icontact_assets.audiences.exclusion import ExclusionError, ExclusionList, read_exclusion_list
 from icontact_assets.audiences.export import ExportError, run_export
@@ -16,7 +17,7 @@ from icontact_assets.audiences.plan import Place, Plan, make_plan
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
-from icontact_assets.settings import Authorization, Export, ExportFolder, Never, Remove
+from icontact_assets.settings import Audience, Authorization, Export, ExportFolder, Never, Remove
 from icontact_assets_tests.audiences.conftest import FREE, HOLDING, LIST, SCHEMA, House
 
 THEN = datetime(2026, 9, 1)
@@ -209,6 +210,7 @@ def test_a_pretended_subscription_is_found_and_not_counted(house):
     ]
 
 
+CUSTOMERS = Audience(name="customers", label="Customers", import_name=SCHEMA, where="ic_contact_id = '2'")
 OTHER = ExportFolder(
     authorization=Authorization(name="other", label="Other"), account_id="1300001", client_folder_id="7602"
 )
@@ -341,6 +343,31 @@ def test_strict_consent_counts_what_the_person_did_in_the_audiences_folder(house
     assert len(plan_elsewhere(house).additions) == 1
     made = plan_elsewhere(house, consent="strict", limits=FREE)
     assert [denial.reason for denial in made.denials] == ["unsubscribed from another list"]
+
+
+def test_those_left_out_are_not_looked_up_in_another_folder_and_go_by_the_id_of_their_own(house):
+    house.store.audience(1, 2)
+    compute(house.store.warehouse, SCHEMA, CUSTOMERS, now=house.clock.now, missing=None)
+    member(house, 1, "ada@example.com")
+    member(house, 2, "bob@example.com")
+    there(house, 2, "ada@example.com")
+    there(house, 70, "bob@example.com")
+    holding = str(house.sandbox.control("truth?folder=7602")["lists"][1]["list_id"])
+    mirror = {"mode": "mirror", "remove": Remove(move_to=holding)}
+    assert run_export(elsewhere(house), to_other(house, **mirror), run_id="one").added == 2
+    house.sandbox.control("log/clear")
+    report = run_export(elsewhere(house), to_other(house, **mirror, exclude=("customers",)), run_id="two")
+    assert (report.members, report.already, report.removed) == (2, 1, 1)
+    assert sum("email=" in row["query"] for row in house.sandbox.control("log")) == 1
+    outcomes = "SELECT member_id, contact_id, action, outcome FROM export_outcomes WHERE run_id = 'two' ORDER BY ALL"
+    assert house.store.rows(outcomes) == [
+        ("1", "2", "subscribe", "already"),
+        ("2", "70", "move", "moved"),
+        ("2", None, "subscribe", "skipped"),
+    ]
+    rows = house.sandbox.control("truth?folder=7602")["subscriptions"]
+    normal = {(row["list_id"], row["contact_id"]) for row in rows if row["status"] == "normal"}
+    assert normal == {(other_list(house), "2"), (holding, "70")}
 
 
 def test_a_member_that_others_put_on_the_list_is_left_alone(house):

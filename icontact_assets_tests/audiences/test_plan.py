@@ -177,6 +177,7 @@ def test_contacts_that_cannot_be_read_make_no_plan(house):
 
 
 def test_a_row_that_names_no_contact_makes_no_plan(house):
+    house.store.audience()
     house.contact(1, on="normal")
     house.fault(path="subscriptions", do={"kind": "fields", "drop": ["contactId"], "set": {"subscriptionId": "5004"}})
     with pytest.raises(PlanError, match="1 rows of the list 5004 name no contact"):

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from icontact_assets.audiences.trigger import Attempt, Computed, Exported, Request, Skip, decide, target
+from icontact_assets.settings import Export, Split
 
 NOW = datetime(2026, 9, 14, 12, tzinfo=UTC)
-TARGET = target("add", "5004")
+
+
+def settings(name: str = "to_list", **options: Any) -> Export:
+    return Export(**{"name": name, "label": name, "audience": "readers", "list": "5004", "mode": "add", **options})
+
+
+TARGET = target(settings())
 NEWEST = Computed("77", "aaaa", complete=True)
 RECHECK = timedelta(hours=24)
 
 
-def ask(newest=NEWEST, exported=None, attempts=(), *, under_way=False, now=NOW, wanted=TARGET):
-    return decide("to_list", wanted, newest, exported, attempts, under_way=under_way, recheck=RECHECK, now=now)
+def ask(newest=NEWEST, exported=None, attempts=(), *, others=None, under_way=False, now=NOW, wanted=TARGET):
+    audiences = {"readers": newest, **(others or {})}
+    return decide("to_list", wanted, audiences, exported, attempts, under_way=under_way, recheck=RECHECK, now=now)
 
 
 def exported(version="aaaa", wanted=TARGET, compared_at=NOW, **rest):
@@ -35,7 +45,7 @@ def test_the_first_tick_exports_the_present_membership():
 
 
 def test_an_audience_that_was_never_computed_is_not_exported():
-    assert ask(newest=None) == Skip("The audience has not been computed yet.")
+    assert ask(newest=None) == Skip("The audience readers has not been computed yet.")
 
 
 def test_once_per_change():
@@ -45,14 +55,70 @@ def test_once_per_change():
 
 
 def test_a_dry_run_or_another_list_is_not_this_export():
-    assert isinstance(ask(exported=exported(wanted=target("dry_run", "5004"))), Request)
-    assert isinstance(ask(exported=exported(wanted=target("add", "5003"))), Request)
+    assert isinstance(ask(exported=exported(wanted=target(settings(mode="dry_run")))), Request)
+    assert isinstance(ask(exported=exported(wanted=target(settings(list="5003")))), Request)
 
 
 def test_an_audience_of_incomplete_data_is_not_exported():
     assert ask(newest=Computed("77", "aaaa", complete=False)) == Skip(
-        "The audience was kept as it was: its data is not read completely."
+        "The audience readers was kept as it was: its data is not read completely."
     )
+
+
+def test_every_audience_that_decides_must_be_computed_from_complete_data():
+    done = Computed("78", "bbbb", complete=True)
+    kept = Computed("78", "bbbb", complete=False)
+    assert ask(others={"customers": done, "vips": None}) == Skip("The audience vips has not been computed yet.")
+    assert ask(others={"customers": kept, "vips": done}) == Skip(
+        "The audience customers was kept as it was: its data is not read completely."
+    )
+
+
+def test_a_change_of_any_audience_that_decides_starts_the_export_again():
+    last = exported("aaaa bbbb cccc")
+    for versions, due in (("bbbb", "cccc"), False), (("bbbb", "dddd"), True), (("cccc", "bbbb"), True):
+        others = {name: Computed("1", text, complete=True) for name, text in zip("bc", versions, strict=True)}
+        assert isinstance(ask(exported=last, others=others), Request) == due
+    assert isinstance(ask(exported=last), Request)
+    # The newest materialization of its own audience is the same: the next attempt has a key of its own.
+    attempts = [Attempt("77", 1, NOW - timedelta(days=1), succeeded=True)]
+    others = {name: Computed("1", "new", complete=True) for name in "bc"}
+    assert ask(exported=last, attempts=attempts, others=others).run_key == "to_list-77-2"
+
+
+def split(start: int, end: int) -> Split:
+    return Split(**{"of": "test", "from": start, "to": end})
+
+
+def test_settings_that_decide_whom_an_export_is_for_make_another_target_and_others_do_not():
+    first = settings("first", audience="vips", exclude=("staff",), split=split(0, 50), hold_out=Decimal(5))
+    before = [
+        (),
+        (first,),
+        *(
+            (first.model_copy(update=change),)
+            for change in (
+                {"audience": "others"},
+                {"exclude": ()},
+                {"split": None},
+                {"split": split(0, 51)},
+                {"hold_out": Decimal(6)},
+            )
+        ),
+        (first, settings("second")),
+    ]
+    options: list[dict[str, Any]] = [
+        {"audience": "others"},
+        {"exclude": ("customers",)},
+        {"exclude": ("customers", "staff")},
+        {"split": split(0, 50)},
+        {"split": split(50, 100)},
+        {"hold_out": Decimal(10)},
+        *({"before": exports} for exports in before),
+    ]
+    assert len({target(settings(**option)) for option in options}) == len(options)
+    assert target(settings(before=(first,))) == target(settings(before=(first.model_copy(update={"list": "9"}),)))
+    assert target(settings(recheck=3)) == TARGET
 
 
 def test_what_remains_is_done_when_its_time_has_come():
