@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,7 +81,9 @@ class LiveList:
 
 def subscriber(row: Row) -> str | None:
     """The contact id of a subscription row: its own field, else the second half of the subscription's id."""
-    return as_id(row.get("contactId")) or (as_id(row.get("subscriptionId")) or "").partition("_")[2] or None
+    contact_id = as_id(row.get("contactId")) or (as_id(row.get("subscriptionId")) or "").partition("_")[2] or None
+    # The same id comes with many readings: one text of it is enough.
+    return None if contact_id is None else sys.intern(contact_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -252,7 +253,7 @@ def gather(place: Place, export: Export) -> Facts:
             choice = chosen(connection, place.schema, export)
         except ChoiceError as error:
             raise PlanError(f"{error} Nobody is added or removed by a membership that may be wrong.") from error
-        wanted = list(choice.members)
+        wanted = [sys.intern(id_) for id_ in choice.members]
         known = addresses(connection, place.schema, wanted) if export.folder is not None else {}
         memory = read_memory(connection, place.schema, export.name, live.list_id, place.clock())
         exclusions = read_exclusions(export, connection, place.schema)

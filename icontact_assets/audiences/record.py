@@ -27,6 +27,9 @@ DONE = ("added", "moved", "unsubscribed")
 WITHDRAWN = "withdrawn"
 """In place of an outcome: it was intended, and certainly not written. No row is left of it."""
 
+_AT_ONCE = 10_000
+"""Rows turned into a table at once: a plan may have something to say about everybody."""
+
 _SIGHTLESS = ("intended", "skipped", "planned")
 """Outcomes that say nothing new about who is on the list."""
 
@@ -87,7 +90,8 @@ class Record:
             )
             self._settle(connection, plan, at)
             self._sights(connection, plan, at)
-            self._outcomes(connection, plan, outcomes, at)
+            for start in range(0, len(outcomes), _AT_ONCE):
+                self._outcomes(connection, plan, outcomes[start : start + _AT_ONCE], at)
             if not self._shown(connection, plan):
                 self._show(connection, plan, at)
 
@@ -177,11 +181,14 @@ class Record:
 
     def _sights(self, connection: duckdb.DuckDBPyConnection, plan: Plan, at: datetime) -> None:
         """Bring export_members to what the plan's comparison found; rows that say the same keep their time."""
-        rows = [
-            {"contact_id": id_, "member_id": s.member_id, "status": s.status, "changed_by": s.changed_by}
-            for id_, s in plan.sights.items()
-        ]
-        connection.register("found", pa.Table.from_pylist(rows, schema=_SIGHTS))
+        sights = plan.sights.values()
+        columns = {
+            "contact_id": list(plan.sights),
+            "member_id": [sight.member_id for sight in sights],
+            "status": [sight.status for sight in sights],
+            "changed_by": [sight.changed_by for sight in sights],
+        }
+        connection.register("found", pa.table(columns, schema=_SIGHTS))
         table, values = f'"{self._schema}".export_members', [plan.export, plan.live.list_id]
         same = "s.contact_id = m.contact_id AND s.status IS NOT DISTINCT FROM m.status AND s.changed_by = m.changed_by"
         connection.execute(
