@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test ui lint lock
+.PHONY: demo test ui lint lock mutants
 demo: $(STAMP)
 	$(BIN)/icontact-assets demo
 
@@ -18,6 +18,13 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Not among the locked requirements: nothing else needs it.
+mutants: $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python "mutmut>=3.8,<4"; \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check "mutmut>=3.8,<4"; fi
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --no-header --no-annotate --python-version 3.11 -o requirements.lock

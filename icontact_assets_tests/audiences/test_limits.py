@@ -43,6 +43,21 @@ def test_a_limit_is_exceeded_by_one_more_than_it_says(figures, hit):
     assert [item.limit for item in exceeded(LIMITS, Figures(**{**QUIET, **figures}))] == hit
 
 
+def test_a_limit_that_is_exceeded_says_the_figures():
+    everything = Figures(members=0, last_members=10, adds=11, removes=6, list_size=20)
+    assert [item.text for item in exceeded(LIMITS, everything)] == [
+        "11 people would be added, at most 10 may be",
+        "6 people would be removed, at most 5 may be",
+        "6 of 20 people on the list would be removed, at most 25.0% may be",
+        "the audience is empty, or all of it is left out",
+        "the audience fell from 10 to 0 people (those left out not counted), at most 50.0% may leave it",
+    ]
+    [grown] = exceeded(LIMITS, Figures(members=21, last_members=10, adds=0, removes=0, list_size=20))
+    assert grown.text == (
+        "the audience grew from 10 to 21 people (those left out not counted), at most 100.0% may come"
+    )
+
+
 def test_limits_that_are_lifted_stop_nothing():
     lifted = ExportLimits(adds=99, removes=99, removed_share=1, empty_audience="allow", shrink=1, growth=99)
     assert exceeded(lifted, Figures(members=0, last_members=10, adds=99, removes=20, list_size=20)) == ()

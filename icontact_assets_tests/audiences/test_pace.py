@@ -53,6 +53,13 @@ def test_no_24_hours_ever_hold_more_adds_than_allowed(most, minutes):
         assert sum(at <= other < at + timedelta(hours=24) for other in added) <= most
 
 
+def test_an_add_counts_for_exactly_24_hours():
+    pace, day = Pace(adds_per_day=1), timedelta(hours=24)
+    assert allowance(pace, [NOW - day], NOW) == 1
+    assert allowance(pace, [NOW - day, NOW - day / 2], NOW) == 0
+    assert next_allowance(pace, [NOW - day, NOW - day / 2], NOW) == NOW + day / 2
+
+
 def test_without_a_pace_everybody_may_be_added():
     assert allowance(Pace(), [NOW] * 99, NOW) is None
     assert next_allowance(Pace(), [NOW] * 99, NOW) is None
