@@ -407,7 +407,8 @@ class _Application:
     def _found_missing(self, permits: Sequence[Permit]) -> list[Permit]:
         """After a lost answer: note who is on the list; returns the others, as far as they may still go there."""
         pause()
-        self._live.read(self._folder, whole=False)
+        # Whole: in a list that is not shown in the order of its growth, new people may stand anywhere.
+        self._live.read(self._folder)
         missing = []
         for permit in permits:
             status = self._live.statuses.get(permit.contact_id, Subscription.ABSENT)

@@ -249,6 +249,22 @@ def test_half_a_lost_batch_is_repeated_for_the_others_only(house):
     assert house.on_list() == dict.fromkeys((1, 2, 3), "normal")
 
 
+def test_after_a_lost_answer_somebody_is_found_wherever_the_list_shows_them(house):
+    for id_ in range(500, 515):
+        house.contact(id_, on="normal")
+    people(house, 1, 2)
+    house.fault(method="POST", nth=1, do={"kind": "reset"})
+    # A list that is not shown in the order of its growth, and from which somebody is removed at the same time.
+    moved = [
+        {"path": "subscriptions/set", "list_id": LIST, "contact_id": 1, "position": 0},
+        {"path": "subscriptions/delete", "list_id": LIST, "contact_id": 500},
+    ]
+    house.fault(method="GET", path="subscriptions", nth=2, do={"kind": "edit", "when": "before", "edits": moved})
+    house.export()
+    assert house.posts() == [[1, 2], [2]]
+    assert house.outcomes() == {1: "added", 2: "added"}
+
+
 def test_who_leaves_while_an_answer_is_lost_is_not_posted_again(house):
     people(house, 1, 2)
     house.fault(method="POST", nth=1, do={"kind": "reset"})
