@@ -46,6 +46,7 @@ _WORDS_LENGTH = 500
 _PREVIEWED = 20
 _PREVIEW_ORDER = ("failed", "unconfirmed", "refused", "planned", *DONE, "skipped", "already")
 _LOCK_SECONDS = 60.0
+_NOT_CONFIRMED = "iContact did not confirm it"
 _SINGLY_REJECTED = 5
 """So many removals rejected one after the other, and none done: the request itself is at fault."""
 
@@ -283,6 +284,7 @@ class _Application:
         self._unsaved: list[Outcome] = []
         self._intended: set[tuple[str, str]] = set()
         self._doubtful: set[tuple[str, str]] = set()
+        self._silent: list[Permit] = []
         self._again: dict[str, Contact | None] = {}
         self._quiet_until = plan.quiet_until
 
@@ -439,12 +441,16 @@ class _Application:
             if row is None:
                 about = [text for text in reply.warnings if re.search(rf"\b{re.escape(permit.contact_id)}\b", text)]
                 words = " ".join(about or reply.warnings)
+                if not words:
+                    # Nothing was said of this person, as if the answer was lost: the list will tell.
+                    self._silent.append(permit)
+                    continue
                 refused = bool(about or alone) and speaks_of_consent(words)
                 self._note(
                     replace(
                         item,
                         outcome="refused" if refused else "failed",
-                        reason="iContact did not confirm it",
+                        reason=_NOT_CONFIRMED,
                         words=_cut(words),
                     )
                 )
@@ -516,9 +522,7 @@ class _Application:
         if there == ("unsubscribed" if permit.onto is None else permit.onto.list_id):
             self._note(_removal(permit, done))
         else:
-            self._note(
-                replace(_removal(permit, "failed"), reason="iContact did not confirm it", words=_cut(there or ""))
-            )
+            self._note(replace(_removal(permit, "failed"), reason=_NOT_CONFIRMED, words=_cut(there or "")))
         return None
 
     def _is_off(self, permit: RemovalPermit) -> bool:
@@ -540,6 +544,9 @@ class _Application:
 
     def _prove(self) -> None:
         """Compare what iContact said with what the lists hold now."""
+        for permit in self._silent:
+            item = Outcome(permit.contact_id, "subscribe", permit.list_id, "failed", reason=_NOT_CONFIRMED)
+            self._note(item)
         said = [item for item in self._outcomes.values() if item.outcome in (*DONE, "refused", "failed")]
         removed = [item for item in said if item.action != "subscribe"]
         if said:
@@ -569,7 +576,7 @@ class _Application:
                 self._note(replace(item, outcome="unconfirmed", reason=reason))
         elif item.action == "subscribe" and item.outcome in ("refused", "failed") and shows:
             reason = "the list holds it, though iContact did not confirm it"
-            self._note(replace(item, outcome="already", reason=reason))
+            self._note(replace(item, outcome="already" if item.words else "added", reason=reason))
 
     # Recording
 

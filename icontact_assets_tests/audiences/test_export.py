@@ -265,6 +265,15 @@ def test_after_a_lost_answer_somebody_is_found_wherever_the_list_shows_them(hous
     assert house.outcomes() == {1: "added", 2: "added"}
 
 
+def test_an_answer_that_says_nothing_about_people_is_settled_by_the_list(house):
+    people(house, 1, 2)
+    house.fault(method="POST", do={"kind": "reply", "status": 200, "body": {}, "apply": True})
+    report = house.export("mirror")
+    assert (report.added, house.outcomes()) == (2, {1: "added", 2: "added"})
+    house.store.audience(1)
+    assert house.export("mirror").removed == 1
+
+
 def test_who_leaves_while_an_answer_is_lost_is_not_posted_again(house):
     people(house, 1, 2)
     house.fault(method="POST", nth=1, do={"kind": "reset"})
