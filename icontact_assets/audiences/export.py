@@ -31,6 +31,7 @@ from icontact_assets.icontact.errors import (
     IContactError,
     NotFound,
     Rejected,
+    Unconfirmed,
     UnknownOutcome,
 )
 from icontact_assets.icontact.folder import Folder, SubscribeReply
@@ -503,6 +504,15 @@ class _Application:
         try:
             with self._request([(permit.contact_id, _removal(permit, "").action)]):
                 row = _take_off(self._folder, permit, self._clock())
+        except Unconfirmed as error:
+            pause()
+            if self._is_off(permit):
+                self._note(
+                    replace(_removal(permit, done), reason="the list shows it, though iContact did not confirm it")
+                )
+                return None
+            self._note(replace(_removal(permit, "failed"), reason=_NOT_CONFIRMED))
+            return error
         except Rejected as error:
             self._note(self._rejected(_removal(permit, ""), error))
             return error
@@ -601,7 +611,7 @@ class _Application:
         self._doubtful |= doubtful
         try:
             yield
-        except UnknownOutcome:
+        except (UnknownOutcome, Unconfirmed):
             raise
         except IContactError:
             self._doubtful -= doubtful

@@ -41,6 +41,10 @@ class Rejected(IContactError):
     """The request itself is at fault (400, 405, 406, 415, 501, a redirect): asking again changes nothing."""
 
 
+class Unconfirmed(Rejected):
+    """A 200 that holds neither what was asked for nor a word about it: after a write only the state tells."""
+
+
 class Incomplete(IContactError):
     """A listing that is not proven whole. `reason` says what did not fit."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from icontact_assets.icontact.errors import Incomplete, NotFound, Rejected, Transient
+from icontact_assets.icontact.errors import Incomplete, NotFound, Rejected, Transient, Unconfirmed
 from icontact_assets.icontact.listing import (
     KeyPagingUnsupported,
     Known,
@@ -227,12 +227,15 @@ class Folder:
         return SubscribeReply([row for row in rows or [] if isinstance(row, dict)], reply.warnings)
 
     def unsubscribe(self, list_id: str, contact_id: str) -> Row:
-        """Unsubscribe a contact from a list, for good; returns the subscription as iContact then has it."""
+        """Unsubscribe a contact from a list, for good; returns the subscription as iContact then has it.
+
+        Raises Unconfirmed if the answer does not hold it.
+        """
         path = f"{self._base}/subscriptions/{list_id}_{contact_id}"
         return _one(self.session.post(path, {"status": "unsubscribed"}), "subscription", path)
 
     def move_subscription(self, list_id: str, contact_id: str, to_list_id: str) -> Row:
-        """Move a subscription to another list; returns the new one."""
+        """Move a subscription to another list; returns the new one. Raises Unconfirmed if the answer has none."""
         path = f"{self._base}/subscriptions/{list_id}_{contact_id}"
         return _one(self.session.put(path, {"listId": to_list_id}), "subscription", path)
 
@@ -313,5 +316,6 @@ def _collection(body: Any, key: str) -> Page:
 def _one(reply: Reply, key: str, path: str) -> Row:
     row = reply.body.get(key) if isinstance(reply.body, dict) else None
     if not isinstance(row, dict):
-        raise Rejected(f"{path}: the answer holds no {key}. {' '.join(reply.warnings)[:300]}")
+        kind = Rejected if reply.warnings else Unconfirmed
+        raise kind(f"{path}: the answer holds no {key}. {' '.join(reply.warnings)[:300]}")
     return row

@@ -196,6 +196,20 @@ def test_a_move_that_changed_nothing_is_found(house):
     assert house.export("mirror").removed == 1
 
 
+@pytest.mark.parametrize(
+    ("way", "method", "done"), [({}, "PUT", "moved"), ({"remove": UNSUBSCRIBE}, "POST", "unsubscribed")]
+)
+def test_a_removal_that_was_done_without_being_confirmed_is_found(house, way, method, done):
+    people(house, 1)
+    house.export("mirror", **way)
+    house.store.audience()
+    house.fault(method=method, do={"kind": "reply", "status": 200, "body": {}, "apply": True})
+    report = house.export("mirror", **way)
+    assert (report.removed, house.outcomes()) == (1, {1: done})
+    house.sandbox.control("faults/clear")
+    assert "took 0 off it, and 0 left it" in house.export("mirror", **way).foreign
+
+
 def test_removals_that_are_all_rejected_stop_the_run(house):
     people(house, *range(1, 21))
     house.export("mirror")
