@@ -49,7 +49,7 @@ class Evidence:
     subscription_status: str | Literal[Subscription.ABSENT] | None
     """Status on the list, of a whole reading of it in this run; ABSENT: that reading did not hold the contact."""
     seen_unsubscribed: bool | None
-    """Whether any stored reading ever saw the contact unsubscribed from the list."""
+    """Whether any stored reading, or any export that read the list, ever saw the contact unsubscribed from it."""
     unsubscribed_by_message: bool | None
     """Whether there is an `unsubscribe` event on a message that went to the list, or whose lists are not known."""
     unsubscribed_elsewhere: bool | Literal[Elsewhere.NOT_ASKED] | None

@@ -190,6 +190,18 @@ def last_writers(connection: duckdb.DuckDBPyConnection, schema: str, export: str
     return dict(rows)
 
 
+def seen_unsubscribed(connection: duckdb.DuckDBPyConnection, schema: str, list_ids: Iterable[str]) -> frozenset[str]:
+    """The contacts that any export, when it read one of these lists, ever saw unsubscribed from it."""
+    rows = connection.execute(
+        f"""
+        SELECT DISTINCT contact_id FROM "{schema}".export_members
+        WHERE status = 'unsubscribed' AND list_id IN (SELECT unnest(?::VARCHAR[]))
+        """,
+        [sorted(list_ids)],
+    ).fetchall()
+    return frozenset(contact_id for (contact_id,) in rows)
+
+
 def written(
     connection: duckdb.DuckDBPyConnection, schema: str, export: str, condition: str, values: Sequence[str] = ()
 ) -> tuple[Written, ...]:

@@ -36,6 +36,7 @@ from icontact_assets.audiences.history import (
     read_history,
     read_memory,
     refused,
+    seen_unsubscribed,
 )
 from icontact_assets.audiences.limits import Exceeded, Figures, exceeded
 from icontact_assets.audiences.live import Contact, Contacts, Lists, LiveList, PlanError, pause
@@ -211,13 +212,11 @@ class Facts:
         """What is known of a contact and a list."""
         contact = self.contacts.get(contact_id)
         history = self.histories[on.list_id]
-        sight = self.memory.sights.get(contact_id) if on is self.live else None
         return Evidence(
             contact_status=contact.status if contact else None,
             read_at=contact.read_at if contact else self.now,
             subscription_status=on.statuses.get(contact_id, Subscription.ABSENT),
-            seen_unsubscribed=contact_id in history.seen_unsubscribed
-            or (sight is not None and sight.status == "unsubscribed"),
+            seen_unsubscribed=contact_id in history.seen_unsubscribed,
             unsubscribed_by_message=contact_id in history.unsubscribed_by_message,
             unsubscribed_elsewhere=Elsewhere.NOT_ASKED
             if self.left_anywhere is None
@@ -312,8 +311,10 @@ def complete(
             for each in on
         }
         refusals = {each.list_id: refused(connection, place.schema, each.list_id) for each in on}
+        seen = {each.list_id: seen_unsubscribed(connection, place.schema, [each.list_id]) for each in on}
         erased = frozenset[str]().union(*(history.erased for history in histories.values()))
-        elsewhere = frozenset[str]().union(*(history.elsewhere for history in histories.values()))
+        elsewhere = seen_unsubscribed(connection, place.schema, lists.names)
+        elsewhere = elsewhere.union(*(history.elsewhere for history in histories.values()))
         if place.folder_schema != place.schema:
             asked = {contact_id: member_ids[contact_id] for contact_id in candidates if contact_id in member_ids}
             source = read_history(connection, place.schema, asked.values(), "")
@@ -333,7 +334,10 @@ def complete(
         left_out=found.left_out,
         contacts=contacts,
         reader=reader,
-        histories=histories,
+        histories={
+            list_id: replace(history, seen_unsubscribed=history.seen_unsubscribed | seen[list_id])
+            for list_id, history in histories.items()
+        },
         refused=refusals,
         left_anywhere=left,
         erased=erased,

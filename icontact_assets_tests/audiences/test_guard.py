@@ -63,6 +63,25 @@ def test_each_skip_carries_its_evidence(house):
     assert kept["onto"]["contact_status"] == "bounced"
 
 
+def test_whom_any_export_saw_leave_a_list_is_never_put_there(house):
+    people(house, 1, 2)
+    house.export("mirror")
+    # Both leave, the first the list itself, the second the one that those who left the audience are moved to.
+    house.sandbox.control("subscriptions/set", list_id=LIST, contact_id=1, status="unsubscribed")
+    house.sandbox.control("subscriptions/set", list_id=HOLDING, contact_id=2, status="unsubscribed")
+    house.export("mirror")
+    other = house.settings("add", str(HOLDING)).model_copy(update={"name": "to_holding"})
+    run_export(house.place(), other, run_id="other")
+    for list_id, contact_id in ((LIST, 1), (HOLDING, 2)):
+        house.sandbox.control("subscriptions/delete", list_id=list_id, contact_id=contact_id)
+    house.store.audience(1)
+    second = house.settings("add").model_copy(update={"name": "second"})
+    assert run_export(house.place(), second, run_id="second").skipped == {"was unsubscribed from the list before": 1}
+    assert house.export("mirror").skipped["may not be moved: was unsubscribed from the list before"] == 1
+    strict = house.settings("add", "5003", consent="strict").model_copy(update={"name": "strict"})
+    assert run_export(house.place(), strict, run_id="strict").skipped == {"unsubscribed from another list": 1}
+
+
 def test_strict_consent_needs_every_list(house):
     people(house, 1)
     house.sandbox.control("subscriptions/set", list_id=HOLDING, contact_id=1)
