@@ -1,0 +1,127 @@
+"""The sensor over what happens to Dagster's records: restarts, errors, deleted runs. Each change is exported, once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import time_machine
+from dagster._core.storage.tags import RUN_KEY_TAG
+
+from icontact_assets.definitions import build_defs
+from icontact_assets.ingest.changes import Window
+from icontact_assets_tests.conftest import AUDIENCE, Project, days_ago
+
+WEEK = Window(days_ago(7), days_ago(1))
+FEWER = AUDIENCE.replace("last_active_ts IS NOT NULL", "email_open_ct > 1")
+EXPORT = dg.AssetKey(["icontact", "export_readers"])
+
+
+class Daemon:
+    """What Dagster's sensor daemon does with a tick, on an instance kept on disk: no run key runs twice."""
+
+    def __init__(self, project: Project, home: Path) -> None:
+        self.project, self.home = project, home
+        home.mkdir()
+        project.instance = dg.DagsterInstance.local_temp(str(home))
+
+    def restart(self) -> None:
+        self.project.instance.dispose()
+        self.project.instance = dg.DagsterInstance.local_temp(str(self.home))
+
+    def tick(self) -> list[str] | str:
+        """The ids of the runs that were started, or why there were none."""
+        defs, instance = build_defs(self.project.settings), self.project.instance
+        sensor = defs.resolve_sensor_def("exports")
+        tick = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, sensor_name=sensor.name))
+        if not tick.run_requests:
+            assert tick.skip_message
+            assert tick.skip_message.startswith("readers: ")
+            return tick.skip_message
+        ids = []
+        for request in tick.run_requests:
+            assert request.run_key is not None
+            if instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: request.run_key})):
+                continue
+            tags = {**request.tags, RUN_KEY_TAG: request.run_key}
+            job = defs.resolve_job_def(request.job_name or "")
+            ids.append(job.execute_in_process(instance=instance, tags=tags, raise_on_error=False).run_id)
+        return ids
+
+    def written(self) -> list[str]:
+        return [row["body"] for row in self.project.requests() if row["method"] != "GET"]
+
+    def compute(self, config: str) -> str:
+        """The audience by another condition; returns the id of the run."""
+        self.project.config = config
+        result = self.project.run('key:"icontact/audience_readers"')
+        assert result.success
+        return result.run_id
+
+
+def test_each_change_is_exported_once_over_restarts_errors_and_deleted_runs(project: Project, tmp_path: Path) -> None:
+    project.config = FEWER
+    daemon = Daemon(project, tmp_path / "dagster")
+    assert "has not been computed yet" in daemon.tick()
+    assert project.job(WEEK).success
+    daemon.restart()
+    [first] = daemon.tick()
+    written = daemon.written()
+    assert written
+    daemon.restart()
+    assert "The audience is as it was last exported" in daemon.tick()
+
+    # A deleted run takes its materialization along: the list is compared again, and nobody is written to.
+    project.instance.delete_run(first)
+    assert len(daemon.tick()) == 1
+    assert "The audience is as it was last exported" in daemon.tick()
+    assert daemon.written() == written
+
+    # An export that failed, whose run is deleted at once, comes again: its key is not in the way.
+    newest = daemon.compute(AUDIENCE)
+    down = {"kind": "reply", "status": 402, "body": {"errors": ["unpaid"]}}
+    project.sandbox.control("faults", faults=[{"path": "/subscriptions", "do": down}])
+    [failed] = daemon.tick()
+    daemon.restart()
+    assert "The export failed 1 time in a row; it is tried again at" in daemon.tick()
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=6)):
+        [failed_again] = daemon.tick()
+    project.instance.delete_run(failed_again)
+    project.instance.delete_run(failed)
+    project.sandbox.control("faults/clear")
+    assert daemon.written() == written
+    assert len(daemon.tick()) == 1
+    more = daemon.written()
+    assert len(more) > len(written)
+    assert "The audience is as it was last exported" in daemon.tick()
+
+    # Without the record of the newest audience the one before counts: the list is compared, and stays as it is.
+    project.instance.delete_run(newest)
+    assert len(daemon.tick()) == 1
+    assert "The audience is as it was last exported" in daemon.tick()
+    daemon.compute(AUDIENCE)
+    assert len(daemon.tick()) == 1
+    assert "The audience is as it was last exported" in daemon.tick()
+    assert daemon.written() == more
+    project.instance.dispose()
+
+
+def test_a_run_that_was_killed_is_waited_for_until_dagster_says_that_it_ended(project: Project, tmp_path: Path) -> None:
+    project.config = AUDIENCE
+    daemon = Daemon(project, tmp_path / "dagster")
+    assert project.job(WEEK).success
+    tags = {
+        "icontact_assets/export": "readers",
+        "icontact_assets/audience_storage_id": "1",
+        "icontact_assets/attempt": "1",
+    }
+    job = build_defs(project.settings).resolve_job_def("export_readers")
+    run = project.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    daemon.restart()
+    assert "A run of this export is queued or running" in daemon.tick()
+    project.instance.report_run_failed(run, "the process is gone")
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=6)):
+        assert len(daemon.tick()) == 1
+    assert daemon.written()
+    project.instance.dispose()
