@@ -49,7 +49,7 @@ class LiveList:
     def page(self, offset: int, rows: list[Row]) -> None:  # noqa: ARG002 (a Sink)
         for row in rows:
             contact_id = subscriber(row)
-            status = as_text(row.get("status"))
+            status = _status(row)
             if contact_id is None:
                 self.unreadable += 1
             elif self.statuses.get(contact_id, "normal") == "normal":
@@ -77,6 +77,12 @@ class LiveList:
     def size(self) -> int:
         """How many subscriptions are `normal`."""
         return sum(status == "normal" for status in self.statuses.values())
+
+
+def _status(row: Row) -> str | None:
+    """The status of a row; the few words are kept once, not once for each of 100,000 people."""
+    status = as_text(row.get("status"))
+    return None if status is None else sys.intern(status)
 
 
 def subscriber(row: Row) -> str | None:
@@ -156,7 +162,7 @@ class Contacts:
     def of(self, contact_id: str, row: Row, at: datetime) -> Contact:
         """The contact that a row of the listing shows."""
         member_id = self._member_ids.get(contact_id, contact_id)
-        return Contact(as_text(row.get("status")), at, self._exclusions.match(member_id, as_text(row.get("email"))))
+        return Contact(_status(row), at, self._exclusions.match(member_id, as_text(row.get("email"))))
 
 
 class _Chosen:
