@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 
+import orjson
 import pytest
 
 from icontact_assets.audiences.export import ExportError
 from icontact_assets.settings import Remove
+from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.audiences.conftest import HOLDING, LIST, House
 
 EXPORT = """
@@ -92,6 +94,43 @@ def test_killed_while_it_moves_the_next_run_settles_it_first(house):
     assert house.removals() == [("PUT", 1), ("PUT", 2), ("PUT", 3)]
     moved = "SELECT contact_id, outcome FROM export_outcomes WHERE action = 'move' AND outcome <> 'failed' ORDER BY ALL"
     assert house.store.rows(moved) == [("1", "moved"), ("2", "moved"), ("3", "moved")]
+
+
+@pytest.mark.parametrize("requests", [3, 6, 12])
+def test_killed_in_the_middle_of_a_mirror_the_next_run_finishes_it_and_writes_to_nobody_twice(house, requests):
+    people(house, *range(1, 41))
+    house.store.audience(*range(1, 21))
+    house.export("mirror")
+    house.store.audience(*range(11, 41))
+    house.sandbox.control("log/clear")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", EXPORT, house.sandbox.url, str(house.store.warehouse.path)),
+            house.settings("mirror").model_dump_json(exclude_none=True),
+        ]
+    )
+    deadline = time.monotonic() + 120
+    while len(house.sandbox.control("log")) < requests:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with Warehouse(house.store.warehouse.path, wait_seconds=1).read():
+        pass
+    house.export("mirror")
+    assert house.on_list() == dict.fromkeys(range(11, 41), "normal")
+    assert house.on(HOLDING) == dict.fromkeys(range(1, 11), "normal")
+    # A request that was cut off by the kill is turned away with 400, and may come again.
+    accepted = [row for row in house.writes() if row["status"] == 200]
+    moved = [int(row["path"].rpartition("_")[2]) for row in accepted if row["method"] == "PUT"]
+    added = [
+        int(each["contactId"]) for row in accepted if row["method"] == "POST" for each in orjson.loads(row["body"])
+    ]
+    assert (sorted(moved), sorted(added)) == (list(range(1, 11)), list(range(21, 41)))
+    assert house.store.rows("SELECT count(*) FROM export_outcomes WHERE outcome IN ('intended', 'unconfirmed')") == [
+        (0,)
+    ]
 
 
 def test_what_shows_late_is_not_written_again(house):
