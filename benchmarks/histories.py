@@ -1,0 +1,59 @@
+"""Random histories of one export, many more than the suite has time for; prints what they were made of.
+
+python benchmarks/histories.py [how many, by default 500]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from icontact_assets.audiences import export, live
+from icontact_assets.sandbox.process import Sandbox as Service
+from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.audiences.conftest import SCHEMA, Store
+from icontact_assets_tests.audiences.machine import ExportMachine
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    # Small batches, and no waiting for lists to show what was written.
+    live.SETTLE_SECONDS, export.BATCH = 0.0, 5
+    tally = Counter[str]()
+    with tempfile.TemporaryDirectory() as home, Service(contacts=0, messages=0, days=1) as service:
+        warehouse = Warehouse(Path(home) / "warehouse.duckdb")
+        warehouse.prepare(SCHEMA)
+        store = Store(warehouse)
+        store.profiles()
+        store.audience()
+
+        class Machine(ExportMachine):
+            sandbox = service
+            template = warehouse.path
+
+            def teardown(self) -> None:
+                tally.update(histories=1, runs=len(self.runs))
+                tally.update(write.action for write in self.writes)
+                tally.update(without_effect=sum(not write.effect for write in self.writes))
+                verdicts = "SELECT CASE mode WHEN 'undo' THEN 'undo ' ELSE 'run ' END || verdict FROM export_runs"
+                tally.update(word for (word,) in self.store.rows(verdicts))
+                super().teardown()
+
+        chosen = settings(
+            max_examples=count,
+            stateful_step_count=15,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        run_state_machine_as_test(Machine, settings=chosen)
+    print(", ".join(f"{name} {number}" for name, number in tally.most_common()))
+
+
+if __name__ == "__main__":
+    main()
