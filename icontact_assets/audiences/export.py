@@ -122,8 +122,8 @@ def run_export(
     plan. Afterwards the list is read back and compared.
 
     Requests: those of the plan (see `make_plan`), one per 100 people added, one per person removed, and the pages of
-    the list to read it back. 100,000 people onto an empty list, in a folder of 115,000 contacts: 1,433, which are 1,000
-    batches, 205 pages read back, 226 pages of contacts and 2 others; without fresh statuses it would be 1,207.
+    the list to read it back. 100,000 people onto an empty list, in a folder of 115,000 contacts: 1,429, which are 1,000
+    batches, 202 pages of the list, 226 pages of contacts and 1 of the lists; without fresh statuses it would be 1,203.
 
     `planner` makes the plan; `undoes`: the run that it takes back; `exactly`: apply the plan only if this is its hash,
     which counts as its approval. `audience_storage_id` is recorded. One export of a schema runs at a time. Raises
