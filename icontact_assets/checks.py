@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from icontact_assets.assets.report import markdown_table
 from icontact_assets.connect import scope_of
 from icontact_assets.ingest.changes import quarantined
 from icontact_assets.ingest.coverage import FIGURE_OF, DayState, days, entries, messages
@@ -153,7 +154,7 @@ def _quarantine_empty(
     found = quarantined(connection, import_.name, resources)
     facts: dict[str, Any] = {"rows": sum(rows for _, _, rows in found)}
     if found:
-        facts["reasons"] = _table(("resource", "reason", "rows"), found)
+        facts["reasons"] = markdown_table(("resource", "reason", "rows"), found)
     return dg.AssetCheckResult(
         check_name="quarantine_empty", passed=not found, severity=dg.AssetCheckSeverity.WARN, metadata=facts
     )
@@ -219,16 +220,10 @@ def _statistics_tie_out(compared: int, differing: list[Difference]) -> dg.AssetC
     open_ = [difference for difference in differing if difference.reason not in EXPLAINED]
     shown = [*open_, *(difference for difference in differing if difference.reason in EXPLAINED)][:_SHOWN]
     if shown:
-        facts["differences"] = _table(
+        facts["differences"] = markdown_table(
             ("message", "kind", "stored", "figure", "reason"),
             [(d.message_id, d.kind, d.stored, d.figure, d.reason) for d in shown],
         )
     return dg.AssetCheckResult(
         check_name="statistics_tie_out", passed=not open_, severity=dg.AssetCheckSeverity.WARN, metadata=facts
     )
-
-
-def _table(names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> dg.MarkdownMetadataValue:
-    lines: list[Iterable[Any]] = [names, ["---"] * len(names), *rows]
-    cells = [["" if cell is None else str(cell).replace("|", "\\|") for cell in line] for line in lines]
-    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in cells))

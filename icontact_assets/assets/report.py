@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -82,6 +82,11 @@ def preview(connection: duckdb.DuckDBPyConnection, table: str, columns: Iterable
     """The first rows of a table as a Markdown table of the given columns, none of which may be personal."""
     names = list(columns)
     rows = connection.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY ALL LIMIT 10").fetchall()
+    return markdown_table(names, rows)
+
+
+def markdown_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
+    """Rows under the names of their columns, none of which may be personal."""
     lines = [names, ["---"] * len(names), *([_cell(value) for value in row] for row in rows)]
     return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
