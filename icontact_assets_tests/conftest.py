@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -61,6 +64,21 @@ class Project:
             tags={**(range_tags(window) if window else {}), **tags},
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+
+    def begin(self, selection: str, window: Window) -> subprocess.Popen[bytes]:
+        """The same in a process group of its own, to be killed."""
+        command = [
+            *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),
+            *("--select", selection, "--partition-range", f"{window.first}...{window.last}"),
+        ]
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **self.environment},
+            cwd=self.home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def job(self, window: Window) -> dg.ExecuteInProcessResult:

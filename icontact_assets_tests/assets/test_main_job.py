@@ -246,18 +246,7 @@ def test_unreadable_rows_stand_in_quarantine_once(project: Project) -> None:
 
 def test_killed_in_the_middle_the_next_run_ends_right(project: Project) -> None:
     project.sandbox.control("faults", faults=[{"path": "/messages/", "do": {"kind": "delay", "seconds": 0.05}}])
-    command = [
-        *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),
-        *("--select", 'key:"icontact/raw_*"', "--partition-range", f"{WEEK.first}...{WEEK.last}"),
-    ]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **project.environment},
-        cwd=project.home,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = project.begin('key:"icontact/raw_*"', WEEK)
     deadline = time.monotonic() + 60
     while len(project.requests()) < 25 and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -248,18 +246,7 @@ def test_fields_seen_before_a_kill_are_not_lost(project: Project) -> None:
             {"path": "/contacts$", "after": 4, "do": {"kind": "delay", "seconds": 60}},
         ],
     )
-    command = [
-        *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),
-        *("--select", 'key:"icontact/raw_contacts"', "--partition-range", f"{days_ago(1)}...{days_ago(1)}"),
-    ]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **project.environment},
-        cwd=project.home,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = project.begin('key:"icontact/raw_contacts"', Window(days_ago(1), days_ago(1)))
     deadline = time.monotonic() + 60
     while len(project.requests()) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
