@@ -123,22 +123,22 @@ class Ignore(_Strict):
 
 
 class Envelope(_Strict):
-    """What stands beside the rows of a listing is left out or replaced: `limit`, `offset`, `total`."""
+    """What stands beside the rows of an answer is left out or replaced: `limit`, `offset`, `total`, `errors`, `warnings`."""
 
     kind: Literal["envelope"]
     drop: list[str] = []
     set: dict[str, Any] = {}
 
     def reshaped(self, body: bytes) -> bytes:
-        """A reply with another envelope; replies that are no listing stay."""
+        """A reply with another envelope. Replies that are no object stay."""
         data = orjson.loads(body)
-        if not isinstance(data, dict) or "total" not in data:
+        if not isinstance(data, dict):
             return body
         return orjson.dumps({name: value for name, value in data.items() if name not in self.drop} | self.set)
 
 
 class Fields(_Strict):
-    """Every row of a listing loses or changes fields: schema drift."""
+    """Every row of an answer loses or changes fields: schema drift, another status than the one asked for."""
 
     kind: Literal["fields"]
     drop: list[str] = []
@@ -148,7 +148,7 @@ class Fields(_Strict):
         """A reply with all its rows changed; replies without rows stay."""
         data = orjson.loads(body)
         for rows in data.values() if isinstance(data, dict) else ():
-            for row in rows if isinstance(rows, list) else ():
+            for row in rows if isinstance(rows, list) else [rows]:
                 if isinstance(row, dict):
                     for name in self.drop:
                         row.pop(name, None)
@@ -156,8 +156,45 @@ class Fields(_Strict):
         return orjson.dumps(data)
 
 
+class Omit(_Strict):
+    """Rows are missing from the answer, and nothing is said of them. What was asked for is done all the same."""
+
+    kind: Literal["omit"]
+    every: int = Field(1, ge=1, description="each n-th row; 1: all of them")
+
+    def reshaped(self, body: bytes) -> bytes:
+        """A reply with fewer rows. Replies without a list of rows stay."""
+        data = orjson.loads(body)
+        for name, rows in data.items() if isinstance(data, dict) else ():
+            if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+                data[name] = [row for number, row in enumerate(rows, start=1) if number % self.every]
+        return orjson.dumps(data)
+
+
+class Late(_Strict):
+    """What the request writes shows late: after that many more requests, or seconds of the clock. Both must have passed."""
+
+    kind: Literal["late"]
+    requests: int = Field(0, ge=0)
+    seconds: int = Field(0, ge=0)
+
+
 Action = Annotated[
-    Reply | Cut | Reset | Delay | Slow | Cap | Order | Warn | Ignore | Statistics | Edit | Fields | Envelope,
+    Reply
+    | Cut
+    | Reset
+    | Delay
+    | Slow
+    | Cap
+    | Order
+    | Warn
+    | Ignore
+    | Statistics
+    | Edit
+    | Fields
+    | Envelope
+    | Omit
+    | Late,
     Field(discriminator="kind"),
 ]
 
@@ -271,3 +308,5 @@ def tweak(tweaks: Tweaks, action: Action) -> None:
         tweaks.ignored |= dict.fromkeys(action.terms, action.silent)
     elif isinstance(action, Statistics):
         tweaks.statistics |= action.values
+    elif isinstance(action, Late):
+        tweaks.late_requests, tweaks.late_seconds = action.requests, action.seconds

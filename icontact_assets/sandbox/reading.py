@@ -43,6 +43,9 @@ class Tweaks:
     ignored: dict[str, bool] = field(default_factory=dict)
     """Search terms that count as unknown, and whether nothing is said about it."""
     statistics: dict[str, Any] = field(default_factory=dict)
+    late_requests: int = 0
+    late_seconds: int = 0
+    """How much later than usual a write shows."""
 
 
 def reply(data: Any, status: int = 200) -> Answer:
@@ -386,8 +389,8 @@ class Reader:
                 ids = sorted({int(part) for part in exact["contactId"].split(",") if part.strip().isdigit()})
                 return [folder.contacts[key] for key in ids if key in folder.contacts]
             email = exact.get("email", "*")
-            if "*" not in email and "," not in email and email.lower() in folder.by_email:
-                return [folder.contacts[folder.by_email[email.lower()]]]
+            if "*" not in email and "," not in email:
+                return [folder.contacts[key] for key in sorted(folder.by_email.get(email.lower(), ()))]
         if name == "subscriptions" and "contactId" in exact:
             keys = [int(part) for part in exact["contactId"].split(",") if part.strip().isdigit()]
             return [

@@ -22,6 +22,7 @@ from icontact_assets.sandbox.faults import (
     Edit,
     Envelope,
     Fields,
+    Omit,
     Planned,
     Reply,
     Request,
@@ -139,7 +140,7 @@ class Application:
             action = strike.fault.do
             if isinstance(action, Edit) and action.when == "after":
                 self._edit(action)
-            if isinstance(action, Fields | Envelope) and answer is not None:
+            if isinstance(action, Fields | Envelope | Omit) and answer is not None:
                 answer.body = action.reshaped(answer.body)
             if isinstance(action, Reply | Reset) and instead is None:
                 instead = action

@@ -186,7 +186,7 @@ class Service:
         if method in ("POST", "PUT", "DELETE"):
             if method == "DELETE" and not rest:
                 return error(405, "Method Not Allowed")
-            return self.writer.answer(method, folder, name, rest[0] if rest else None, body)
+            return self.writer.answer(method, folder, name, rest[0] if rest else None, body, tweaks)
         return error(405, "Method Not Allowed")
 
 

@@ -78,6 +78,15 @@ class Switches(BaseModel):
     post_existing_subscription: Literal["existing", "warning", "409"] = Field(
         "existing", description="posting it again"
     )
+    move_existing: Literal["merge", "400", "409"] = Field(
+        "merge", description="moving someone onto a list that they are on already"
+    )
+    move_unsubscribed: Literal["carry", "subscribe", "400"] = Field(
+        "carry", description="moving someone who left: the new subscription is unsubscribed, is normal, or is refused"
+    )
+    refusal_names: Literal["id", "address", "both"] = Field(
+        "id", description="how a refusal to subscribe or move somebody names them"
+    )
     write_delay_seconds: int = Field(0, ge=0, description="written things show after that many seconds of the clock")
 
     requests_per_minute: int = Field(60, ge=0, description="sliding 60 s; 0 lifts it")

@@ -256,9 +256,12 @@ class Folder:
     statistics: dict[int, dict[str, Any]] = field(default_factory=dict)
     history: dict[int, list[tuple[int, str, dict[str, Any]]]] = field(default_factory=dict)
     version: int = 0
-    by_email: dict[str, int] = field(default_factory=dict)
+    by_email: dict[str, set[int]] = field(default_factory=dict)
+    """Who has an address in lower case. The service keeps it unique, planted contacts need not."""
     lists_of: dict[int, set[int]] = field(default_factory=dict)
-    pending: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
+    pending: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
+    """Writes that show late: from when, from which request on, and the change."""
+    requests: int = 0
     _link_numbers: dict[str, int] = field(default_factory=dict)
     _last_ids: dict[str, int] = field(default_factory=dict)
 
@@ -269,7 +272,7 @@ class Folder:
         self._forget_email(row.id)
         self.contacts[row.id] = row
         if row.status != "deleted":
-            self.by_email[(row.fields.get("email") or "").lower()] = row.id
+            self.by_email.setdefault((row.fields.get("email") or "").lower(), set()).add(row.id)
         self.touch()
 
     def drop_contact(self, contact_id: int) -> None:
@@ -283,8 +286,7 @@ class Folder:
     def _forget_email(self, contact_id: int) -> None:
         row = self.contacts.get(contact_id)
         email = (row.fields.get("email") or "").lower() if row is not None else ""
-        if self.by_email.get(email) == contact_id:
-            del self.by_email[email]
+        self.by_email.get(email, set()).discard(contact_id)
 
     def put_subscription(self, row: Subscription) -> None:
         self.subscriptions[row.list_id, row.contact_id] = row
@@ -325,10 +327,17 @@ class Folder:
                 return True
         return False
 
+    def later(self, at: int, requests: int, change: Callable[[], None]) -> None:
+        """Carries out a change at an instant, and after so many more requests."""
+        self.pending.append((at, self.requests + requests, change))
+
     def settle(self, now: int) -> None:
-        """Carries out delayed writes whose time has come."""
-        while self.pending and self.pending[0][0] <= now:
-            self.pending.pop(0)[1]()
+        """Counts a request, and carries out the delayed writes whose time has come."""
+        self.requests += 1
+        due = [change for at, number, change in self.pending if at <= now and number < self.requests]
+        self.pending = [item for item in self.pending if item[0] > now or item[1] >= self.requests]
+        for change in due:
+            change()
 
 
 def next_moment(rows: Iterable[Any], now: int) -> int:

@@ -10,7 +10,17 @@ from typing import Any
 import orjson
 
 from icontact_assets.sandbox import render
-from icontact_assets.sandbox.reading import NOT_FOUND, RESOURCES, SINGULAR, Answer, changed, error, find, reply
+from icontact_assets.sandbox.reading import (
+    NOT_FOUND,
+    RESOURCES,
+    SINGULAR,
+    Answer,
+    Tweaks,
+    changed,
+    error,
+    find,
+    reply,
+)
 from icontact_assets.sandbox.times import instant_of
 from icontact_assets.sandbox.world import (
     CONTACT_FIELDS,
@@ -65,9 +75,11 @@ class Writer:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self._tweaks = Tweaks()
 
-    def answer(self, method: str, folder: Folder, name: str, key: str | None, body: bytes) -> Answer:
+    def answer(self, method: str, folder: Folder, name: str, key: str | None, body: bytes, tweaks: Tweaks) -> Answer:
         """One write. `key` is the row in the path, None for the collection."""
+        self._tweaks = tweaks
         if method == "DELETE" and key is not None:
             return self._delete(folder, name, key)
         try:
@@ -83,9 +95,9 @@ class Writer:
 
     def later(self, folder: Folder, change: Callable[[], None]) -> None:
         """Carries out a change now, or when the switch says that it shows."""
-        delay = self.world.switches.write_delay_seconds
-        if delay:
-            folder.pending.append((self.world.clock.now() + delay, change))
+        delay = self.world.switches.write_delay_seconds + self._tweaks.late_seconds
+        if delay or self._tweaks.late_requests:
+            folder.later(self.world.clock.now() + delay, self._tweaks.late_requests, change)
         else:
             change()
 
@@ -165,12 +177,12 @@ class Writer:
             if mode == "pretend":
                 return new, lambda: None
             if mode != "success":
-                text = f"Contact {contact_id} {why} list {list_id}"
+                text = f"{self._named(contact)} {why} list {list_id}"
                 raise Refusal(text, 400 if mode == "skip" else int(mode), whole=mode != "skip")
         elif existing is not None and existing.status_at(now) == status:
             if switches.post_existing_subscription == "existing":
                 return existing, lambda: None
-            text = f"The subscription {list_id}_{contact_id} already exists"
+            text = f"{self._named(contact)} is already subscribed to list {list_id}"
             raise Refusal(text, 409, whole=switches.post_existing_subscription == "409")
         if existing is not None:
             new = changed(existing, status=status, unsubscribed_at=NEVER)
@@ -183,7 +195,7 @@ class Writer:
             raise Refusal(NO_EMAIL)
         if not re.fullmatch(r"[^@\s]+@[^@\s]+", str(email)):
             raise Refusal("The email you provided was not valid. Please provide a valid email")
-        key = folder.by_email.get(str(email).lower())
+        key = min(folder.by_email.get(str(email).lower(), ()), default=None)
         existing = next((made for made in reversed(before) if made.fields["email"].lower() == str(email).lower()), None)
         if existing is None and key is not None:
             existing = find(folder, "contacts", str(key), now)
@@ -330,8 +342,7 @@ class Writer:
                 start[name] = text
             elif name in folder.customfields:
                 custom[name] = text
-        owner = folder.by_email.get((start["email"] or "").lower(), row.id)
-        if owner != row.id:
+        if folder.by_email.get((start["email"] or "").lower(), set()) - {row.id}:
             raise Refusal("The email you provided is already in use by another contact")
         new: Contact = changed(row, fields=start, custom=custom, status=status)
         return new
@@ -367,14 +378,16 @@ class Writer:
                 return new, lambda: None
             if switches.resubscribe != "success":
                 status_code = 400 if switches.resubscribe == "skip" else int(switches.resubscribe)
-                raise Refusal(f"Contact {row.contact_id} is unsubscribed from list {row.list_id}", status_code)
+                raise Refusal(
+                    f"{self._named(contact, row.contact_id)} is unsubscribed from list {row.list_id}", status_code
+                )
         return new, lambda: folder.put_subscription(new)
 
     def _move(
         self, folder: Folder, row: Subscription, data: Json
     ) -> tuple[Subscription, Callable[[], None], list[str]]:
         """The subscription under the other list; only `listId` counts. Who left that list is not moved to it."""
-        now = self.world.clock.now()
+        switches, now = self.world.switches, self.world.clock.now()
         if not data.get("listId"):
             raise Refusal("You did not provide a listId field, which is required. Please provide a listId field")
         target = _id(data["listId"])
@@ -389,13 +402,17 @@ class Writer:
         if target == row.list_id:
             return row, lambda: None, [*warnings, "No changes detected"]
         there = find(folder, "subscriptions", f"{target}_{row.contact_id}", now)
-        if (
-            there is not None
-            and there.status_at(now) == "unsubscribed"
-            and self.world.switches.resubscribe != "success"
-        ):
-            raise Refusal(f"Contact {row.contact_id} is unsubscribed from list {target}")
-        new = Subscription(target, row.contact_id, row.status_at(now), now, NEVER, row.confirmation_message)
+        who = self._named(find(folder, "contacts", str(row.contact_id), now), row.contact_id)
+        status = row.status_at(now)
+        if there is not None and there.status_at(now) == "unsubscribed" and switches.resubscribe != "success":
+            raise Refusal(f"{who} is unsubscribed from list {target}")
+        if there is not None and there.status_at(now) != "unsubscribed" and switches.move_existing != "merge":
+            raise Refusal(f"{who} is already subscribed to list {target}", int(switches.move_existing))
+        if status == "unsubscribed" and switches.move_unsubscribed == "400":
+            raise Refusal(f"{who} is unsubscribed from list {row.list_id}")
+        if switches.move_unsubscribed == "subscribe":
+            status = "normal"
+        new = Subscription(target, row.contact_id, status, now, NEVER, row.confirmation_message)
 
         def change() -> None:
             if (row.list_id, row.contact_id) in folder.subscriptions:
@@ -403,6 +420,15 @@ class Writer:
             folder.put_subscription(new)
 
         return new, change, warnings
+
+    def _named(self, contact: Contact | None, contact_id: int | None = None) -> str:
+        """A contact as refusals name it."""
+        if contact is None:
+            return f"Contact {contact_id}"
+        address = contact.fields.get("email")
+        return {"id": f"Contact {contact.id}", "address": f"{address}", "both": f"Contact {contact.id} ({address})"}[
+            self.world.switches.refusal_names
+        ]
 
     def _delete(self, folder: Folder, name: str, key: str) -> Answer:
         now = self.world.clock.now()
