@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from icontact_assets.credentials import address_fault, header_fault, id_fault
 from icontact_assets.ingest.ladder import LADDER, Step
 
 PRODUCTION = "https://app.icontact.com/icp"
@@ -73,7 +73,10 @@ class Reading(_Model):
 
 
 class Authorization(_Model):
-    """Who asks. `unset` names the variables without which requests cannot be signed."""
+    """Who asks.
+
+    `unset` names the variables without which requests cannot be signed. `faults` says what is wrong with others.
+    """
 
     name: str
     label: str
@@ -82,11 +85,12 @@ class Authorization(_Model):
     username: SecretStr | None = None
     password: SecretStr | None = None
     unset: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     def credentials(self) -> tuple[str, str, str]:
-        """Application id, user name and password. Raises SettingsError naming the variables that are unset."""
+        """Application id, user name and password. Raises SettingsError naming the variables that are unset or wrong."""
         if self.app_id is None or self.username is None or self.password is None:
-            raise _unset(f"The authorization {self.name}", self.unset)
+            raise _not_ready(f"The authorization {self.name}", self.unset, self.faults)
         return self.app_id.get_secret_value(), self.username.get_secret_value(), self.password.get_secret_value()
 
 
@@ -108,12 +112,14 @@ class Import(_Model):
     workers: int = Field(default=1, ge=1, le=64)
     reading: Reading = Reading()
     unset: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     def ready(self) -> tuple[str, str]:
-        """Account and client folder id. Raises SettingsError naming everything unset before iContact can be asked."""
+        """Account and client folder id. Raises SettingsError naming everything that is unset or wrong."""
         missing = (*self.authorization.unset, *self.unset)
-        if missing or self.account_id is None or self.client_folder_id is None:
-            raise _unset(f"The import {self.name}", missing)
+        faults = (*self.authorization.faults, *self.faults)
+        if missing or faults or self.account_id is None or self.client_folder_id is None:
+            raise _not_ready(f"The import {self.name}", missing, faults)
         return self.account_id, self.client_folder_id
 
 
@@ -200,6 +206,7 @@ class ExportFolder(_Model):
     account_id: str | None = None
     client_folder_id: str | None = None
     unset: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 class Export(_Model):
@@ -291,6 +298,7 @@ class Settings(_Model):
                 "account_id": folder.account_id,
                 "client_folder_id": folder.client_folder_id,
                 "unset": folder.unset,
+                "faults": folder.faults,
                 "limits": known[0].limits if known else import_.limits,
             }
         )
@@ -304,12 +312,18 @@ class Settings(_Model):
         return next((i.name for i in candidates if (i.account_id, i.client_folder_id) == place), None)
 
 
-def _unset(who: str, names: tuple[str, ...]) -> SettingsError:
-    return SettingsError(
-        f"{who} cannot ask iContact: {', '.join(names)} {'is' if len(names) == 1 else 'are'} unset. Set "
-        f"{'it' if len(names) == 1 else 'them'} in the environment that Dagster runs in; `icontact-assets discover` "
-        "shows account and client folder ids."
-    )
+def _not_ready(who: str, unset: tuple[str, ...], faults: tuple[str, ...]) -> SettingsError:
+    said = []
+    if unset:
+        one = len(unset) == 1
+        said.append(
+            f"{', '.join(unset)} {'is' if one else 'are'} unset. Set {'it' if one else 'them'} in the environment that "
+            "Dagster runs in; `icontact-assets discover` shows account and client folder ids."
+        )
+    said += [
+        f"{fault}. Correct it in the environment that Dagster runs in. Its value is not shown." for fault in faults
+    ]
+    return SettingsError(f"{who} cannot ask iContact: {' '.join(said)}")
 
 
 _Item = TypeVar("_Item", Import, Audience, Export)
@@ -385,12 +399,9 @@ def load_settings(environ: Mapping[str, str] = os.environ, directory: Path | Non
 
 
 def _base_url(url: str) -> str:
-    parts = urlsplit(url)
-    loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    if parts.scheme not in ("https", "http") or not parts.hostname or (parts.scheme == "http" and not loopback):
+    if fault := address_fault(url):
         raise SettingsError(
-            f"ICONTACT_BASE_URL is {parts.scheme}://{parts.hostname or ''}...: credentials travel only over https "
-            f"(http is for loopback). Write {PRODUCTION}, or unset the variable."
+            f"ICONTACT_BASE_URL {fault}. Write {PRODUCTION}, or unset the variable. Its value is not shown."
         )
     return url.rstrip("/")
 
@@ -459,6 +470,30 @@ class _Document:
         line = next((self._lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in self._lines), 1)
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
         return SettingsError(f"{self.path}:{line}: {key + ': ' if key else ''}{found}. {remedy}")
+
+
+_Check = Callable[[str], str | None]
+
+
+class _Found(NamedTuple):
+    """A value that a request needs, or the variable that is unset, or what is wrong with it."""
+
+    value: str | None = None
+    unset: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def _not_found(found: Iterable[_Found]) -> dict[str, Any]:
+    """What is unset and what is wrong among several values."""
+    items = list(found)
+    return {
+        "unset": tuple(name for item in items for name in item.unset),
+        "faults": tuple(fault for item in items for fault in item.faults),
+    }
+
+
+def _secrets(found: Mapping[str, _Found]) -> dict[str, Any]:
+    return {key: SecretStr(item.value) for key, item in found.items() if item.value is not None}
 
 
 class _Loader:
@@ -571,27 +606,31 @@ class _Loader:
             shown = f"found {found!r}, " if isinstance(found, str | int | float | date) else ""
             raise self._document.error(where, f"{shown}{first['msg']}", "Correct the value.") from error
 
-    def _reference(self, at: tuple[str | int, ...], value: Any) -> tuple[str | None, str | None]:
-        """A literal or a whole `${ENV_NAME}`: its value, and the variable's name if that is unset."""
-        if value is None:
-            return None, None
+    def _reference(self, at: tuple[str | int, ...], value: Any, check: _Check) -> _Found:
+        """A literal, which must pass the check, or a whole `${ENV_NAME}`."""
         text = str(value)
         variable = _VARIABLE.fullmatch(text)
-        if variable is None:
-            if "${" in text:
-                raise self._document.error(
-                    at, "found a variable inside other text", "Write the whole value as ${NAME}."
-                )
-            return text, None
-        name = variable.group(1)
-        return (self._environ[name], None) if self._environ.get(name) else (None, name)
+        if variable is not None:
+            return self._named_variable(variable.group(1), check)
+        if "${" in text:
+            raise self._document.error(at, "found a variable inside other text", "Write the whole value as ${NAME}.")
+        if fault := check(text):
+            raise self._document.error(at, fault, "Correct the value, which is not shown.")
+        return _Found(text)
+
+    def _named_variable(self, name: str, check: _Check) -> _Found:
+        """The value of a variable that is needed only when iContact is asked: what is wrong with it is said then."""
+        text = self._environ.get(name)
+        if not text:
+            return _Found(unset=(name,))
+        fault = check(text)
+        return _Found(faults=(f"{name} {fault}",)) if fault else _Found(text)
 
     def _text(self, item: dict[str, Any]) -> dict[str, Any]:
         return {"label": str(item.get("label") or item["name"]), "description": str(item.get("description") or "")}
 
     def _authorization(self, at: tuple[str | int, ...], item: dict[str, Any]) -> Authorization:
-        values: dict[str, Any] = {}
-        unset: list[str] = []
+        found: dict[str, _Found] = {}
         for key in _CREDENTIALS:
             value = item.get(key)
             if value is None:
@@ -600,29 +639,25 @@ class _Loader:
                 raise self._document.error(
                     (*at, key), "found a literal", "A password stands in the environment: write ${ENV_NAME} here."
                 )
-            text, missing = self._reference((*at, key), value)
-            if missing:
-                unset.append(missing)
-            elif text is not None:
-                values[key] = SecretStr(text)
-        return Authorization(name=item["name"], **self._text(item), **values, unset=tuple(unset))
+            found[key] = self._reference((*at, key), value, header_fault)
+        return Authorization(name=item["name"], **self._text(item), **_secrets(found), **_not_found(found.values()))
 
     def _environment_authorization(self) -> Authorization:
-        values: dict[str, Any] = {
-            key: SecretStr(self._environ[name]) for key, name in _CREDENTIALS.items() if self._environ.get(name)
-        }
-        unset = tuple(name for key, name in _CREDENTIALS.items() if key not in values)
-        return Authorization(name="environment", label="the environment", **values, unset=unset)
+        found = {key: self._named_variable(name, header_fault) for key, name in _CREDENTIALS.items()}
+        return Authorization(
+            name="environment", label="the environment", **_secrets(found), **_not_found(found.values())
+        )
 
     def _environment_import(self) -> Import:
-        ids = {"account_id": "ICONTACT_ACCOUNT_ID", "client_folder_id": "ICONTACT_CLIENT_FOLDER_ID"}
+        account = self._named_variable("ICONTACT_ACCOUNT_ID", id_fault)
+        folder = self._named_variable("ICONTACT_CLIENT_FOLDER_ID", id_fault)
         return Import(
             name="icontact",
             label="iContact",
             authorization=self._environment_authorization(),
-            account_id=self._environ.get("ICONTACT_ACCOUNT_ID") or None,
-            client_folder_id=self._environ.get("ICONTACT_CLIENT_FOLDER_ID") or None,
-            unset=tuple(name for name in ids.values() if not self._environ.get(name)),
+            account_id=account.value,
+            client_folder_id=folder.value,
+            **_not_found((account, folder)),
             limits=self._limits({}, ()),
             **self._common(None, ()),
         )
@@ -661,13 +696,11 @@ class _Loader:
     def _import(
         self, at: tuple[str | int, ...], item: dict[str, Any], authorizations: dict[str, Authorization]
     ) -> Import:
-        ids: dict[str, str | None] = {}
-        unset: list[str] = []
+        ids: dict[str, _Found] = {}
         for key, target in (("account", "account_id"), ("client_folder", "client_folder_id")):
             if item.get(key) is None:
                 raise self._document.error((*at, key), "is missing", "`icontact-assets discover` shows the ids.")
-            ids[target], missing = self._reference((*at, key), item[key])
-            unset += [missing] if missing else []
+            ids[target] = self._reference((*at, key), item[key], id_fault)
         return self._build(
             Import,
             at,
@@ -675,8 +708,8 @@ class _Loader:
                 "name": item["name"],
                 **self._text(item),
                 "authorization": self._authorization_named(at, item, authorizations),
-                **ids,
-                "unset": tuple(unset),
+                **{target: found.value for target, found in ids.items()},
+                **_not_found(ids.values()),
                 "keep_updated": item.get("keep_updated", False),
                 "filter_by_aid": item.get("filter_by_aid"),
                 **({"schema_drift": item["schema_drift"]} if "schema_drift" in item else {}),
@@ -848,11 +881,8 @@ class _Loader:
     ) -> ExportFolder | None:
         """The folder of the export's list where it is not the one that the audience was read from."""
         own = {"account": source.account_id, "client_folder": source.client_folder_id}
-        ids, unset = dict(own), []
-        for key in own:
-            if item.get(key) is not None:
-                ids[key], missing = self._reference((*at, key), item[key])
-                unset += [missing] if missing else []
+        found = {key: self._reference((*at, key), item[key], id_fault) for key in own if item.get(key) is not None}
+        ids = own | {key: id_.value for key, id_ in found.items()}
         match = item.get("match", "id")
         if match not in ("id", "email"):
             raise self._document.error((*at, "match"), f"found {match!r}", "Write id or email.")
@@ -878,11 +908,12 @@ class _Loader:
                 f"differs from the import {source.name} of its audience",
                 "A contact id belongs to one client folder: write `match: email` to look each person up by address.",
             )
+        inherited = _Found(unset=source.unset, faults=source.faults)
         return ExportFolder(
             authorization=authorization,
             account_id=ids["account"],
             client_folder_id=ids["client_folder"],
-            unset=(*unset, *(name for name in source.unset if ids["account"] == own["account"] is None)),
+            **_not_found((*found.values(), *([inherited] if ids["account"] == own["account"] is None else []))),
         )
 
     def _excluded(

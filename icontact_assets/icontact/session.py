@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from urllib3.exceptions import HTTPError
 
+from icontact_assets.credentials import address_fault, header_fault
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.errors import (
     NotFound,
@@ -91,10 +94,12 @@ class Session:
         tries: int = 5,
         first_wait: float = 5,
     ) -> None:
+        if fault := address_fault(base_url):
+            raise Rejected(f"The address of iContact {fault}.")
+        for name in ("app_id", "username", "password"):
+            if fault := header_fault(getattr(credentials, name)):
+                raise Rejected(f"The credential {name} {fault}.")
         self._base_url = base_url.rstrip("/")
-        parts = urlsplit(self._base_url)
-        if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-            raise Rejected(f"{parts.scheme}://{parts.hostname} is not called: credentials travel only over https.")
         self._headers = {
             "API-Version": "2.2",
             "API-AppId": credentials.app_id,
@@ -182,6 +187,7 @@ class Session:
         with self._count_lock:
             self.requests += 1
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        failure: Rejected | _Lost | None = None
         try:
             with self._http().request(
                 method,
@@ -194,28 +200,45 @@ class Session:
                 stream=True,
             ) as response:
                 content = self._content(response)
-        except requests.exceptions.SSLError as error:
-            raise Rejected(
-                f"{method} {path}: the certificate of {urlsplit(self._base_url).hostname} is not trusted. "
-                "Check ICONTACT_BASE_URL and the clock of this machine."
-            ) from error
-        except requests.exceptions.ConnectTimeout as error:
-            raise _Lost("no connection in time", processed=False) from error
-        except requests.exceptions.RequestException as error:
-            refused = "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error)
-            raise _Lost(
-                "no connection" if refused else f"the answer broke off ({type(error).__name__})", processed=not refused
-            ) from error
+        except (OSError, ValueError, HTTPError, HTTPException) as error:
+            failure = self._failure(f"{method} {path}", error)
+        if failure is not None:
+            # Raised after the handler: the exception of requests may hold the value of a header, and a chained
+            # exception is logged.
+            raise failure
         reply = self._read(method, path, response, content)
         if not usable(reply.body):
             raise _Lost("the answer lacks what was asked for", processed=False, answered=True)
         return reply
+
+    def _failure(self, where: str, error: Exception) -> Rejected | _Lost:
+        """The failure of a request in words of our own. What the exception says is not repeated."""
+        if isinstance(error, requests.exceptions.SSLError):
+            return Rejected(
+                f"{where}: the certificate of {urlsplit(self._base_url).hostname} is not trusted. "
+                "Check ICONTACT_BASE_URL and the clock of this machine."
+            )
+        if isinstance(error, requests.exceptions.ConnectTimeout):
+            return _Lost("no connection in time", processed=False)
+        if isinstance(error, requests.exceptions.ProxyError):
+            return _Lost("no connection through the proxy that the environment names", processed=False)
+        if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
+            return _Lost("no connection", processed=False)
+        # A bare OSError is how requests tells of a file of certificates that is not there.
+        if isinstance(error, ValueError) or type(error) is OSError:
+            return Rejected(
+                f"{where}: the request cannot be sent ({type(error).__name__}). "
+                "Check ICONTACT_BASE_URL, and the variables for proxies and certificates."
+            )
+        return _Lost(f"the answer broke off ({type(error).__name__})", processed=True)
 
     def _http(self) -> requests.Session:
         if not hasattr(self._local, "http"):
             self._local.http = requests.Session()
             # Without this, requests would add what a .netrc file holds for the host.
             self._local.http.auth = lambda request: request
+            # A proxy would be sent the credentials in clear where there is no TLS.
+            self._local.http.trust_env = self._base_url.lower().startswith("https:")
         http: requests.Session = self._local.http
         return http
 

@@ -224,3 +224,51 @@ def test_every_value_becomes_text_that_is_not_python(value: object, text: str | 
 
 def test_addresses_are_masked() -> None:
     assert mask("the contact 'ada.l@example.com' (x) was refused") == "the contact '<address>' (x) was refused"
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The exception and every one that is chained to it, shown or not."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        item = waiting.pop()
+        if item is not None and item not in found:
+            found.append(item)
+            waiting += [item.__cause__, item.__context__]
+    return found
+
+
+FAILURES: list[dict[str, Any]] = [
+    {"kind": "cut"},
+    {"kind": "reset"},
+    {"kind": "delay", "seconds": 3},
+    {"kind": "reply", "status": 302, "headers": {"Location": "https://elsewhere.example/x"}},
+    {"kind": "reply", "status": 302, "headers": {"Location": "http://[broken"}},
+    {"kind": "reply", "status": 200, "text": "no gzip", "headers": {"Content-Encoding": "gzip"}},
+]
+
+
+@pytest.mark.parametrize("fault", FAILURES, ids=lambda fault: "-".join(map(str, fault.values()))[:60])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_exception_of_the_http_library_is_chained(
+    sandbox: Sandbox, tmp_path: Path, fault: dict[str, Any], method: str
+) -> None:
+    sandbox.control("faults", faults=[{"path": "/time", "do": fault}])
+    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    session = Session(sandbox.url, CREDENTIALS, budget, connect_timeout=1, read_timeout=0.2, tries=1)
+    with pytest.raises(IContactError) as caught:
+        session.get("/time") if method == "GET" else session.post("/time", [])
+    assert {type(item).__module__ for item in _chain(caught.value)} <= {
+        "icontact_assets.icontact.errors",
+        "icontact_assets.icontact.session",
+    }
+
+
+def test_what_cannot_be_sent_is_a_typed_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/kX7-secret.pem")
+    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    session = Session("https://127.0.0.1:9/icp", CREDENTIALS, budget, tries=1)
+    with pytest.raises(Rejected, match="cannot be sent") as caught:
+        session.get("/time")
+    assert "kX7" not in str(caught.value)
+    assert _chain(caught.value) == [caught.value]
