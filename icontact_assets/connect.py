@@ -63,7 +63,7 @@ def forecast_window(settings: Settings, import_: Import, window: Window) -> Fore
     folder, now = open_folder(settings, import_), datetime.now(UTC)
     scope = scope_of(import_)
     warehouse = Warehouse(settings.duckdb_path)
-    if warehouse.path.exists():
+    if warehouse.exists():
         warehouse.prepare(import_.name)
         with warehouse.read() as connection:
             if read_through(connection, scope.schema, "messages") and read_through(connection, scope.schema, "sends"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +23,22 @@ _CATALOG = "warehouse_file"
 # A program that has the file open without our lock is a person's, who is told soon.
 _FOREIGN_WAIT_SECONDS = 60.0
 
-# Files are created so that DuckDB 1.5 opens what 2.0 wrote.
+# Files are created so that DuckDB 1.5 opens what 2.0 wrote. A file that exists keeps the version it has.
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"
+
+# What the file, the disk or the memory is at fault for. Anything else is wrong SQL, and the caller's.
+_AT_FAULT = (
+    duckdb.IOException,
+    duckdb.TransactionException,
+    duckdb.OutOfMemoryException,
+    duckdb.SerializationException,
+    duckdb.FatalException,
+    duckdb.InternalException,
+)
+
+_DAMAGED = re.compile("(?i)corrupt|could not read enough bytes|serialization error")
+
+_KEPT_OF_AN_ERROR = 500
 
 
 class WarehouseError(Exception):
@@ -51,29 +68,34 @@ class Warehouse:
 
         `purpose` is what a process that waits is told. Raises WarehouseBusy, WarehouseError.
         """
-        with self._locked(purpose):
-            connection = self._open(read_only=False)
-            try:
-                connection.execute("BEGIN")
-                yield connection
-                connection.execute("COMMIT")
-            except (duckdb.IOException, duckdb.TransactionException) as error:
-                # A disk that is full at the end shows as a commit that failed.
-                raise WarehouseError(self._unwritable(error)) from error
-            finally:
-                connection.close()
+        with self._connected(purpose, read_only=False) as connection:
+            connection.execute("BEGIN")
+            yield connection
+            # A disk that is full at the end shows as a commit that failed.
+            connection.execute("COMMIT")
 
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A read-only connection. Raises WarehouseError if there is no database yet, WarehouseBusy."""
-        if not self.path.exists():
+        if not self.exists():
             raise WarehouseError(f"There is no database at {self.path} yet: materialize the raw assets first.")
-        with self._locked("reading"):
-            connection = self._open(read_only=True)
-            try:
-                yield connection
-            finally:
-                connection.close()
+        with self._connected("reading", read_only=True) as connection:
+            yield connection
+
+    def exists(self) -> bool:
+        """Whether there is a file. Raises WarehouseError if what is there cannot be a database."""
+        try:
+            mode = self.path.stat().st_mode
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise WarehouseError(self._unusable(error)) from error
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise WarehouseError(
+                f"The database {self.path} is {what}, not a file. Name a file with ICONTACT_ASSETS_DUCKDB."
+            )
+        return True
 
     def prepare(self, schema: str) -> None:
         """Create the schema, its tables, their columns (NULL in older rows) and `audience_on` where they are missing.
@@ -97,6 +119,21 @@ class Warehouse:
             connection.execute(audience_on(schema))
 
     @contextmanager
+    def _connected(self, purpose: str, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        exists = self.exists()
+        with self._locked(purpose), self._spill_folder() as spill:
+            connection = self._open(spill, "READ_ONLY" if read_only else "" if exists else _STORAGE)
+            try:
+                yield connection
+            except duckdb.Error as error:
+                # DuckDB 2.0 has no class of its own for a damaged file.
+                if not isinstance(error, _AT_FAULT) and type(error) is not duckdb.Error:
+                    raise
+                raise WarehouseError(self._unusable(error)) from error
+            finally:
+                connection.close()
+
+    @contextmanager
     def _locked(self, purpose: str) -> Iterator[None]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,32 +145,45 @@ class Warehouse:
                 "Wait for it to end, or stop it, and run again."
             ) from error
         except OSError as error:
-            raise WarehouseError(self._unwritable(error)) from error
+            raise WarehouseError(self._unusable(error)) from error
         try:
             try:
                 self._holder_path.write_text(f"process {os.getpid()} ({purpose})")
             except OSError as error:
-                raise WarehouseError(self._unwritable(error)) from error
+                raise WarehouseError(self._unusable(error)) from error
             yield
         finally:
             lock.release()
 
-    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _spill_folder(self) -> Iterator[Path]:
+        """Where DuckDB puts what does not fit in memory: beside the database, whatever the working folder is."""
+        folder = self.path.with_name(self.path.name + ".spill")
+        # A killed process may have left some. Whoever has the lock is alone.
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _open(self, spill: Path, options: str) -> duckdb.DuckDBPyConnection:
         wait = min(self._wait, _FOREIGN_WAIT_SECONDS)
         deadline = time.monotonic() + wait
         path = str(self.path).replace("'", "''")
-        connection = duckdb.connect()
+        # The type is named and nothing is installed: DuckDB would fetch an extension for a file of another kind.
+        connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(spill)})
         connection.execute("SET TimeZone = 'UTC'")
+        attach = f"ATTACH '{path}' AS {_CATALOG} ({', '.join(filter(None, ('TYPE duckdb', options)))})"
         while True:
             try:
-                connection.execute(f"ATTACH '{path}' AS {_CATALOG} ({'READ_ONLY' if read_only else _STORAGE})")
+                connection.execute(attach)
                 connection.execute(f"USE {_CATALOG}")
                 return connection
-            except duckdb.IOException as error:
+            except duckdb.Error as error:
                 # A program that does not know our lock (a notebook, the duckdb shell) may have the file.
-                if "lock" not in str(error).lower():
+                if not isinstance(error, duckdb.IOException) or "Could not set lock" not in str(error):
                     connection.close()
-                    raise WarehouseError(self._unwritable(error)) from error
+                    raise WarehouseError(self._unusable(error)) from error
                 if time.monotonic() > deadline:
                     connection.close()
                     raise WarehouseBusy(
@@ -148,13 +198,35 @@ class Warehouse:
         except OSError:
             return "another process"
 
-    def _unwritable(self, error: Exception) -> str:
+    def _unusable(self, error: Exception) -> str:
+        return f"The database {self.path} cannot be used: {_first_line(error)} {_remedy(error)}"
+
+
+def _remedy(error: Exception) -> str:
+    text = str(error)
+    if "not a valid DuckDB database file" in text:
         return (
-            f"The database {self.path} cannot be used: {_first_line(error)} "
-            "Check that the folder exists, that this user may write to it, and that the disk has space "
-            "(ICONTACT_ASSETS_DUCKDB names another place)."
+            "Name another file with ICONTACT_ASSETS_DUCKDB, or move this one away: a new database is made in its place."
         )
+    if "we can only read" in text:
+        return (
+            f"DuckDB {duckdb.__version__}, which is installed here, does not read it: another version wrote it. "
+            "Upgrade the Python package duckdb, or name another file with ICONTACT_ASSETS_DUCKDB."
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "Give the process more memory, or the disk that holds the database more space."
+    if _DAMAGED.search(text) or isinstance(error, duckdb.FatalException | duckdb.InternalException):
+        return (
+            "The file is damaged. Put a backup in its place, or move it away and materialize the raw assets again: "
+            "everything that iContact still shows is read anew."
+        )
+    return (
+        "Check that the folder exists, that this user may write to it, and that the disk has space "
+        "(ICONTACT_ASSETS_DUCKDB names another place)."
+    )
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".") + "."
+    """The first line of an error, which may name a path of thousands of characters."""
+    line = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".!")
+    return (line if len(line) <= _KEPT_OF_AN_ERROR else f"{line[:_KEPT_OF_AN_ERROR]}...") + "."

@@ -1,0 +1,52 @@
+"""What does not fit in memory goes beside the database, whatever the working folder is, and is gone afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
+
+LARGE = "CREATE TEMP TABLE t AS SELECT hash(range)::VARCHAR || repeat('x', 40) AS s FROM range(400000)"
+
+
+def small(warehouse: Warehouse) -> None:
+    with warehouse.read() as connection:
+        connection.execute("SET memory_limit = '20MB'")
+        connection.execute("SET threads = 1")
+        connection.execute(LARGE)
+        [(rows,)] = connection.execute("SELECT count(*) FROM t WHERE s LIKE '%x'").fetchall()
+        assert rows == 400_000
+        assert list(warehouse.path.with_name(warehouse.path.name + ".spill").iterdir())
+
+
+def test_spills_go_beside_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse.prepare("icontact")
+    monkeypatch.chdir("/proc")
+    small(warehouse)
+    assert not list(tmp_path.glob("*.spill"))
+
+
+def test_what_a_killed_process_spilled_is_removed(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    left = tmp_path / "warehouse.duckdb.spill"
+    left.mkdir()
+    (left / "duckdb_temp_storage-0.tmp").write_text("personal")
+    warehouse.prepare("icontact")
+    assert not left.exists()
+
+
+def test_no_room_to_spill_is_named(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse.prepare("icontact")
+
+    def fill() -> None:
+        with warehouse.read() as connection:
+            connection.execute("SET max_temp_directory_size = '1MB'")
+            connection.execute("SET memory_limit = '20MB'")
+            connection.execute(LARGE)
+
+    with pytest.raises(WarehouseError, match="Give the process more memory"):
+        fill()
