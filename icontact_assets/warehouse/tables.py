@@ -475,7 +475,7 @@ def audience_on(schema: str) -> str:
     by_then = "audience = of_audience AND {} < CAST(on_day AS DATE) + INTERVAL 1 DAY"
     return f"""
         CREATE OR REPLACE MACRO "{schema}".audience_on(of_audience, on_day) AS TABLE
-        SELECT contact_id, max(changed_at) AS entered_at FROM "{schema}".audience_changes
+        SELECT contact_id, max(changed_at) AS entered_at FROM {_beside_macro(schema, "audience_on", "audience_changes")}
         WHERE {by_then.format("changed_at")}
         GROUP BY contact_id HAVING arg_max(change, changed_at) = 'entered'
         UNION ALL
@@ -484,6 +484,23 @@ def audience_on(schema: str) -> str:
             of_audience, CAST(on_day AS DATE)
         )), NULL
         WHERE NOT EXISTS (
-            FROM "{schema}".audience_computations WHERE {by_then.format("computed_at")} AND missing IS NULL
+            FROM {_beside_macro(schema, "audience_on", "audience_computations")}
+            WHERE {by_then.format("computed_at")} AND missing IS NULL
         )
     """
+
+
+def _beside_macro(schema: str, macro: str, table: str) -> str:
+    """SQL, for the body of a macro, that yields a table of the database that the macro is called from.
+
+    DuckDB looks up the tables of a macro where the caller stands, not where the macro is: in a database attached as `w`
+    it finds none. So the name that the query gives the database is read off the query.
+    """
+    # There is no text while a query is only prepared, as by `sql()` in Python, and asking for it then is a crash.
+    text = "CASE WHEN current_query_id() < 1000000000000 THEN current_query() ELSE '' END"
+    database = rf"""("(?:[^"]|"")+"|[\pL\pN_$]+)\s*\.\s*"?{schema}"?\s*\.\s*"?{macro}"?\s*\("""
+    named = f"list_distinct(regexp_extract_all({text}, '{database}', 1, 'i'))"
+    return f"""query_table(CASE len({named})
+        WHEN 0 THEN '"{schema}".{table}'
+        WHEN 1 THEN {named}[1] || '."{schema}".{table}'
+        ELSE error('{macro} reads one database in a query, and this query names several: ask each in its own.') END)"""
