@@ -419,7 +419,15 @@ def _apply(place: Any, export: Any, planner: Callable[[Any, Any], Any], plan_has
     from icontact_assets.audiences.export import run_export
 
     run_id = str(uuid4())
-    report = run_export(place, export, run_id=run_id, planner=planner, exactly=plan_hash, **more)
+    report = run_export(
+        place,
+        export,
+        run_id=run_id,
+        planner=planner,
+        exactly=plan_hash,
+        waiting=lambda text: typer.echo(text, err=True),
+        **more,
+    )
     typer.echo(
         f"Run {run_id}: {report.added} people added, {report.removed} removed, {sum(report.refused.values())} refused, "
         f"{sum(report.failed.values())} failed, {report.remaining} remain"

@@ -41,18 +41,8 @@ exports:
     mode: add
 """
 
-_DAGSTER = """\
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-run_monitoring:
-  enabled: true
-concurrency:
-  pools:
-    granularity: op
-    default_limit: 1
-"""
+_DAGSTER = Path(__file__).with_name("dagster.yaml")
+"""What Dagster is told about itself: the file that users copy to their DAGSTER_HOME."""
 
 
 class DemoFailed(Exception):
@@ -102,7 +92,7 @@ def _environment(home: Path, sandbox: Sandbox) -> Iterator[None]:
     config.write_text(_CONFIG.format(list_id=lists[-1]["list_id"]))
     dagster_home = home / "dagster"
     dagster_home.mkdir(exist_ok=True)
-    (dagster_home / "dagster.yaml").write_text(_DAGSTER)
+    shutil.copy(_DAGSTER, dagster_home / "dagster.yaml")
     variables = {
         **sandbox.environment(),
         "ICONTACT_ASSETS_HOME": str(home.resolve()),

@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.assets.raw import POOL
 from icontact_assets.audiences.audience import AudienceError, Membership, compute
 from icontact_assets.audiences.choice import sources
 from icontact_assets.audiences.export import ExportError, ExportReport, run_export
@@ -123,7 +122,11 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         storage_id = computed[0].storage_id
         try:
             report = run_export(
-                open_place(settings, export), export, run_id=context.run.run_id, audience_storage_id=storage_id
+                open_place(settings, export),
+                export,
+                run_id=context.run.run_id,
+                audience_storage_id=storage_id,
+                waiting=context.log.warning,
             )
         except (ExportError, SettingsError, WarehouseError) as error:
             facts: dict[str, Any] = {}
@@ -148,7 +151,6 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         description=export.description or export.label,
         group_name=f"{import_.name}_audiences",
         kinds={"duckdb"},
-        pool=POOL,
         check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in _EXPORT_CHECKS.items()],
     )(run)
 

@@ -34,9 +34,6 @@ from icontact_assets.warehouse.tables import (
 )
 from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
 
-POOL = "icontact"
-"""Runs that talk to iContact share this pool; `dagster.yaml` gives it one slot."""
-
 _LISTINGS = {"contacts": RAW_CONTACTS, "messages": RAW_MESSAGES, "sends": RAW_SENDS, "lists": RAW_LISTS}
 
 
@@ -107,7 +104,6 @@ def _asset(
         group_name=f"{import_.name}_raw",
         kinds={"duckdb"},
         op_tags=op_tags,
-        pool=POOL,
     )(run)
 
 
@@ -121,20 +117,23 @@ def _failure(
 
 
 @contextmanager
-def _open(settings: Settings, import_: Import) -> Iterator[tuple[Folder, Warehouse, Staging]]:
+def _open(
+    settings: Settings, import_: Import, context: dg.AssetExecutionContext
+) -> Iterator[tuple[Folder, Warehouse, Staging]]:
     folder = open_folder(settings, import_)
     warehouse = Warehouse(settings.duckdb_path)
     warehouse.prepare(import_.name)
     with warehouse.write("preparing the view of the days") as connection:
         create_view(connection, scope_of(import_), import_.start_date)
-    with Staging(settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.{import_.name}.staging")) as staging:
+    path = settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.{import_.name}.staging")
+    with Staging(path, purpose=f"run {context.run.run_id}", waiting=context.log.warning) as staging:
         yield folder, warehouse, staging
 
 
 def _listing_asset(settings: Settings, import_: Import, resource: str, table: Table) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         window = window_of(context)
-        with _open(settings, import_) as (folder, warehouse, staging):
+        with _open(settings, import_, context) as (folder, warehouse, staging):
             changes = read_changes(
                 folder,
                 warehouse,
@@ -157,7 +156,7 @@ def _subscriptions_asset(settings: Settings, import_: Import, lists: list[str]) 
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         window = window_of(context)
         total = Changes("subscriptions", asked=False, total=0)
-        with _open(settings, import_) as (folder, warehouse, staging):
+        with _open(settings, import_, context) as (folder, warehouse, staging):
             for list_id in _list_ids(warehouse, import_, lists):
                 changes = read_changes(
                     folder,
@@ -310,7 +309,7 @@ def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionConte
         if done % 100 == 0 or done == due:
             context.log.info(f"{done} of {due} due messages looked at.")
 
-    with _open(settings, import_) as (folder, warehouse, staging):
+    with _open(settings, import_, context) as (folder, warehouse, staging):
         yield ActivityReader(
             folder=folder,
             warehouse=warehouse,

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
-
 from icontact_assets.audiences.consent import (
     Evidence,
     Permit,
@@ -38,6 +36,7 @@ from icontact_assets.icontact.folder import Folder, SubscribeReply
 from icontact_assets.icontact.listing import Row
 from icontact_assets.icontact.values import as_id, as_text
 from icontact_assets.settings import Export
+from icontact_assets.warehouse.lock import Lock, LockTaken
 
 BATCH = 100
 """People in one POST. iContact names no limit (API reference, 6.2)."""
@@ -46,7 +45,7 @@ _Item = TypeVar("_Item")
 _WORDS_LENGTH = 500
 _PREVIEWED = 20
 _PREVIEW_ORDER = ("failed", "unconfirmed", "refused", "planned", *DONE, "skipped", "already")
-_LOCK_SECONDS = 60.0
+_LOCK_SECONDS = 3600.0
 _NOT_CONFIRMED = "iContact did not confirm it"
 _SINGLY_REJECTED = 5
 """So many removals rejected one after the other, and none done: the request itself is at fault."""
@@ -112,6 +111,7 @@ def run_export(
     undoes: str | None = None,
     planner: Callable[[Place, Export], Plan] = make_plan,
     exactly: str | None = None,
+    waiting: Callable[[str], None] = lambda _: None,
 ) -> ExportReport:
     """Plan an export from facts read now, and apply the plan as far as guard, limits and pace allow.
 
@@ -126,23 +126,23 @@ def run_export(
     batches, 202 pages of the list, 226 pages of contacts and 1 of the lists; without fresh statuses it would be 1,203.
 
     `planner` makes the plan; `undoes`: the run that it takes back; `exactly`: apply the plan only if this is its hash,
-    which counts as its approval. `audience_storage_id` is recorded. One export of a schema runs at a time. Raises
-    ExportError, and WarehouseError when the database cannot be used.
+    which counts as its approval. `audience_storage_id` is recorded. One export of a schema runs at a time: `waiting` is
+    told while another does. Raises ExportError, and WarehouseError when the database cannot be used.
     """
-    with _alone(place):
+    with _alone(place, f"run {run_id} of the export {export.name}", waiting):
         return _Run(place, export, run_id, undoes, exactly).run(audience_storage_id, planner)
 
 
 @contextmanager
-def _alone(place: Place) -> Iterator[None]:
+def _alone(place: Place, purpose: str, waiting: Callable[[str], None]) -> Iterator[None]:
     path = place.warehouse.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f"{path.name}.{place.schema}.exports.lock"))
+    lock = Lock(path.with_name(f"{path.name}.{place.schema}.exports.lock"))
     try:
-        lock.acquire(timeout=_LOCK_SECONDS)
-    except Timeout as error:
+        lock.acquire(purpose, wait_seconds=_LOCK_SECONDS, waiting=waiting)
+    except LockTaken as error:
         raise ExportError(
-            f"Another export of {place.schema} is running in another process. Nothing was written; run again later.",
+            f"Another export of {place.schema} is running: {error}. Nothing was written; run again when it has ended.",
             None,
         ) from error
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,10 +14,10 @@ from typing import Self
 
 import orjson
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
 from icontact_assets.icontact.listing import OVERLAP, Known, Proof, Row, digest
 from icontact_assets.ingest.rows import RowReader, Seen, Unreadable, fields_seen
+from icontact_assets.warehouse.lock import Lock, LockTaken
 
 _VERSION = 2
 """Of the file's tables; counts up when they change."""
@@ -120,19 +120,28 @@ class ProvenReading:
 class Staging:
     """The staging file of one import at `path` (SQLite). One run at a time has it: an operating-system lock guards it.
 
-    Every method raises StagingError; opening does too when another run keeps it longer than `wait_seconds`.
+    `purpose` says to others who has it. `waiting` is told while another run has it. Every method raises StagingError.
+    Opening does too when another run keeps the file longer than `wait_seconds`.
     """
 
-    def __init__(self, path: Path, *, wait_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        purpose: str = "reading",
+        waiting: Callable[[str], None] = lambda _: None,
+        wait_seconds: float = 3600.0,
+    ) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._file_lock = FileLock(path.with_name(path.name + ".lock"))
+        self._file_lock = Lock(path.with_name(path.name + ".lock"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file_lock.acquire(timeout=wait_seconds)
-        except Timeout as error:
+            self._file_lock.acquire(purpose, wait_seconds=wait_seconds, waiting=waiting)
+        except LockTaken as error:
             raise StagingError(
-                f"Another run is reading this import (it holds {path}). Wait for it to end, or stop it, and run again."
+                f"Another run is reading this import: {error}. It has {path} for longer than this run waits. "
+                "Wait for it to end, or stop it, and run again."
             ) from error
         except OSError as error:
             raise self._unusable(error) from error

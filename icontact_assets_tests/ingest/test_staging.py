@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,14 +12,21 @@ import pytest
 from icontact_assets.icontact.listing import Proof
 from icontact_assets.ingest.rows import activity_reader
 from icontact_assets.ingest.staging import Listing, Staging, StagingError
+from icontact_assets.warehouse import lock
 
 OPENS = Listing("activity", "310001", "opens")
 
 
-def test_a_second_run_is_told_who_reads(tmp_path: Path) -> None:
-    path = tmp_path / "w.staging"
-    with Staging(path), pytest.raises(StagingError, match="Another run is reading this import"):
-        Staging(path, wait_seconds=0.1)
+def test_a_second_run_waits_and_says_so_then_gives_up_and_names_the_first(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(lock, "_FIRST_WORD_SECONDS", 0.05)
+    path, told = tmp_path / "w.staging", list[str]()
+    with Staging(path, purpose="run 1"):
+        with pytest.raises(StagingError, match=r"Another run is reading this import: process \d+ \(run 1, since 2"):
+            Staging(path, wait_seconds=0.01, waiting=told.append)
+        assert told == []
+        with pytest.raises(StagingError):
+            Staging(path, wait_seconds=0.2, waiting=told.append)
+    assert re.fullmatch(r"Waits for process \d+ \(run 1, since .* UTC\), until .* UTC at the latest\.", told[0])
     with Staging(path, wait_seconds=0.1) as staging:
         assert staging.proven() == []
 
