@@ -47,7 +47,7 @@ def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Che
     table.add_column(overflow="fold")
     table.add_row("settings", "ok", f"{len(settings.imports)} imports, {len(settings.exports)} exports")
     ok = True
-    checks: list[tuple[str, Callable[[], str]]] = [("database", lambda: _database(settings.duckdb_path))]
+    checks: list[tuple[str, Callable[[], str]]] = [("database", lambda: _database(settings))]
     for import_ in imports:
         checks += _import_checks(settings, import_)
     broken = set()
@@ -137,13 +137,14 @@ def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], 
     return [(f"{import_.name}: {name}", check) for name, check in steps.items()]
 
 
-def _database(path: Path) -> str:
-    from icontact_assets.warehouse.warehouse import Warehouse
+def _database(settings: Any) -> str:
+    from icontact_assets.connect import open_warehouse
 
-    existed = path.exists()
-    with Warehouse(path, wait_seconds=5).write("doctor") as connection:
+    warehouse = open_warehouse(settings, wait_seconds=5)
+    existed = warehouse.path.exists()
+    with warehouse.write("doctor") as connection:
         connection.execute("SELECT 1")
-    return f"{path} {'opens' if existed else 'can be written'}"
+    return f"{warehouse.path} {'opens' if existed else 'can be written'}"
 
 
 @app.command()
@@ -321,11 +322,11 @@ def _export(name: str) -> tuple[Any, Any]:
 
 def _export_of_run(run_id: str, name: str | None) -> str:
     from icontact_assets.audiences.undo import exports_of_run
+    from icontact_assets.connect import open_warehouse
     from icontact_assets.settings import load_settings
-    from icontact_assets.warehouse.warehouse import Warehouse
 
     settings = load_settings()
-    warehouse = Warehouse(settings.duckdb_path)
+    warehouse = open_warehouse(settings)
     names: set[str] = set()
     for schema in sorted({settings.import_of(export).name for export in settings.exports}):
         warehouse.prepare(schema)
@@ -450,9 +451,9 @@ def explain(
     import orjson
 
     from icontact_assets.audiences import explain as explain_module
+    from icontact_assets.connect import open_warehouse
     from icontact_assets.mapping.expressions import field_table
     from icontact_assets.settings import load_settings
-    from icontact_assets.warehouse.warehouse import Warehouse
 
     if not contact_id.isdecimal():
         raise _fail("A contact is named by its iContact contact id, a number: the column ic_contact_id.")
@@ -461,7 +462,7 @@ def explain(
         settings = load_settings()
         wanted = settings.audience(audience)
         explanation = explain_module.explain(
-            Warehouse(settings.duckdb_path),
+            open_warehouse(settings),
             wanted.import_name,
             wanted,
             contact_id,

@@ -28,6 +28,12 @@ def budget_of(settings: Settings, import_: Import) -> Budget:
     )
 
 
+def open_warehouse(settings: Settings, *, wait_seconds: float = 300.0) -> Warehouse:
+    """The database of the settings, and their home closed to everybody whom the settings do not let read."""
+    settings.readers.restrict(settings.home)
+    return Warehouse(settings.duckdb_path, readers=settings.readers, wait_seconds=wait_seconds)
+
+
 def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Session:
     """A session signed as the import asks, on the account's budget.
 
@@ -62,7 +68,7 @@ def forecast_window(settings: Settings, import_: Import, window: Window) -> Fore
     where messages were never read. Raises SettingsError, WarehouseError and the errors of iContact."""
     folder, now = open_folder(settings, import_), datetime.now(UTC)
     scope = scope_of(import_)
-    warehouse = Warehouse(settings.duckdb_path)
+    warehouse = open_warehouse(settings)
     if warehouse.exists():
         warehouse.prepare(import_.name)
         with warehouse.read() as connection:
@@ -90,7 +96,7 @@ def rates_of(import_: Import, session: Session) -> Rates:
 def open_place(settings: Settings, export: Export) -> Place:
     """Where an export's audience, records and list are, its tables made. Raises SettingsError, WarehouseError."""
     import_ = settings.import_of(export)
-    warehouse = Warehouse(settings.duckdb_path)
+    warehouse = open_warehouse(settings)
     warehouse.prepare(import_.name)
     return Place(
         warehouse,

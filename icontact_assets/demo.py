@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from icontact_assets.private import OWNER
 from icontact_assets.sandbox.process import Sandbox
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
     """
     console = Console()
     shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
+    OWNER.folder(home)
     began = datetime.now(UTC).replace(microsecond=0)
     (home / "sandbox").write_text(f"{began.isoformat()} {contacts} {messages}")
     started = time.monotonic()
@@ -181,15 +182,15 @@ def _members(sandbox: Sandbox, list_id: str) -> int:
 
 
 def _summary(settings: Settings, sandbox: Sandbox, done: dict[str, Any], seconds: float) -> Table:
+    from icontact_assets.connect import open_warehouse
     from icontact_assets.warehouse.tables import RAW_TABLES
-    from icontact_assets.warehouse.warehouse import Warehouse
 
     names = [table.name for table in RAW_TABLES]
     names += ["icontact_users", "icontact_activity", "icontact_profiles", "audience_members", "quarantine"]
     table = Table(title=f"{done['days']} days of a sandbox iContact, in tables of one's own")
     table.add_column("what")
     table.add_column("number", justify="right")
-    with Warehouse(settings.duckdb_path).read() as connection:
+    with open_warehouse(settings).read() as connection:
         for name in names:
             [(rows,)] = connection.execute(f'SELECT count(*) FROM "icontact"."{name}"').fetchall()
             table.add_row(f"rows in icontact.{name}", f"{rows:,}")

@@ -26,5 +26,6 @@ def read(
     """
     chosen = ", ".join(f'"{column}"' for column in columns) if columns else "*"
     condition = f" WHERE {where}" if where else ""
-    with Warehouse(database or load_settings().duckdb_path).read() as connection:
+    settings = load_settings()
+    with Warehouse(database or settings.duckdb_path, readers=settings.readers).read() as connection:
         return connection.execute(f'SELECT {chosen} FROM "{import_name}"."{table}"{condition}').df()

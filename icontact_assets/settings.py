@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from icontact_assets.credentials import address_fault, header_fault, id_fault
 from icontact_assets.ingest.ladder import LADDER, Step
+from icontact_assets.private import Readers
 
 PRODUCTION = "https://app.icontact.com/icp"
 
@@ -263,6 +264,7 @@ class Settings(_Model):
     base_url: str
     duckdb_path: Path
     home: Path
+    readers: Readers = Readers()
     imports: tuple[Import, ...]
     audiences: tuple[Audience, ...] = ()
     exports: tuple[Export, ...] = ()
@@ -394,6 +396,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, directory: Path | Non
     return _Loader(environ, document).settings(
         base_url=_base_url(environ.get("ICONTACT_BASE_URL", PRODUCTION)),
         home=home,
+        readers=_readers(environ.get("ICONTACT_ASSETS_GROUP")),
         duckdb_path=root / environ.get("ICONTACT_ASSETS_DUCKDB", str(home / "warehouse.duckdb")),
     )
 
@@ -404,6 +407,16 @@ def _base_url(url: str) -> str:
             f"ICONTACT_BASE_URL {fault}. Write {PRODUCTION}, or unset the variable. Its value is not shown."
         )
     return url.rstrip("/")
+
+
+def _readers(group: str | None) -> Readers:
+    try:
+        return Readers.of_group(group) if group else Readers()
+    except ValueError as error:
+        raise SettingsError(
+            f"ICONTACT_ASSETS_GROUP is {group!r}, {error}. Name a group that this user is a member of, or unset the "
+            "variable: then only this user reads the database."
+        ) from None
 
 
 class _Yaml(yaml.SafeLoader):
@@ -503,7 +516,7 @@ class _Loader:
         self._environ = environ
         self._document = document
 
-    def settings(self, *, base_url: str, home: Path, duckdb_path: Path) -> Settings:
+    def settings(self, *, base_url: str, home: Path, readers: Readers, duckdb_path: Path) -> Settings:
         for key in self._document.data:
             if key not in _SECTIONS:
                 raise self._unsupported((key,), _SECTIONS)
@@ -549,6 +562,7 @@ class _Loader:
             base_url=base_url,
             duckdb_path=duckdb_path,
             home=home,
+            readers=readers,
             imports=imports,
             audiences=audiences,
             exports=exports,

@@ -10,10 +10,10 @@ from icontact_assets.audiences.audience import AudienceError, Membership, comput
 from icontact_assets.audiences.choice import sources
 from icontact_assets.audiences.export import ExportError, ExportReport, run_export
 from icontact_assets.audiences.trigger import Computed, target, version
-from icontact_assets.connect import open_place, scope_of
+from icontact_assets.connect import open_place, open_warehouse, scope_of
 from icontact_assets.ingest.coverage import missing_for_audiences
 from icontact_assets.settings import Audience, Export, Settings, SettingsError
-from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
+from icontact_assets.warehouse.warehouse import WarehouseError
 
 STORAGE_ID = "audience_storage_id"
 VERSION = "audience_version"
@@ -61,7 +61,7 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
     # Dagster does not recognise the parametrised type beside a check.
     def run() -> dg.MaterializeResult:  # type: ignore[type-arg]
         now = datetime.now(UTC)
-        warehouse = Warehouse(settings.duckdb_path)
+        warehouse = open_warehouse(settings)
         try:
             warehouse.prepare(schema)
             with warehouse.read() as connection:

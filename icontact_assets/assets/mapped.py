@@ -7,11 +7,12 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.assets.report import column_schema, preview
+from icontact_assets.connect import open_warehouse
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.expressions import field_table
 from icontact_assets.settings import Import, Settings
 from icontact_assets.warehouse.tables import Column
-from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
+from icontact_assets.warehouse.warehouse import WarehouseError
 
 FOLLOW = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
@@ -94,7 +95,7 @@ def _asset(
     columns = mapped_columns(name)
 
     def run() -> dg.MaterializeResult[Any]:
-        warehouse = Warehouse(settings.duckdb_path)
+        warehouse = open_warehouse(settings)
         try:
             warehouse.prepare(import_.name)
             with warehouse.write(f"computing {name}") as connection:

@@ -9,7 +9,7 @@ import dagster as dg
 
 from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began, tell_goes_on
 from icontact_assets.checks import report_failed
-from icontact_assets.connect import open_folder, rates_of, scope_of
+from icontact_assets.connect import open_folder, open_warehouse, rates_of, scope_of
 from icontact_assets.continuation import goes_on_at
 from icontact_assets.icontact.errors import IContactError
 from icontact_assets.icontact.folder import Folder
@@ -121,7 +121,7 @@ def _open(
     settings: Settings, import_: Import, context: dg.AssetExecutionContext
 ) -> Iterator[tuple[Folder, Warehouse, Staging]]:
     folder = open_folder(settings, import_)
-    warehouse = Warehouse(settings.duckdb_path)
+    warehouse = open_warehouse(settings)
     warehouse.prepare(import_.name)
     with warehouse.write("preparing the view of the days") as connection:
         create_view(connection, scope_of(import_), import_.start_date)

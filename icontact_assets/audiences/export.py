@@ -136,7 +136,6 @@ def run_export(
 @contextmanager
 def _alone(place: Place, purpose: str, waiting: Callable[[str], None]) -> Iterator[None]:
     path = place.warehouse.path
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = Lock(path.with_name(f"{path.name}.{place.schema}.exports.lock"))
     try:
         lock.acquire(purpose, wait_seconds=_LOCK_SECONDS, waiting=waiting)

@@ -12,6 +12,7 @@ from filelock import FileLock
 from pyrate_limiter import Duration, Rate, RateItem, SQLiteBucket
 
 from icontact_assets.icontact.errors import BudgetSpent
+from icontact_assets.private import OWNER
 
 
 class Budget:
@@ -33,8 +34,10 @@ class Budget:
         if per_day:
             rates.append(Rate(per_day, Duration.DAY))
         if rates:
-            directory.mkdir(parents=True, exist_ok=True)
+            OWNER.folder(directory)
             path = directory / (re.sub(r"[^A-Za-z0-9.-]+", "_", account_key) + ".sqlite")
+            OWNER.sqlite(path)
+            OWNER.create(path.with_suffix(".lock"))
             self._processes = FileLock(path.with_suffix(".lock"), thread_local=False)
             with self._processes:
                 self._bucket = SQLiteBucket.init_from_file(rates, db_path=str(path))

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from icontact_assets.icontact.listing import OVERLAP, Known, Proof, Row, digest
 from icontact_assets.ingest.rows import RowReader, Seen, Unreadable, fields_seen
+from icontact_assets.private import OWNER
 from icontact_assets.warehouse.lock import Lock, LockTaken
 
 _VERSION = 2
@@ -136,7 +137,7 @@ class Staging:
         self._lock = threading.Lock()
         self._file_lock = Lock(path.with_name(path.name + ".lock"))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            OWNER.sqlite(path)
             self._file_lock.acquire(purpose, wait_seconds=wait_seconds, waiting=waiting)
         except LockTaken as error:
             raise StagingError(

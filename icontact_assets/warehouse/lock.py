@@ -10,6 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from icontact_assets.private import OWNER
+
 _FIRST_WORD_SECONDS = 2.0
 _NEXT_WORD_SECONDS = 600.0
 _POLL_SECONDS = 0.1
@@ -23,6 +25,7 @@ class Lock:
     """The lock file at `path`. The name of who has it is in a file of the same name that ends in `.holder`."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._lock = FileLock(path)
         self._holder_path = path.with_suffix(".holder")
 
@@ -32,6 +35,8 @@ class Lock:
         `waiting` is called with a sentence when the wait has begun, and every ten minutes. Raises LockTaken after
         `wait_seconds`, and OSError if the files cannot be written.
         """
+        for kept in (self._path, self._holder_path):
+            OWNER.create(kept)
         deadline = time.monotonic() + wait_seconds
         word = _FIRST_WORD_SECONDS
         while True:

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 from filelock import FileLock, Timeout
 
+from icontact_assets.private import OWNER, Readers, created_for_the_owner
 from icontact_assets.warehouse.tables import TABLES, audience_on
 
 # The file is attached under a name of its own: DuckDB would call it by its file's name, which may be an import's too.
@@ -36,6 +37,9 @@ _AT_FAULT = (
     duckdb.InternalException,
 )
 
+# What DuckDB keeps: the database, and beside it what a killed process leaves.
+_FILES = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
+
 _DAMAGED = re.compile("(?i)corrupt|could not read enough bytes|serialization error")
 
 _KEPT_OF_AN_ERROR = 500
@@ -53,11 +57,13 @@ class Warehouse:
     """The DuckDB file at `path`. Holds no connection: each `write()` and `read()` opens and closes its own.
 
     DuckDB admits one read-write process and no reader beside it, so both take an operating-system file lock
-    beside the database (released by a kill) and wait for it up to `wait_seconds`.
+    beside the database (released by a kill) and wait for it up to `wait_seconds`. `readers` are those who may read
+    the file.
     """
 
-    def __init__(self, path: Path, *, wait_seconds: float = 300.0) -> None:
+    def __init__(self, path: Path, *, readers: Readers = OWNER, wait_seconds: float = 300.0) -> None:
         self.path = path
+        self._readers = readers
         self._wait = wait_seconds
         self._lock_path = path.with_name(path.name + ".lock")
         self._holder_path = path.with_name(path.name + ".holder")
@@ -121,7 +127,7 @@ class Warehouse:
     @contextmanager
     def _connected(self, purpose: str, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         exists = self.exists()
-        with self._locked(purpose), self._spill_folder() as spill:
+        with self._locked(purpose), self._closed_to_others(), self._spill_folder() as spill:
             connection = self._open(spill, "READ_ONLY" if read_only else "" if exists else _STORAGE)
             try:
                 yield connection
@@ -136,7 +142,8 @@ class Warehouse:
     @contextmanager
     def _locked(self, purpose: str) -> Iterator[None]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for kept in (self._lock_path, self._holder_path):
+                self._readers.create(kept, locks=True)
             lock = FileLock(self._lock_path)
             lock.acquire(timeout=self._wait, poll_interval=random.uniform(0.01, 0.05))  # noqa: S311
         except Timeout as error:
@@ -154,6 +161,17 @@ class Warehouse:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def _closed_to_others(self) -> Iterator[None]:
+        """The file, and what DuckDB puts beside it, is read by those who may only: before, during and after."""
+        files = [self.path.with_name(self.path.name + end) for end in _FILES]
+        self._readers.restrict(*files)
+        try:
+            with created_for_the_owner():
+                yield
+        finally:
+            self._readers.restrict(*files)
 
     @contextmanager
     def _spill_folder(self) -> Iterator[Path]:
