@@ -128,7 +128,7 @@ def _results(
         if _RESOURCES[table]:
             results.append(_quarantine_empty(connection, import_, _RESOURCES[table]))
         if table is RAW_ACTIVITY:
-            results += _activity(connection, import_, partitions, now)
+            results += _activity(connection, settings, import_, partitions, now)
         elif table is not RAW_STATISTICS:
             results.append(_listing_complete(connection, import_, *_RESOURCES[table]))
     return [result._replace(asset_key=_key(import_, table)) for result in results]
@@ -177,17 +177,15 @@ def _listing_complete(connection: duckdb.DuckDBPyConnection, import_: Import, re
 
 
 def _activity(
-    connection: duckdb.DuckDBPyConnection, import_: Import, partitions: Partitions, now: datetime
+    connection: duckdb.DuckDBPyConnection, settings: Settings, import_: Import, partitions: Partitions, now: datetime
 ) -> list[dg.AssetCheckResult]:
-    scope = scope_of(import_)
+    scope = scope_of(settings, import_)
     asked = sorted(day for day in map(date.fromisoformat, partitions.asked) if import_.start_date <= day < now.date())
     states: list[DayState] = []
     if asked:
         wanted = set(asked)
         states = [day for day in days(connection, scope, asked[0], asked[-1], now, now) if day.day in wanted]
-    compared, differing = tie_out(
-        connection, scope.schema, [message.id for message in messages(connection, scope, now)]
-    )
+    compared, differing = tie_out(connection, scope.schema, messages(connection, scope, now))
     return [
         _days("activity_read", states, lambda day: day.read, dg.AssetCheckSeverity.ERROR),
         _days("activity_settled", states, lambda day: day.settled, dg.AssetCheckSeverity.WARN),

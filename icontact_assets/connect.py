@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from icontact_assets.audiences.live import PlanError
 from icontact_assets.audiences.plan import Place
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.ingest.activity import Run
 from icontact_assets.ingest.changes import Window
-from icontact_assets.ingest.coverage import Scope, read_through
+from icontact_assets.ingest.coverage import Scope, missing_opt_outs, read_through
 from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
 from icontact_assets.settings import Export, Import, Settings
 from icontact_assets.warehouse.warehouse import Warehouse
@@ -58,16 +59,17 @@ def open_folder(settings: Settings, import_: Import) -> Folder:
     )
 
 
-def scope_of(import_: Import) -> Scope:
+def scope_of(settings: Settings, import_: Import) -> Scope:
     """Which messages of an import count, and how often they are looked at."""
-    return Scope(import_.name, import_.filter_by_aid, import_.reading.ladder)
+    heeded = any(import_ in settings.imports_asked(export) for export in settings.exports)
+    return Scope(import_.name, import_.filter_by_aid, import_.reading.ladder, opt_outs=heeded)
 
 
 def forecast_window(settings: Settings, import_: Import, window: Window) -> Forecast:
     """What all raw assets of an import would ask now for a window: from the ledger, or from four totals of iContact's
     where messages were never read. Raises SettingsError, WarehouseError and the errors of iContact."""
     folder, now = open_folder(settings, import_), datetime.now(UTC)
-    scope = scope_of(import_)
+    scope = scope_of(settings, import_)
     warehouse = open_warehouse(settings)
     if warehouse.exists():
         warehouse.prepare(import_.name)
@@ -94,14 +96,38 @@ def rates_of(import_: Import, session: Session) -> Rates:
 
 
 def open_place(settings: Settings, export: Export) -> Place:
-    """Where an export's audience, records and list are, its tables made. Raises SettingsError, WarehouseError."""
+    """Where an export's audience, records and list are, its tables made. Raises PlanError where it was never read who
+    left, SettingsError, WarehouseError."""
     import_ = settings.import_of(export)
     warehouse = open_warehouse(settings)
-    warehouse.prepare(import_.name)
+    folder_schema = settings.schema_of_target(export)
+    for schema in {import_.name, folder_schema or import_.name}:
+        warehouse.prepare(schema)
+    _heed_opt_outs(settings, export, warehouse)
     return Place(
         warehouse,
         import_.name,
         open_folder(settings, settings.target_of(export)),
-        settings.schema_of_target(export),
+        folder_schema,
         lambda: datetime.now(UTC),
     )
+
+
+def _heed_opt_outs(settings: Settings, export: Export, warehouse: Warehouse) -> None:
+    """Raise PlanError if an import that must know who left did not read that by the time the audience was computed:
+    an export, or a filter, may have been added since."""
+    with warehouse.read() as connection:
+        [(computed_at,)] = connection.execute(
+            f'SELECT max(computed_at) FROM "{settings.import_of(export).name}".audience_computations '
+            "WHERE audience = ?",
+            [export.audience],
+        ).fetchall()
+        if computed_at is None:
+            return
+        for import_ in settings.imports_asked(export):
+            missing = missing_opt_outs(connection, scope_of(settings, import_), computed_at.replace(tzinfo=UTC))
+            if missing:
+                raise PlanError(
+                    f"The export {export.name} makes no plan: {missing}. Nobody is added or removed before that is "
+                    f"known. Materialize raw_activity of {import_.name}, then run again."
+                )

@@ -313,6 +313,14 @@ class Settings(_Model):
         candidates = (own, *(import_ for import_ in self.imports if import_ != own))
         return next((i.name for i in candidates if (i.account_id, i.client_folder_id) == place), None)
 
+    def imports_asked(self, export: Export) -> list[Import]:
+        """The imports whose opt-outs an export heeds: the one that reads the client folder of its list, and, with
+        `consent: strict`, the one that its audience is chosen from."""
+        asked = {self.schema_of_target(export)}
+        if export.consent == "strict":
+            asked.add(self.import_of(export).name)
+        return [import_ for import_ in self.imports if import_.name in asked]
+
 
 def _not_ready(who: str, unset: tuple[str, ...], faults: tuple[str, ...]) -> SettingsError:
     said = []

@@ -9,6 +9,7 @@ import dagster as dg
 from icontact_assets.audiences.audience import AudienceError, Membership, compute
 from icontact_assets.audiences.choice import sources
 from icontact_assets.audiences.export import ExportError, ExportReport, run_export
+from icontact_assets.audiences.live import PlanError
 from icontact_assets.audiences.trigger import Computed, target, version
 from icontact_assets.connect import open_place, open_warehouse, scope_of
 from icontact_assets.ingest.coverage import missing_for_audiences
@@ -56,7 +57,7 @@ def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: E
 def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinition:
     """Computes an audience from complete data; from incomplete data it keeps the members and its check is red."""
     schema, key = audience.import_name, audience_key(settings, audience.name)
-    scope = scope_of(settings.import_named(schema))
+    scope = scope_of(settings, settings.import_named(schema))
 
     # Dagster does not recognise the parametrised type beside a check.
     def run() -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -128,7 +129,7 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
                 audience_storage_id=storage_id,
                 waiting=context.log.warning,
             )
-        except (ExportError, SettingsError, WarehouseError) as error:
+        except (ExportError, PlanError, SettingsError, WarehouseError) as error:
             facts: dict[str, Any] = {}
             if isinstance(error, ExportError) and error.report:
                 facts = _export_facts(error.report)

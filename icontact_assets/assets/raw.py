@@ -124,7 +124,7 @@ def _open(
     warehouse = open_warehouse(settings)
     warehouse.prepare(import_.name)
     with warehouse.write("preparing the view of the days") as connection:
-        create_view(connection, scope_of(import_), import_.start_date)
+        create_view(connection, scope_of(settings, import_), import_.start_date)
     path = settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.{import_.name}.staging")
     with Staging(path, purpose=f"run {context.run.run_id}", waiting=context.log.warning) as staging:
         yield folder, warehouse, staging
@@ -314,7 +314,7 @@ def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionConte
             folder=folder,
             warehouse=warehouse,
             staging=staging,
-            scope=scope_of(import_),
+            scope=scope_of(settings, import_),
             drift=import_.schema_drift,
             run=Run(window_of(context), run_began(context), wants_reread(context)),
             workers=import_.workers,

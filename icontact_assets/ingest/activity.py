@@ -36,8 +36,6 @@ from icontact_assets.ingest.staging import Listing, Probe, ProvenReading, Reject
 from icontact_assets.warehouse.tables import FIGURES
 from icontact_assets.warehouse.warehouse import Warehouse
 
-KINDS = tuple(EVENT_TYPES)
-
 _LAND_SECONDS = 20.0
 """Proven listings wait in staging at most this long while a run goes on."""
 
@@ -65,7 +63,7 @@ class NothingToRead(Exception):
 
 @dataclass(frozen=True)
 class Held:
-    """What is held of a due message: its last figures, the ledger of its four listings."""
+    """What is held of a due message: its last figures, the ledger of its listings."""
 
     state: MessageState
     figures: dict[str, int | None]
@@ -78,7 +76,7 @@ class Held:
         """
         verify_before = now.date() - timedelta(days=self.state.verify_days)
         plan: list[tuple[str, Known | None]] = []
-        for kind in KINDS:
+        for kind in self.state.kinds:
             entry, figure = self.kinds.get(kind), self.figures.get(FIGURE_OF[kind])
             if entry is None or entry.read_through is None:
                 if self.state.first_released or figure is None or figure > 0:
@@ -187,8 +185,9 @@ def _figures(
 class ActivityReader:
     """Reads the statistics and the activity of one client folder, for the window of a run.
 
-    Messages that do not count in the scope cost nothing. `drift` says what a missing or retyped field is. `progress` is
-    told messages done and messages due; `tell` what was found about fields, once and as soon as that is stored.
+    Messages and listings that do not count in the scope cost nothing. `drift` says what a missing or retyped field is.
+    `progress` is told messages done and messages due; `tell` what was found about fields, once and as soon as that is
+    stored.
     """
 
     folder: Folder

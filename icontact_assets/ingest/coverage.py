@@ -19,6 +19,9 @@ FIGURE_OF = {
 }
 """The four listings of a message, and which of iContact's own figures counts their rows."""
 
+OPT_OUTS = "unsubscribes"
+"""The listing of those who left."""
+
 _NAMED = 5
 """Messages that a reason names at most."""
 
@@ -177,24 +180,29 @@ def _ensure(connection: duckdb.DuckDBPyConnection, schema: str, listing: Listing
 
 @dataclass(frozen=True)
 class Scope:
-    """Which messages of a schema count (`aid`: those whose HTML body holds its comment; None: all), and how often they
-    are looked at."""
+    """Which messages of a schema count, and how often they are looked at.
+
+    `aid`: those whose HTML body holds its comment (None: all). `opt_outs`: of the other messages the opt-outs are read
+    too, because an export needs to know who left.
+    """
 
     schema: str
     aid: str | None
     ladder: tuple[Step, ...]
+    opt_outs: bool = False
 
 
 @dataclass(frozen=True)
 class MessageState:
     """A message that could have been sent, as the ledger has it. Instants are aware UTC.
 
-    `covered_until`: all that happened before is stored (None: some listing was never read whole); `probe_days` and
-    `verify_days`: its own intervals; `due`: to be looked at now, whatever was looked at in the present run (a message
-    with `probe_days` 0 is looked at in each).
+    `kinds`: the listings of it that count. `covered_until`: all that happened before is stored (None: some of them was
+    never read whole). `probe_days` and `verify_days`: its own intervals. `due`: to be looked at now, whatever was
+    looked at in the present run (a message with `probe_days` 0 is looked at in each).
     """
 
     id: str
+    kinds: tuple[str, ...]
     first_released: datetime | None
     last_released: datetime | None
     probed_at: datetime | None
@@ -222,14 +230,24 @@ class DayState:
 def messages(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetime) -> list[MessageState]:
     """Every message that could have been sent, newest release first, then those never released. `now` is aware."""
     rows = connection.execute(
-        f"WITH {_message_states(scope, '$now')} SELECT message_id, first_released, last_released, probed_at, "
-        "covered_until, probe_days, verify_days, due FROM state "
+        f"WITH {_message_states(scope, '$now')} SELECT message_id, kinds, first_released, last_released, "
+        "probed_at, covered_until, probe_days, verify_days, due FROM state "
         "ORDER BY last_released DESC NULLS LAST, message_id DESC",
         {"now": naive(now)},
     ).fetchall()
     return [
-        MessageState(id_, aware(first), aware(last), aware(probed), aware(covered), probe_days, verify_days, due)
-        for id_, first, last, probed, covered, probe_days, verify_days, due in rows
+        MessageState(
+            id_,
+            tuple(kinds),
+            aware(first),
+            aware(last),
+            aware(probed),
+            aware(covered),
+            probe_days,
+            verify_days,
+            due,
+        )
+        for id_, kinds, first, last, probed, covered, probe_days, verify_days, due in rows
     ]
 
 
@@ -261,7 +279,7 @@ def missing_for_audiences(connection: duckdb.DuckDBPyConnection, scope: Scope, n
     """What keeps an audience from being computed from complete data, in one sentence; None if nothing does.
 
     Half-read activity makes everyone look inactive: the last listing of contacts must be complete, and every message
-    released before the end of the last ended day (UTC) must have had one complete reading of all four kinds.
+    released before the end of the last ended day (UTC) must have had one complete reading of all kinds that count.
     """
     contacts = entries(connection, scope.schema, "contacts").get(Listing("contacts"))
     if contacts is None or contacts.read_through is None or contacts.verdict != "complete":
@@ -270,16 +288,46 @@ def missing_for_audiences(connection: duckdb.DuckDBPyConnection, scope: Scope, n
     for resource in ("messages", "sends"):
         if read_through(connection, scope.schema, resource) is None:
             return f"the {resource} of {scope.schema} were never read completely"
-    ended = datetime(now.year, now.month, now.day, tzinfo=UTC)
-    unread = [
-        message.id
-        for message in messages(connection, scope, now)
-        if message.first_released and message.first_released < ended and message.covered_until is None
-    ]
+    unread = [message.id for message in _released(connection, scope, now) if message.covered_until is None]
     if unread:
-        named = ", ".join(unread[:_NAMED]) + (f" and {len(unread) - _NAMED} more" if len(unread) > _NAMED else "")
-        return f"the activity of {len(unread)} released messages of {scope.schema} was never read completely: {named}"
+        return (
+            f"the activity of {len(unread)} released messages of {scope.schema} was never read completely: "
+            f"{_named(unread)}"
+        )
     return None
+
+
+def missing_opt_outs(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetime) -> str | None:
+    """Of which messages it was never read who left, in one sentence; None if there is none among those released before
+    the end of the last day (UTC) that had ended at `now` (aware)."""
+    read = {
+        message_id
+        for (message_id,) in connection.execute(
+            f'SELECT message_id FROM "{scope.schema}".import_coverage '
+            "WHERE resource = 'activity' AND kind = ? AND read_through IS NOT NULL",
+            [OPT_OUTS],
+        ).fetchall()
+    }
+    unread = [message.id for message in _released(connection, scope, now) if message.id not in read]
+    if unread:
+        return (
+            f"who left by {len(unread)} released messages of {scope.schema} was never read completely: {_named(unread)}"
+        )
+    return None
+
+
+def _released(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetime) -> list[MessageState]:
+    """The messages released before the end of the last day (UTC) that had ended at `now`."""
+    ended = datetime(now.year, now.month, now.day, tzinfo=UTC)
+    return [
+        message
+        for message in messages(connection, scope, now)
+        if message.first_released and message.first_released < ended
+    ]
+
+
+def _named(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
 
 
 def read_through(connection: duckdb.DuckDBPyConnection, schema: str, resource: str) -> datetime | None:
@@ -291,11 +339,13 @@ def read_through(connection: duckdb.DuckDBPyConnection, schema: str, resource: s
 def _message_states(scope: Scope, now: str) -> str:
     """Common table expressions that end in `state`, the columns of MessageState; `now` is an SQL expression."""
     schema = scope.schema
-    tagged = "true" if scope.aid is None else f"list_contains(aids, '{scope.aid.replace(chr(39), chr(39) * 2)}')"
+    tagged = "true"
+    if scope.aid is not None:
+        tagged = f"coalesce(list_contains(aids, '{scope.aid.replace(chr(39), chr(39) * 2)}'), false)"
     figure = " ".join(f"WHEN '{kind}' THEN f.{column}" for kind, column in FIGURE_OF.items())
     return f"""
     message AS (
-        SELECT message_id, deleted_at IS NULL AND {tagged} AS counts FROM "{schema}".raw_messages
+        SELECT message_id, deleted_at, aids FROM "{schema}".raw_messages
         QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY observed_at DESC) = 1
     ), send AS (
         SELECT * FROM "{schema}".raw_sends
@@ -304,10 +354,13 @@ def _message_states(scope: Scope, now: str) -> str:
         SELECT message_id, coalesce(released_at, CASE WHEN scheduled_at <= {now} THEN scheduled_at END) AS released
         FROM send WHERE lower(status) NOT IN ('cancelled', 'canceled')
     ), candidate AS (
-        SELECT message_id, min(released) AS first_released, max(released) AS last_released
-        FROM (SELECT message_id, NULL::TIMESTAMP AS released FROM message UNION ALL FROM release)
-        LEFT JOIN message USING (message_id) WHERE coalesce(counts, {str(scope.aid is None).lower()})
-        GROUP BY message_id
+        SELECT message_id, kinds, min(released) AS first_released, max(released) AS last_released
+        FROM (
+            SELECT message_id, released,
+                CASE WHEN {tagged} THEN {list(FIGURE_OF)} ELSE {[OPT_OUTS] * scope.opt_outs}::VARCHAR[] END AS kinds
+            FROM (SELECT message_id, NULL::TIMESTAMP AS released FROM message UNION ALL FROM release)
+            LEFT JOIN message USING (message_id) WHERE deleted_at IS NULL
+        ) WHERE len(kinds) > 0 GROUP BY ALL
     ), figures AS (
         SELECT * FROM "{schema}".raw_statistics
         QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY observed_at DESC) = 1
@@ -317,13 +370,13 @@ def _message_states(scope: Scope, now: str) -> str:
     ), listing AS (
         SELECT c.message_id, c.first_released, k.kind, p.probed_at, l.read_through, l.verdict, l.reason,
             CASE k.kind {figure} END AS now_figure, l.figure
-        FROM candidate c CROSS JOIN (SELECT unnest({list(FIGURE_OF)}) AS kind) k
+        FROM candidate c CROSS JOIN unnest(c.kinds) k (kind)
         LEFT JOIN probe p USING (message_id) LEFT JOIN figures f USING (message_id)
         LEFT JOIN "{schema}".import_coverage l
             ON l.resource = 'activity' AND l.message_id = c.message_id AND l.kind = k.kind
-    ), four AS (
+    ), listings AS (
         SELECT message_id,
-            CASE WHEN count(read_through) = {len(FIGURE_OF)} THEN min(
+            CASE WHEN count(read_through) = count(*) THEN min(
                 CASE WHEN verdict = 'complete' AND now_figure = figure THEN greatest(read_through, probed_at)
                 ELSE read_through END) END AS covered_until,
             bool_or(CASE WHEN read_through IS NULL THEN first_released IS NOT NULL OR coalesce(now_figure, 1) > 0
@@ -334,7 +387,7 @@ def _message_states(scope: Scope, now: str) -> str:
     ), stepped AS (
         SELECT *, {_by_age([(step.until_days, step.probe_days) for step in scope.ladder], now)} AS probe_days,
             {_by_age([(step.until_days, step.verify_days) for step in scope.ladder], now)} AS verify_days
-        FROM candidate LEFT JOIN probe USING (message_id) LEFT JOIN four USING (message_id)
+        FROM candidate LEFT JOIN probe USING (message_id) LEFT JOIN listings USING (message_id)
     ), state AS (
         SELECT *, probed_at IS NULL OR coalesce(unproven, false) OR coalesce(moved, false)
             OR (probe_days > 0 AND date_diff('day', probed_at, {now}) >= probe_days) AS due

@@ -118,7 +118,7 @@ def _cost(message: Held, run: Run, now: datetime, page_size: int, recipients: Ma
             most = recipients.get(state.id, 0) if kind == "opens" else 0
             least, likely = least + 1, likely + _pages(most, page_size)
     if state.probe_days <= 1 and state.first_released is not None:
-        likely += len(FIGURE_OF) - len(plan)
+        likely += len(state.kinds) - len(plan)
     return least, likely
 
 

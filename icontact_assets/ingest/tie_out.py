@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from icontact_assets.ingest.coverage import FIGURE_OF
+from icontact_assets.ingest.coverage import FIGURE_OF, MessageState
 from icontact_assets.ingest.rows import EVENT_TYPES
 
 EXPLAINED = ("no figure", "duplicates", "deleted contact")
@@ -31,14 +31,18 @@ class Difference:
 
 
 def tie_out(
-    connection: duckdb.DuckDBPyConnection, schema: str, message_ids: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, schema: str, messages: Sequence[MessageState]
 ) -> tuple[int, list[Difference]]:
-    """How many listings (message and kind) were compared, and those that differ, newest message first."""
+    """How many listings of these messages were compared (those that count), and those that differ, newest message
+    first."""
     figure = " ".join(f"WHEN '{kind}' THEN f.{column}" for kind, column in FIGURE_OF.items())
     kind = " ".join(f"WHEN '{type_}' THEN '{kind}'" for kind, type_ in EVENT_TYPES.items())
     rows = connection.execute(
         f"""
-        WITH figures AS (
+        WITH counted AS (
+            SELECT message_id, unnest(kinds) AS kind
+            FROM (SELECT unnest($ids::VARCHAR[]) AS message_id, unnest($kinds::VARCHAR[][]) AS kinds)
+        ), figures AS (
             SELECT * FROM "{schema}".raw_statistics WHERE list_contains($ids, message_id)
             QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY observed_at DESC) = 1
         ), stored AS (
@@ -48,7 +52,7 @@ def tie_out(
         ), compared AS (
             SELECT message_id, kind, coalesce(s.stored, 0) AS stored, coalesce(s.identical, 0) AS identical,
                 CASE kind {figure} END AS figure, l.figure AS read_at, l.read_through, l.verdict
-            FROM figures f CROSS JOIN (SELECT unnest({list(FIGURE_OF)}) AS kind)
+            FROM counted JOIN figures f USING (message_id)
             LEFT JOIN stored s USING (message_id, kind)
             LEFT JOIN "{schema}".import_coverage l USING (message_id, kind)
             WHERE coalesce(l.resource, 'activity') = 'activity'
@@ -79,6 +83,6 @@ def tie_out(
         FROM compared LEFT JOIN gone USING (message_id, kind) LEFT JOIN unreadable USING (message_id, kind)
         ORDER BY try_cast(message_id AS BIGINT) DESC, message_id DESC, kind
         """,
-        {"ids": list(message_ids)},
+        {"ids": [message.id for message in messages], "kinds": [list(message.kinds) for message in messages]},
     ).fetchall()
     return len(rows), [Difference(*row) for row in rows if row[-1] is not None]

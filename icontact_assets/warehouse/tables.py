@@ -162,7 +162,8 @@ FIGURES = (
 
 RAW_STATISTICS = Table(
     "raw_statistics",
-    "iContact's own figures per message. A row per message and day, written only when a figure differs from the last one stored.",
+    "iContact's own figures per message. A row per message and day, written only when a figure differs from the last one "
+    "stored. With `filter_by_aid`, of the messages whose listings are read into raw_activity.",
     (
         _MESSAGE,
         *(Column(name, "BIGINT", f"{name.replace('_', ', ')} as iContact counts them") for name in FIGURES),
@@ -174,7 +175,8 @@ RAW_STATISTICS = Table(
 
 RAW_ACTIVITY = Table(
     "raw_activity",
-    "What contacts did with messages: a row per line of iContact's four listings, on the UTC day it happened.",
+    "What contacts did with messages: a row per line of iContact's four listings, on the UTC day it happened. "
+    "Of a message that `filter_by_aid` leaves out, only who unsubscribed, and only where an export heeds it.",
     (
         _MESSAGE,
         Column("contact_id", "VARCHAR", "iContact contact id; the contact may no longer exist"),

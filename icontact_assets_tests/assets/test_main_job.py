@@ -199,30 +199,6 @@ def test_the_end_of_the_budget_leaves_read_days_green_and_says_when_it_goes_on(p
     assert project.stored_events() == project.true_events()
 
 
-def test_filter_by_aid_asks_only_for_tagged_messages_and_may_be_switched_at_any_time(project: Project) -> None:
-    imports = "imports:\n  - {name: icontact, account: 1300001, client_folder: 7601, filter_by_aid: "
-    at = datetime.combine(days_ago(5), datetime.min.time(), UTC).isoformat()
-    body = "<p>Hello</p><!-- lytics-aid:spring-1 -->"
-    project.sandbox.control("messages/add", message_id=900001, released=at, created=at, html_body=body)
-    for contact in (90000001, 90000002):
-        project.sandbox.control("events/add", message_id=900001, kind="opens", contact_id=contact, at=at)
-    project.config = imports + "spring-1}\n"
-    assert project.run(window=WEEK).success
-    asked = {row["path"].split("/")[6] for row in project.requests() if "/messages/" in row["path"]}
-    assert asked == {"900001"}
-    mapped = []
-    for config in (imports + "spring-1}\n", "", imports + "spring-1}\n"):
-        (project.home / "icontact.yaml").unlink(missing_ok=True)
-        project.config = config
-        assert project.run(window=WEEK).success
-        assert project.run('key:"icontact/icontact_*"').success
-        mapped.append(project.rows("SELECT * FROM icontact.icontact_profiles ORDER BY ic_contact_id"))
-    assert mapped[0] == mapped[2]
-    assert {row[0] for row in mapped[0]} == {"90000001", "90000002"}
-    assert len(mapped[1]) > 100
-    assert project.stored_events() == project.true_events()
-
-
 def test_activity_before_messages_is_an_error_with_the_remedy(project: Project) -> None:
     result = project.run('key:"icontact/raw_activity"', window=WEEK)
     assert not result.success

@@ -63,7 +63,7 @@ def test_a_back_dated_row_in_a_long_listing_is_missed_openly_and_found_by_verifi
     )
     assert big.rows(ledger) == [("late", 1)]
     with Warehouse(big.settings.duckdb_path).read() as connection:
-        scope = scope_of(big.settings.imports[0])
+        scope = scope_of(big.settings, big.settings.imports[0])
         [yesterday] = days(connection, scope, TODAY, TODAY, now + day, now + day)
     assert (yesterday.read, yesterday.settled) == (True, False)
     assert "opens: 1 rows came in the middle of those read before" in str(yesterday.reason)

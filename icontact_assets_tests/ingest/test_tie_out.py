@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
+from icontact_assets.ingest.coverage import FIGURE_OF, MessageState
 from icontact_assets.ingest.tie_out import Difference, tie_out
 from icontact_assets.warehouse.tables import TABLES
 
@@ -54,9 +55,14 @@ def store(
         database.execute(
             "INSERT INTO s.quarantine (resource, message_id, occurrences) VALUES ('opens', '9', $n)", {"n": unreadable}
         )
-    compared, differing = tie_out(database, "s", ["9"])
+    compared, differing = tie_out(database, "s", [message(*FIGURE_OF)])
     assert compared == 4
     return differing
+
+
+def message(*kinds: str) -> MessageState:
+    """The message, of which these listings count."""
+    return MessageState("9", kinds, None, None, None, None, 0, 0, due=False)
 
 
 def reason(differing: list[Difference]) -> str:
@@ -69,9 +75,10 @@ def test_equal_counts_are_no_difference(database: duckdb.DuckDBPyConnection) -> 
     assert store(database, ["1", "1", "3"], 3) == []
 
 
-def test_messages_out_of_scope_are_not_compared(database: duckdb.DuckDBPyConnection) -> None:
+def test_messages_and_listings_out_of_scope_are_not_compared(database: duckdb.DuckDBPyConnection) -> None:
     store(database, ["1"], 7)
     assert tie_out(database, "s", []) == (0, [])
+    assert tie_out(database, "s", [message("unsubscribes")]) == (1, [])
 
 
 def test_each_difference_has_its_reason(database: duckdb.DuckDBPyConnection) -> None:
