@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from icontact_assets.assets.report import markdown_table
+from icontact_assets.assets.report import metadata_table
 from icontact_assets.connect import open_warehouse, scope_of
 from icontact_assets.ingest.changes import quarantined
 from icontact_assets.ingest.coverage import FIGURE_OF, DayState, days, entries, messages
@@ -153,7 +153,7 @@ def _quarantine_empty(
     found = quarantined(connection, import_.name, resources)
     facts: dict[str, Any] = {"rows": sum(rows for _, _, rows in found)}
     if found:
-        facts["reasons"] = markdown_table(("resource", "reason", "rows"), found)
+        facts["reasons"] = metadata_table(("resource", "reason", "rows"), found)
     return dg.AssetCheckResult(
         check_name="quarantine_empty", passed=not found, severity=dg.AssetCheckSeverity.WARN, metadata=facts
     )
@@ -217,7 +217,7 @@ def _statistics_tie_out(compared: int, differing: list[Difference]) -> dg.AssetC
     open_ = [difference for difference in differing if difference.reason not in EXPLAINED]
     shown = [*open_, *(difference for difference in differing if difference.reason in EXPLAINED)][:_SHOWN]
     if shown:
-        facts["differences"] = markdown_table(
+        facts["differences"] = metadata_table(
             ("message", "kind", "stored", "figure", "reason"),
             [(d.message_id, d.kind, d.stored, d.figure, d.reason) for d in shown],
         )

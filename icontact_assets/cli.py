@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+from icontact_assets.terminal import NO, OK, Cell, say, show
 
 app = typer.Typer(
     help="iContact contacts and activity in tables of your own, and audiences back on lists.",
@@ -26,7 +26,7 @@ _SKEW_SECONDS = 120
 
 
 def _fail(text: str) -> typer.Exit:
-    typer.echo(text, err=True)
+    say(text, error=True)
     return typer.Exit(1)
 
 
@@ -40,12 +40,9 @@ def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Che
         imports = [settings.import_named(import_name)] if import_name else list(settings.imports)
     except SettingsError as error:
         raise _fail(str(error)) from error
-    console = Console()
-    table = Table(show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("settings", "ok", f"{len(settings.imports)} imports, {len(settings.exports)} exports")
+    rows: list[tuple[Cell, ...]] = [
+        ("settings", OK, f"{len(settings.imports)} imports, {len(settings.exports)} exports")
+    ]
     ok = True
     checks: list[tuple[str, Callable[[], str]]] = [("database", lambda: _database(settings))]
     for import_ in imports:
@@ -56,12 +53,12 @@ def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Che
         if needs in broken:
             continue
         try:
-            table.add_row(name, "[green]ok[/green]", check())
+            rows.append((name, OK, check()))
         except _expected() as error:
             ok = False
             broken.add(needs)
-            table.add_row(name, "[red]no[/red]", str(error))
-    console.print(table)
+            rows.append((name, NO, str(error)))
+    show(rows, sentences=True)
     if not ok:
         raise typer.Exit(1)
 
@@ -187,13 +184,13 @@ def discover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table("account", "company", "enabled", "client folder", "list", "name")
+    rows = []
     for item in found:
         shown = [item["account_id"], str(item["company"] or ""), "yes" if item["enabled"] else "no"]
         for folder in item["client_folders"] or [{"client_folder_id": "", "lists": []}]:
             for row in folder["lists"] or [{"list_id": "", "name": ""}]:
-                table.add_row(*shown, folder["client_folder_id"], row["list_id"], row["name"])
-    Console().print(table)
+                rows.append((*shown, folder["client_folder_id"], str(row["list_id"] or ""), str(row["name"] or "")))
+    show(rows, headers=("account", "company", "enabled", "client folder", "list", "name"))
 
 
 class _Rows:
@@ -243,16 +240,16 @@ def forecast(
     if as_json:
         typer.echo(json.dumps(asdict(expected), indent=2, default=str))
         return
-    table = Table("requests for", "number", title=f"{import_.label}, {window.first} to {window.last}")
-    for listing, requests in expected.listings.items():
-        table.add_row(listing, f"{requests:,}")
+    rows = [(listing, f"{requests:,}") for listing, requests in expected.listings.items()]
     listed = sum(expected.listings.values())
-    table.add_row(
-        f"activity of {expected.messages:,} due messages",
-        f"{expected.least - listed:,} to {expected.likely - listed:,}",
+    rows.append(
+        (
+            f"activity of {expected.messages:,} due messages",
+            f"{expected.least - listed:,} to {expected.likely - listed:,}",
+        )
     )
-    Console().print(table)
-    typer.echo(expected.sentence())
+    show(rows, headers=("requests for", "number"), title=f"{import_.label}, {window.first} to {window.last}")
+    say(expected.sentence())
 
 
 @app.command()
@@ -367,14 +364,14 @@ def _show(place: Any, export: Any, planner: Callable[[Any, Any], Any], as_json: 
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
-    table = Table("plan", facts["plan"])
+    rows = []
     for key, value in facts.items():
         if key == "plan":
             continue
         if isinstance(value, dict):
-            value = "\n".join(f"{count} {reason}" for reason, count in value.items())
-        table.add_row(key.replace("_", " "), "\n".join(value) if isinstance(value, list) else str(value))
-    Console().print(table)
+            value = [f"{count} {reason}" for reason, count in value.items()]
+        rows.append((key.replace("_", " "), value if isinstance(value, list) else str(value)))
+    show(rows, headers=("plan", facts["plan"]))
 
 
 _SAMPLE = 10
@@ -426,10 +423,10 @@ def _apply(place: Any, export: Any, planner: Callable[[Any, Any], Any], plan_has
         run_id=run_id,
         planner=planner,
         exactly=plan_hash,
-        waiting=lambda text: typer.echo(text, err=True),
+        waiting=lambda text: say(text, error=True),
         **more,
     )
-    typer.echo(
+    say(
         f"Run {run_id}: {report.added} people added, {report.removed} removed, {sum(report.refused.values())} refused, "
         f"{sum(report.failed.values())} failed, {report.remaining} remain"
         f"{f' until {report.next_at:%Y-%m-%d %H:%M} UTC' if report.next_at else ''}."
@@ -471,10 +468,11 @@ def explain(
     except _expected() as error:
         raise _fail(str(error)) from error
     if as_json:
-        options = orjson.OPT_INDENT_2 | orjson.OPT_NAIVE_UTC | orjson.OPT_NON_STR_KEYS
-        typer.echo(orjson.dumps(explanation, option=options).decode())
+        options = orjson.OPT_NAIVE_UTC | orjson.OPT_NON_STR_KEYS
+        # Written again, so that every character that is not ASCII is escaped, as in the other commands.
+        typer.echo(json.dumps(orjson.loads(orjson.dumps(explanation, option=options)), indent=2))
     else:
-        typer.echo(explain_module.render(explanation))
+        say(explain_module.render(explanation))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

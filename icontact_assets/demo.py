@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from icontact_assets.private import OWNER
 from icontact_assets.sandbox.process import Sandbox
+from icontact_assets.terminal import say, show
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -55,7 +55,6 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
 
     `home` is emptied first; it then holds the database and Dagster's records.
     """
-    console = Console()
     shutil.rmtree(home, ignore_errors=True)
     OWNER.folder(home)
     began = datetime.now(UTC).replace(microsecond=0)
@@ -65,10 +64,15 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
         from icontact_assets.settings import load_settings
 
         settings = load_settings()
-        with _progress(console) as step:
+        with _progress() as step:
             done = _main_job(settings, home, sandbox, step)
-        console.print(_summary(settings, sandbox, done, time.monotonic() - started))
-    console.print(f"The database is {settings.duckdb_path}; `make ui` opens Dagster on it.")
+        show(
+            _summary(settings, sandbox, done, time.monotonic() - started),
+            headers=("what", "number"),
+            title=f"{done['days']} days of a sandbox iContact, in tables of one's own",
+            numbers=True,
+        )
+    say(f"The database is {settings.duckdb_path}; `make ui` opens Dagster on it.")
 
 
 def ui(home: Path, port: int = 3000) -> None:
@@ -121,10 +125,11 @@ def _started(home: Path) -> Any:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[str], None]]:
+def _progress() -> Iterator[Callable[[str], None]]:
     """Say which step begins: a bar in a terminal, a plain line elsewhere."""
+    console = Console()
     if not console.is_terminal:
-        yield console.print
+        yield say
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -181,21 +186,21 @@ def _members(sandbox: Sandbox, list_id: str) -> int:
     return sum(row["list_id"] == list_id and row["status"] == "normal" and row["visible"] for row in subscriptions)
 
 
-def _summary(settings: Settings, sandbox: Sandbox, done: dict[str, Any], seconds: float) -> Table:
+def _summary(settings: Settings, sandbox: Sandbox, done: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
     from icontact_assets.connect import open_warehouse
     from icontact_assets.warehouse.tables import RAW_TABLES
 
     names = [table.name for table in RAW_TABLES]
     names += ["icontact_users", "icontact_activity", "icontact_profiles", "audience_members", "quarantine"]
-    table = Table(title=f"{done['days']} days of a sandbox iContact, in tables of one's own")
-    table.add_column("what")
-    table.add_column("number", justify="right")
+    rows = []
     with open_warehouse(settings).read() as connection:
         for name in names:
-            [(rows,)] = connection.execute(f'SELECT count(*) FROM "icontact"."{name}"').fetchall()
-            table.add_row(f"rows in icontact.{name}", f"{rows:,}")
-    table.add_row("members of the list before the export", f"{done['before']:,}")
-    table.add_row("members of the list after the export", f"{done['after']:,}")
-    table.add_row("requests to iContact", f"{len(sandbox.control('log')):,}")
-    table.add_row("seconds", f"{seconds:.1f}")
-    return table
+            [(count,)] = connection.execute(f'SELECT count(*) FROM "icontact"."{name}"').fetchall()
+            rows.append((f"rows in icontact.{name}", f"{count:,}"))
+    return [
+        *rows,
+        ("members of the list before the export", f"{done['before']:,}"),
+        ("members of the list after the export", f"{done['after']:,}"),
+        ("requests to iContact", f"{len(sandbox.control('log')):,}"),
+        ("seconds", f"{seconds:.1f}"),
+    ]

@@ -126,6 +126,12 @@ class Project:
         }
 
 
+def rows_of(value: dg.TableMetadataValue) -> list[tuple[Any, ...]]:
+    """The rows of a table in metadata."""
+    names = [column.name for column in value.schema.columns]
+    return [tuple(record.data[name] for name in names) for record in value.records]
+
+
 @pytest.fixture(scope="session")
 def shared_sandbox() -> Iterator[Sandbox]:
     with Sandbox(seed=5, contacts=300, messages=10, days=20) as sandbox:

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from icontact_assets.assets.report import metadata_table
 from icontact_assets.audiences.audience import AudienceError, Membership, compute
 from icontact_assets.audiences.choice import sources
 from icontact_assets.audiences.export import ExportError, ExportReport, run_export
@@ -99,9 +100,7 @@ def _audience_result(membership: Membership) -> dg.MaterializeResult[Any]:
         metadata=facts,
         data_version=dg.DataVersion(membership.version_hash),
         check_results=[
-            dg.AssetCheckResult(
-                check_name="complete_data", passed=membership.missing is None, metadata={"why": why}, description=why
-            )
+            dg.AssetCheckResult(check_name="complete_data", passed=membership.missing is None, metadata={"why": why})
         ],
     )
 
@@ -213,10 +212,5 @@ def _export_facts(report: ExportReport) -> dict[str, Any]:
         "list_size_before": report.list_size_before,
         "list_size_after": report.list_size_after if report.list_size_after is not None else "not read",
         "requests": report.requests,
-        "preview": dg.MetadataValue.md(_preview(report)),
+        "preview": metadata_table(("contact", "action", "outcome", "why"), report.preview),
     }
-
-
-def _preview(report: ExportReport) -> str:
-    rows = [("contact", "action", "outcome", "why"), ("---",) * 4, *report.preview]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

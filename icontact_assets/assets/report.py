@@ -78,18 +78,21 @@ def _is_today(day: date) -> bool:
     return is_open(day) and not is_open(date.fromordinal(day.toordinal() - 1))
 
 
-def preview(connection: duckdb.DuckDBPyConnection, table: str, columns: Iterable[str]) -> dg.MarkdownMetadataValue:
-    """The first rows of a table as a Markdown table of the given columns, none of which may be personal."""
+def preview(connection: duckdb.DuckDBPyConnection, table: str, columns: Iterable[str]) -> dg.TableMetadataValue:
+    """The first rows of a table, with the given columns, none of which may be personal."""
     names = list(columns)
     rows = connection.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY ALL LIMIT 10").fetchall()
-    return markdown_table(names, rows)
+    return metadata_table(names, rows)
 
 
-def markdown_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
-    """Rows under the names of their columns, none of which may be personal."""
-    lines = [names, ["---"] * len(names), *([_cell(value) for value in row] for row in rows)]
-    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
+def metadata_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
+    """Rows under the names of their columns, none of which may be personal. A text of others is shown as it is: a table
+    holds values, where Markdown would make links, images and HTML of them."""
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: _cell(value) for name, value in zip(names, row, strict=True)}) for row in rows],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in names]),
+    )
 
 
-def _cell(value: object) -> str:
-    return "" if value is None else str(value).replace("|", "\\|")
+def _cell(value: object) -> str | int | float | bool | None:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -29,6 +29,7 @@ from icontact_assets.icontact.errors import (
     Transient,
     UnknownOutcome,
 )
+from icontact_assets.plain import plain
 
 _ADDRESS = re.compile(r"[^\s@<>()\"',;:]+@[^\s@<>()\"',;:]+")
 _LONGEST_WAIT = 300.0
@@ -284,8 +285,8 @@ class Session:
 
 
 def mask(text: str) -> str:
-    """Text with every e-mail address replaced: what the service says may hold one."""
-    return _ADDRESS.sub("<address>", text)
+    """What the service says, fit to be shown: every e-mail address replaced, and nothing in it acts on a terminal."""
+    return plain(_ADDRESS.sub("<address>", text))
 
 
 def _decode(content: bytes) -> tuple[Any, bool]:

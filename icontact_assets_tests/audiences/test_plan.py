@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from icontact_assets import cli
 from icontact_assets.audiences.live import PlanError
 from icontact_assets.audiences.plan import Plan, make_plan
 from icontact_assets.icontact.errors import IContactError, Incomplete
@@ -229,3 +231,18 @@ def test_the_hash_stands_for_what_is_to_be_done(house):
     house.store.audience(1, 2)
     house.sandbox.control("contacts/update", contact_id=2, status="bounced")
     assert plan(house).hash != first.hash
+
+
+def test_a_plan_is_shown_with_the_name_of_the_list_as_it_is(house, monkeypatch):
+    name = f"News [/archive] :smile: \x1b[31m{'long ' * 40}[end]"
+    house.sandbox.control("lists/add", list_id=6001, name=name)
+    monkeypatch.setattr(cli, "_export", lambda _: (house.place(), house.settings(wanted=name)))
+    done = CliRunner().invoke(cli.app, ["plan", "to_list"])
+    assert (done.exit_code, f"News [/archive] :smile: \\x1b[31m{'long ' * 40}[end] (6001), " in done.output) == (
+        0,
+        True,
+    )
+    monkeypatch.setattr(cli, "_export", lambda _: (house.place(), house.settings(wanted="[/archive]")))
+    done = CliRunner().invoke(cli.app, ["plan", "to_list"])
+    assert (done.exit_code, "[/archive]" in done.output, type(done.exception)) == (1, True, SystemExit)
+    assert "\x1b" not in done.output
