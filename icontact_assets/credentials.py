@@ -39,6 +39,7 @@ def address_fault(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         port_is_valid = parts.port != 0
+        (parts.hostname or "").encode("idna")
     except ValueError:
         return "is not an address"
     if parts.scheme not in ("https", "http") or not parts.hostname:

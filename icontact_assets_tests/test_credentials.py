@@ -133,6 +133,8 @@ def test_an_id_is_a_number(value: str) -> None:
         " https://app.icontact.com/icp",
         "https://app.icontact.com/i cp",
         "https://",
+        f"https://{'a' * 64}.example/icp",
+        "https://app..icontact.com/icp",
         "ftp://localhost/icp",
         "file:///etc/passwd",
         "kX7-pass",

@@ -225,11 +225,12 @@ class Session:
             return _Lost("no connection through the proxy that the environment names", processed=False)
         if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
             return _Lost("no connection", processed=False)
-        # A bare OSError is how requests tells of a file of certificates that is not there.
-        if isinstance(error, ValueError) or type(error) is OSError:
+        # A bare OSError is how requests tells of a file of certificates that is not there. Any other error may be about
+        # the answer, after iContact has acted.
+        if isinstance(error, requests.exceptions.InvalidProxyURL) or type(error) is OSError:
             return Rejected(
                 f"{where}: the request cannot be sent ({type(error).__name__}). "
-                "Check ICONTACT_BASE_URL, and the variables for proxies and certificates."
+                "Check the variables for proxies and certificates in the environment."
             )
         return _Lost(f"the answer broke off ({type(error).__name__})", processed=True)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -262,6 +264,39 @@ def test_no_exception_of_the_http_library_is_chained(
         "icontact_assets.icontact.errors",
         "icontact_assets.icontact.session",
     }
+
+
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2, 5\r\n\r\n[]",
+    b"HTTP/1.1 302 Found\r\nLocation: http://\x1b[31m/\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://\xff.\x00/\r\nContent-Length: 0\r\n\r\n",
+    b"no HTTP at all\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n[]",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n",
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: repr(answer[9:50]))
+def test_after_an_answer_that_cannot_be_read_a_write_is_not_taken_for_refused(tmp_path: Path, answer: bytes) -> None:
+    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        session = Session(f"http://127.0.0.1:{server.getsockname()[1]}/icp", CREDENTIALS, budget, tries=1)
+        with pytest.raises(IContactError) as caught:
+            session.post("/time", [])
+        thread.join()
+    # A redirect says that nothing was done there. Of anything else the state must tell.
+    assert isinstance(caught.value, UnknownOutcome if b"302" not in answer else UnknownOutcome | Rejected)
+    assert "\x1b" not in str(caught.value)
+    assert {type(item).__module__.partition(".")[0] for item in _chain(caught.value)} == {"icontact_assets"}
 
 
 def test_what_cannot_be_sent_is_a_typed_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
