@@ -449,10 +449,12 @@ def explain(
 
     from icontact_assets.audiences import explain as explain_module
     from icontact_assets.connect import open_warehouse
+    from icontact_assets.icontact.values import as_id
     from icontact_assets.mapping.expressions import field_table
     from icontact_assets.settings import load_settings
 
-    if not contact_id.isdecimal():
+    id_ = as_id(contact_id)
+    if id_ is None:
         raise _fail("A contact is named by its iContact contact id, a number: the column ic_contact_id.")
     fields = [*field_table("icontact_users"), *field_table("icontact_activity")]
     try:
@@ -462,7 +464,7 @@ def explain(
             open_warehouse(settings),
             wanted.import_name,
             wanted,
-            contact_id,
+            id_,
             public={"deleted_at", *(field.name for field in fields if not field.personal)},
         )
     except _expected() as error:

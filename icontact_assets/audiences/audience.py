@@ -13,11 +13,16 @@ import duckdb
 import pyarrow as pa
 
 from icontact_assets.icontact.session import mask
+from icontact_assets.icontact.values import as_id
 from icontact_assets.settings import Audience
 from icontact_assets.warehouse.warehouse import Warehouse
 
 # These speak of the SQL text; any other error of DuckDB may quote a value of somebody's row.
 _ABOUT_THE_TEXT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException)
+_INEXACT = ("FLOAT", "BIT")
+"""Types whose values, as text, may be another id."""
+_AS_TEXT = "SELECT DISTINCT CAST(ic_contact_id AS VARCHAR) FROM ({})"
+_VANISHED = "SELECT ic_contact_id FROM icontact_profiles WHERE deleted_at IS NOT NULL AND ic_contact_id IS NOT NULL"
 
 
 class AudienceError(Exception):
@@ -40,9 +45,10 @@ class Membership:
 def compute(warehouse: Warehouse, schema: str, audience: Audience, *, now: datetime, missing: str | None) -> Membership:
     """Compute the members of an audience and record who entered and left, and that it was computed, in one transaction.
 
-    A member is a contact id that the audience's `where` or `query` selects from `icontact_profiles`; each counts once,
-    profiles without `ic_contact_id` do not count, nor do contacts that vanished from iContact (`deleted_at`), whatever
-    the condition says: they cannot be mailed, and their last known fields are no longer anybody's.
+    A member is a contact id that the audience's `where` or `query` selects from `icontact_profiles`. Each counts once,
+    however it is spelled, and a value that is not an id is an error. Profiles without `ic_contact_id` do not count.
+    Contacts that vanished from iContact (`deleted_at`) do not count either, whatever the condition says: they cannot be
+    mailed, and their last known fields are no longer anybody's.
     `missing` says which data is incomplete: given, nothing is evaluated and the last membership stays.
     `now` is aware. Raises AudienceError.
     """
@@ -91,10 +97,21 @@ def select(warehouse: Warehouse, schema: str, audience: Audience) -> list[str]:
     try:
         sql = _sql(audience)
         with read_for_users(warehouse, schema) as connection:
-            rows = connection.execute(sql).fetchall()
+            type_ = str(connection.execute(f"DESCRIBE {sql}").fetchall()[0][1])
+            rows = connection.execute(_AS_TEXT.format(sql)).fetchall()
+            vanished = {as_id(contact_id) for (contact_id,) in connection.execute(_VANISHED).fetchall()}
     except duckdb.Error as error:
         raise _error(audience, problem(error)) from None
-    return [contact_id for (contact_id,) in rows]
+    if type_ in _INEXACT:
+        raise _error(audience, f"ic_contact_id is of the type {type_}, which does not hold every id exactly")
+    values = [value for (value,) in rows if value is not None and value.strip()]
+    ids = dict.fromkeys(map(as_id, values))
+    if None in ids:
+        count = sum(as_id(value) is None for value in values)
+        raise _error(
+            audience, f"ic_contact_id must be a contact id, and {count} of its values are not (no value is shown)"
+        )
+    return [contact_id for contact_id in ids if contact_id is not None and contact_id not in vanished]
 
 
 @contextmanager
@@ -117,14 +134,7 @@ def _sql(audience: Audience) -> str:
         chosen = f"SELECT ic_contact_id FROM icontact_profiles WHERE ({audience.where}\n)"
     else:
         chosen = _parsed(audience, audience.query or "")
-    sql = f"""
-        WITH chosen AS (SELECT DISTINCT trim(CAST(ic_contact_id AS VARCHAR)) AS contact_id FROM ({chosen}\n))
-        SELECT contact_id FROM chosen
-        WHERE contact_id <> ''
-            AND contact_id NOT IN (
-                SELECT ic_contact_id FROM icontact_profiles WHERE deleted_at IS NOT NULL AND ic_contact_id IS NOT NULL
-            )
-    """
+    sql = f"SELECT ic_contact_id FROM ({chosen}\n)"
     _parsed(audience, sql)
     return sql
 

@@ -67,6 +67,16 @@ def chosen(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -
 def _check_computed(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -> None:
     wanted = f"It decides whom the export {export.name} is for."
     for name in sources(export):
+        [(other_form,)] = connection.execute(
+            f'SELECT count(*) FROM "{schema}".audience_members '
+            "WHERE audience = ? AND NOT regexp_full_match(contact_id, '0|[1-9][0-9]*')",
+            [name],
+        ).fetchall()
+        if other_form:
+            raise ChoiceError(
+                f"The audience {name} was computed by an earlier version, and holds {other_form} ids in another form: "
+                f"materialize it, and export again. {wanted}"
+            )
         problem = whole(connection, schema, name)
         if problem is not None:
             raise ChoiceError(f"{problem[0].upper()}{problem[1:].rstrip('.')}. {wanted}")

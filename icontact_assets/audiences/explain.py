@@ -13,6 +13,7 @@ import duckdb
 
 from icontact_assets.audiences.audience import AudienceError, problem, read_for_users, select, whole
 from icontact_assets.audiences.membership import Standing, standing
+from icontact_assets.icontact.values import as_id
 from icontact_assets.settings import Audience
 from icontact_assets.warehouse.warehouse import Warehouse
 
@@ -73,7 +74,7 @@ def explain(
     `public` names the columns of icontact_profiles whose values may be shown. Nothing is recorded. Raises
     AudienceError if there are no tables of audiences or profiles yet, WarehouseError.
     """
-    if not contact_id.isdecimal():
+    if as_id(contact_id) != contact_id:
         raise ValueError("a contact is named by the digits of its id")
     selected, why_not = None, None
     try:

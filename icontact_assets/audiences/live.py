@@ -87,7 +87,7 @@ def _status(row: Row) -> str | None:
 
 def subscriber(row: Row) -> str | None:
     """The contact id of a subscription row: its own field, else the second half of the subscription's id."""
-    contact_id = as_id(row.get("contactId")) or (as_id(row.get("subscriptionId")) or "").partition("_")[2] or None
+    contact_id = as_id(row.get("contactId")) or as_id((as_text(row.get("subscriptionId")) or "").partition("_")[2])
     # The same id comes with many readings: one text of it is enough.
     return None if contact_id is None else sys.intern(contact_id)
 

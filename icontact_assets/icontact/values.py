@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -11,12 +12,34 @@ import orjson
 EASTERN = ZoneInfo("America/New_York")
 """The zone of a time without an offset (API reference, unknown 16)."""
 
+_ID = re.compile(r"\+?0*(0|[1-9][0-9]*)(?:\.0+)?")
+_ID_DIGITS = 20
+_EXACT_FLOATS = 2**53
+
 
 def as_id(value: object) -> str | None:
-    """An id as decimal text: a string or an integer; None for anything else or empty."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    """The one normal form of an id: decimal digits without leading zeros. None for what is no id.
+
+    An id is a whole number from 0 on, of at most 20 digits, or a text of one. In a text, blanks at the ends, characters
+    that cannot be seen, a plus sign, and a fraction of zeros count for nothing. A float must hold it exactly.
+    """
+    if isinstance(value, str):
+        if value.isascii() and value.isdigit() and value[0] != "0":
+            return value if len(value) <= _ID_DIGITS else None
+        return _id_of_text(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**_ID_DIGITS:
         return None
-    return str(value).strip() or None
+    if isinstance(value, float) and not (value.is_integer() and value < _EXACT_FLOATS):
+        return None
+    return str(int(value))
+
+
+def _id_of_text(text: str) -> str | None:
+    if not text.isascii():
+        seen = (char for char in text if unicodedata.category(char) != "Cf")
+        text = "".join(str(unicodedata.decimal(char, char)) for char in seen)
+    found = _ID.fullmatch(text.strip())
+    return found[1] if found and len(found[1]) <= _ID_DIGITS else None
 
 
 def as_text(value: object) -> str | None:

@@ -106,10 +106,11 @@ _VERSION_COLUMNS = ("deleted_at", "observed_at", "partition_date")
 
 
 def _id(row: Row, key: str) -> str:
-    value = as_id(row.get(key))
-    if value is None:
-        raise Unreadable(f"no {key}")
-    return value
+    value = row.get(key)
+    id_ = as_id(value)
+    if id_ is None:
+        raise Unreadable(f"no {key}" if value is None or value == "" else f"{key} is not an id")
+    return id_
 
 
 def _instant(text: object) -> datetime | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icontact_assets.audiences.audience import AudienceError, compute, version_hash
+from icontact_assets.audiences.audience import AudienceError, compute, select, version_hash
 from icontact_assets.settings import Audience
 from icontact_assets_tests.audiences.conftest import EVERYBODY, NOW, SCHEMA, Store
 
@@ -50,6 +50,50 @@ def test_a_query_chooses_contacts_each_once(store):
     sql = "SELECT ic_contact_id FROM icontact_profiles UNION ALL SELECT 2 UNION ALL SELECT NULL UNION ALL SELECT ' ';\n"
     assert members(store, query(sql)) == ["1", "2"]
     assert members(store, query("WITH a AS (SELECT '7' AS ic_contact_id, 1 AS more) FROM a -- the end")) == ["7"]
+
+
+SPELLINGS = (
+    *("'0090000001'", "' 90000001\t'", "'\u200b90000001'", "'90000001.0'", "'+90000001'", "'\uff190000001'"),
+    *("90000001", "90000001::BIGINT", "90000001::DOUBLE", "90000001::DECIMAL(18, 3)", "90000001::HUGEINT"),
+    *("'90000001'::JSON", "'90000001'::ENUM('90000001')"),
+)
+
+
+def test_every_spelling_of_a_contact_id_is_one_member(store):
+    store.profiles({"ic_contact_id": "90000001"})
+    for value in SPELLINGS:
+        assert select(store.warehouse, SCHEMA, query(f"SELECT {value} AS ic_contact_id")) == ["90000001"]
+    each = " UNION ALL ".join(f"SELECT CAST({value} AS VARCHAR) AS ic_contact_id" for value in (*SPELLINGS, "NULL"))
+    assert members(store, query(each)) == ["90000001"]
+
+
+def test_a_contact_that_vanished_is_nobody_under_any_spelling(store):
+    store.profiles({"ic_contact_id": "7", "deleted_at": datetime(2026, 9, 1)})
+    assert members(store, query("SELECT '007' AS ic_contact_id UNION ALL SELECT '8.0'")) == ["8"]
+
+
+NO_IDS = (
+    *("'12abc'", "'-7'", "'1e3'", "'7.5'", "'1_0'", "'7 8'", "'5001_7'", "'\u200b'", "'9' || repeat('0', 5000)"),
+    *("true", "[7]", "7.5", "1e17::DOUBLE", "DATE '2026-09-14'", f"'{PLANTED}'"),
+)
+
+
+def test_what_is_not_a_contact_id_is_an_error_of_the_audience(store):
+    store.profiles({"ic_contact_id": "1"})
+    assert members(store, query("SELECT 1 AS ic_contact_id")) == ["1"]
+    wrong = dict.fromkeys(NO_IDS, "a contact id, and 1 of its values are not")
+    wrong |= {
+        "90000001::FLOAT": "of the type FLOAT, which does not hold every id exactly",
+        "'0101'::BIT": "of the type BIT, which does not hold every id exactly",
+    }
+    for value, says in wrong.items():
+        with pytest.raises(AudienceError) as caught:
+            members(store, query(f"SELECT {value} AS ic_contact_id"))
+        assert says in str(caught.value)
+        assert str(caught.value).startswith("The audience readers cannot be computed: ic_contact_id ")
+        assert "icontact.yaml" in str(caught.value)
+        assert "planted" not in str(caught.value)
+    assert store.rows("SELECT contact_id FROM audience_members") == [("1",)]
 
 
 def test_profiles_without_a_contact_id_do_not_count_nor_do_contacts_that_vanished(store):
