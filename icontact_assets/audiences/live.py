@@ -13,6 +13,7 @@ from icontact_assets.audiences.exclusion import ExclusionList
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known, Proof, Row
 from icontact_assets.icontact.values import as_id, as_text
+from icontact_assets.plain import plain
 
 SETTLE_SECONDS = 3.0
 """How long to wait before a list is read again that does not show what was written (API reference, unknown 28)."""
@@ -215,7 +216,7 @@ class Lists:
             raise PlanError(
                 f"{len(named)} lists are named {wanted!r}: {', '.join(named)}. Name the list of the export by its id."
             )
-        shown = ", ".join(f"{list_id} {name!r}" for list_id, name in list(self.names.items())[:_LISTS_SHOWN])
+        shown = ", ".join(f"{list_id} '{plain(name)}'" for list_id, name in list(self.names.items())[:_LISTS_SHOWN])
         more = len(self.names) - _LISTS_SHOWN
         raise PlanError(
             f"There is no list {wanted!r} in this client folder. There are: {shown or 'none'}"

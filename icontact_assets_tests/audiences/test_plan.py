@@ -234,15 +234,16 @@ def test_the_hash_stands_for_what_is_to_be_done(house):
 
 
 def test_a_plan_is_shown_with_the_name_of_the_list_as_it_is(house, monkeypatch):
-    name = f"News [/archive] :smile: \x1b[31m{'long ' * 40}[end]"
+    name = f"News [/archive] it's \\ :smile: \x1b[31m{'long ' * 40}[end]"
+    shown = name.replace("\x1b", "\\x1b")
     house.sandbox.control("lists/add", list_id=6001, name=name)
     monkeypatch.setattr(cli, "_export", lambda _: (house.place(), house.settings(wanted=name)))
     done = CliRunner().invoke(cli.app, ["plan", "to_list"])
-    assert (done.exit_code, f"News [/archive] :smile: \\x1b[31m{'long ' * 40}[end] (6001), " in done.output) == (
+    assert (done.exit_code, f"{shown} (6001), " in done.output) == (
         0,
         True,
     )
     monkeypatch.setattr(cli, "_export", lambda _: (house.place(), house.settings(wanted="[/archive]")))
     done = CliRunner().invoke(cli.app, ["plan", "to_list"])
-    assert (done.exit_code, "[/archive]" in done.output, type(done.exception)) == (1, True, SystemExit)
+    assert (done.exit_code, f"6001 '{shown}'" in done.output, type(done.exception)) == (1, True, SystemExit)
     assert "\x1b" not in done.output
