@@ -19,6 +19,7 @@ from icontact_assets.credentials import address_fault, header_fault, id_fault
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.errors import IContactError, Rejected
 from icontact_assets.icontact.session import Credentials, Session
+from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings import SettingsError, load_settings
 from icontact_assets_tests.leaks import FIT, UNFIT, assert_not_in
 
@@ -203,6 +204,19 @@ def test_no_proxy_is_sent_credentials_in_clear(tmp_path: Path, proxy: str, monke
     # Only a tunnel was asked for, through which TLS goes.
     assert len(_Recorder.seen) == 1
     assert_not_in(_Recorder.seen, ["kX7-app", "kX7-user", "kX7-pass"])
+
+
+@pytest.mark.parametrize("value", FIT.values(), ids=FIT)
+def test_a_service_that_repeats_a_credential_is_not_quoted(sandbox: Sandbox, tmp_path: Path, value: str) -> None:
+    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    session = Session(sandbox.url, Credentials(value, f"user {value}", f"{value} pass"), budget, tries=1)
+    errors = [f"user {value} of {value} may not log in with '{value} pass'", {"password": value}]
+    for status in (200, 400, 401, 500):
+        reply = {"kind": "reply", "status": status, "body": {"errors": errors}}
+        sandbox.control("faults", faults=[{"path": "/time", "do": reply}])
+        with pytest.raises(IContactError, match="<credential> of <credential> may not log in") as caught:
+            session.get("/time")
+        assert_not_in([str(caught.value)], [value])
 
 
 @pytest.mark.parametrize("value", UNFIT.values(), ids=UNFIT)

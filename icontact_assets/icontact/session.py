@@ -109,6 +109,10 @@ class Session:
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
         }
+        # A credential of three characters would be found in many words.
+        secrets = {value for value in vars(credentials).values() if len(value) > 3}
+        written = sorted({form for value in secrets for form in (value, repr(value)[1:-1])}, key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, written)) or "(?!)")
         self._budget = budget
         self._timeouts = (connect_timeout, read_timeout)
         self._tries = tries
@@ -256,7 +260,7 @@ class Session:
     def _read(self, method: str, path: str, response: requests.Response, content: bytes) -> Reply:
         status, where = response.status_code, f"{method} {path}"
         body, decoded = _decode(content)
-        words = _words(body)
+        words = " ".join(self._shown(body, "errors"))[:500]
         said = f" It said: {words}" if words else ""
         if 300 <= status < 400:
             host = urlsplit(response.headers.get("Location", "")).hostname or "nowhere"
@@ -281,8 +285,12 @@ class Session:
             if method != "GET":
                 raise Rejected(f"{where}: rejected in a 200.{said}")
             raise _Lost(f"answered 200 with errors.{said}", processed=False, answered=True)
-        warnings = body.get("warnings") if isinstance(body, dict) else None
-        return Reply(status, body, tuple(mask(str(text)) for text in _as_list(warnings)))
+        return Reply(status, body, tuple(self._shown(body, "warnings")))
+
+    def _shown(self, body: Any, key: str) -> list[str]:
+        """What the service says under a key, fit to be shown: it may repeat a credential."""
+        texts = _as_list(body.get(key)) if isinstance(body, dict) else []
+        return [mask(self._secrets.sub("<credential>", str(text))) for text in texts]
 
 
 def mask(text: str) -> str:
@@ -304,11 +312,6 @@ def _decode(content: bytes) -> tuple[Any, bool]:
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _words(body: Any) -> str:
-    errors = _as_list(body.get("errors")) if isinstance(body, dict) else []
-    return mask(" ".join(str(text) for text in errors))[:500]
 
 
 def _retry_after(response: requests.Response) -> float | None:
