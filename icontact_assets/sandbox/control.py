@@ -78,6 +78,7 @@ class AddContact(_InFolder):
     fields: dict[str, str | None] = {}
     custom: dict[str, str | None] = {}
     lists: list[int] = []
+    refused: str | None = None
 
 
 class UpdateContact(_InFolder):
@@ -87,6 +88,7 @@ class UpdateContact(_InFolder):
     created: Instant | None = None
     fields: dict[str, str | None] = {}
     custom: dict[str, str | None] = {}
+    refused: str | None = None
 
 
 class DeleteContact(_InFolder):
@@ -334,7 +336,9 @@ class Control:
         self._absent(folder.contacts, contact_id, "contact")
         now = self._now if edit.created is None else edit.created
         fields = {"email": edit.email, **edit.fields}
-        folder.put_contact(Contact(contact_id, now, fields, edit.status, edit.bounce_count, dict(edit.custom)))
+        contact = Contact(contact_id, now, fields, edit.status, edit.bounce_count, dict(edit.custom))
+        contact.refused = edit.refused
+        folder.put_contact(contact)
         for list_id in edit.lists:
             folder.put_subscription(Subscription(list_id, contact_id, "normal", now))
         return {"contact_id": contact_id}
@@ -349,6 +353,8 @@ class Control:
             values["bounce_count"] = edit.bounce_count
         if edit.created is not None:
             values["created"] = edit.created
+        if "refused" in edit.model_fields_set:
+            values["refused"] = edit.refused
         folder.put_contact(changed(row, **values))
         return {"contact_id": row.id}
 

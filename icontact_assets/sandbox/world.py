@@ -60,6 +60,8 @@ class Contact:
     bounce_count: int | None = None
     custom: dict[str, str | None] = field(default_factory=dict)
     bounced_at: int = NEVER
+    refused: str | None = None
+    """The words with which the service refuses to subscribe or move the contact, though nothing shows why."""
 
     def status_at(self, now: int) -> str:
         return "bounced" if self.status == "normal" and self.bounced_at <= now else self.status

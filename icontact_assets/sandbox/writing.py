@@ -171,6 +171,8 @@ class Writer:
         confirmation = row.get("confirmationMessageId")
         new = Subscription(list_id, contact_id, status, now, NEVER, _id(confirmation) if confirmation else None)
         left = existing is not None and existing.status_at(now) == "unsubscribed"
+        if contact.refused is not None and status != "unsubscribed":
+            raise Refusal(contact.refused)
         if status != "unsubscribed" and (left or contact.status_at(now) == "donotcontact"):
             why = "is unsubscribed from" if left else "must not be contacted and was not subscribed to"
             mode = switches.resubscribe
@@ -402,7 +404,10 @@ class Writer:
         if target == row.list_id:
             return row, lambda: None, [*warnings, "No changes detected"]
         there = find(folder, "subscriptions", f"{target}_{row.contact_id}", now)
-        who = self._named(find(folder, "contacts", str(row.contact_id), now), row.contact_id)
+        contact = find(folder, "contacts", str(row.contact_id), now)
+        who = self._named(contact, row.contact_id)
+        if contact is not None and contact.refused is not None:
+            raise Refusal(contact.refused)
         status = row.status_at(now)
         if there is not None and there.status_at(now) == "unsubscribed" and switches.resubscribe != "success":
             raise Refusal(f"{who} is unsubscribed from list {target}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -82,13 +83,27 @@ class Store:
         compute(self.warehouse, SCHEMA, EVERYBODY, now=NOW, missing=missing)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the tables of an import. Copying it is much faster than making one for each test."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("prepared") / "warehouse.duckdb")
     warehouse.prepare(SCHEMA)
-    store = Store(warehouse)
-    store.profiles()
-    return store
+    Store(warehouse).profiles()
+    return warehouse.path
+
+
+@pytest.fixture(scope="session")
+def computed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with an audience `everybody` that nobody is in."""
+    store = Store(Warehouse(tmp_path_factory.mktemp("computed") / "warehouse.duckdb"))
+    shutil.copy(prepared, store.warehouse.path)
+    store.audience()
+    return store.warehouse.path
+
+
+@pytest.fixture
+def store(prepared: Path, tmp_path: Path) -> Store:
+    return Store(Warehouse(Path(shutil.copy(prepared, tmp_path))))
 
 
 @dataclass
@@ -124,13 +139,42 @@ class House:
         )
         return Folder(session, "1300001", "7601")
 
-    def contact(self, contact_id: int, status: str = "normal", *, on: str | None = None) -> None:
+    def contact(
+        self, contact_id: int, status: str = "normal", *, on: str | None = None, email: str | None = None
+    ) -> None:
         """A contact; `on`: its status on the target list."""
-        self.sandbox.control(
-            "contacts/add", contact_id=contact_id, email=f"planted{contact_id}@example.com", status=status
-        )
+        email = email or f"planted{contact_id}@example.com"
+        self.sandbox.control("contacts/add", contact_id=contact_id, email=email, status=status)
         if on is not None:
             self.sandbox.control("subscriptions/set", list_id=LIST, contact_id=contact_id, status=on)
+
+    def imported(self) -> None:
+        """Contacts and subscriptions of the sandbox become the tables' latest versions: a stand-in for the import."""
+        self.clock.now += timedelta(minutes=1)
+        at = self.clock.now.replace(tzinfo=None)
+        people = self.sandbox.control("truth?resource=contacts")
+        subscriptions = self.sandbox.control("truth?resource=subscriptions")
+        contacts = [
+            {"id": row["contact_id"], "email": row["fields"]["email"], "status": row["status"]} for row in people
+        ]
+        rows = [{name: row[name] for name in ("list_id", "contact_id", "status")} for row in subscriptions]
+        with self.store.warehouse.write("test") as connection:
+            connection.execute(f'USE warehouse_file."{SCHEMA}"')
+            for table, found in (("raw_contacts", contacts), ("raw_subscriptions", rows)):
+                if found:
+                    connection.register("found", pa.Table.from_pylist(found))
+                    connection.execute(
+                        f"INSERT INTO {table} BY NAME "
+                        "SELECT *, $at AS observed_at, CAST($at AS DATE) AS partition_date FROM found",
+                        {"at": at},
+                    )
+                    connection.unregister("found")
+            connection.execute(
+                "INSERT INTO raw_contacts BY NAME SELECT * REPLACE ($at AS observed_at, $at AS deleted_at) "
+                "FROM raw_contacts WHERE NOT list_contains($there, id) "
+                "QUALIFY row_number() OVER (PARTITION BY id ORDER BY observed_at DESC) = 1",
+                {"at": at, "there": [row["id"] for row in contacts]},
+            )
 
     def place(self, **limits: Any) -> Place:
         return Place(self.store.warehouse, SCHEMA, self.folder(**limits), SCHEMA, self.clock)
@@ -217,8 +261,8 @@ def running_sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def house(running_sandbox: Sandbox, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+def house(running_sandbox: Sandbox, computed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     running_sandbox.control("reset")
     monkeypatch.setattr(live, "SETTLE_SECONDS", 0.0)
-    store.audience()
+    store = Store(Warehouse(Path(shutil.copy(computed, tmp_path))))
     return House(running_sandbox, store, tmp_path / "home")
