@@ -5,25 +5,31 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from icontact_assets.credentials import address_fault, header_fault, id_fault
+from icontact_assets.document import Place, Unreadable, dotted, parse
 from icontact_assets.ingest.ladder import LADDER, Step
 from icontact_assets.private import Readers
 
 PRODUCTION = "https://app.icontact.com/icp"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_RESERVED = frozenset({"main", "information_schema", "pg_catalog", "system", "temp"})
+# What DuckDB takes for a catalog or a schema of its own in a connection of ours.
+_RESERVED = frozenset({"information_schema", "main", "memory", "pg_catalog", "system", "temp", "warehouse_file"})
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
+
+# A number larger than any that a setting counts, and small enough for every database and clock.
+_MOST = 1_000_000_000
+_ONE_A_DAY = 0.000012
+_FIRST_DAY = date(2000, 1, 1)
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _HASH = re.compile(r"[0-9a-f]{32}")
@@ -40,7 +46,7 @@ class _Model(BaseModel):
 def _time_zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError("name a time zone as in the tz database, for instance Europe/Berlin") from error
     return value
 
@@ -48,9 +54,16 @@ def _time_zone(value: str) -> str:
 class RequestLimits(_Model):
     """Most requests an account is asked: per second, per minute, per day (sliding 24 h). 0 lifts a limit."""
 
-    per_second: float = Field(default=1, ge=0)
-    per_minute: int = Field(default=60, ge=0)
-    per_day: int = Field(default=5000, ge=0)
+    per_second: float = Field(default=1, ge=0, le=10_000, allow_inf_nan=False)
+    per_minute: int = Field(default=60, ge=0, le=_MOST)
+    per_day: int = Field(default=5000, ge=0, le=_MOST)
+
+    @field_validator("per_second")
+    @classmethod
+    def _one_a_day(cls, value: float) -> float:
+        if 0 < value < _ONE_A_DAY:
+            raise ValueError(f"less than one request a day: write at least {_ONE_A_DAY}, or 0 to lift the limit")
+        return value
 
 
 class Reading(_Model):
@@ -61,7 +74,7 @@ class Reading(_Model):
     """
 
     ladder: tuple[Step, ...] = LADDER
-    reread_pages: int = Field(default=50, ge=0)
+    reread_pages: int = Field(default=50, ge=0, le=_MOST)
 
     @field_validator("ladder")
     @classmethod
@@ -157,18 +170,18 @@ class ExportLimits(_Model):
     without those left out, at the last export that wrote.
     """
 
-    adds: int = Field(default=10_000, ge=0)
-    removes: int = Field(default=1_000, ge=0)
+    adds: int = Field(default=10_000, ge=0, le=_MOST)
+    removes: int = Field(default=1_000, ge=0, le=_MOST)
     removed_share: float = Field(default=0.2, ge=0, le=1)
     empty_audience: Literal["stop", "allow"] = "stop"
     shrink: float = Field(default=0.5, ge=0, le=1)
-    growth: float = Field(default=1.0, ge=0)
+    growth: float = Field(default=1.0, ge=0, le=_MOST)
 
 
 class Pace(_Model):
     """How slowly an export writes: most adds in any 24 hours, and the hours (`HH:MM-HH:MM`) in which it does not."""
 
-    adds_per_day: int | None = Field(default=None, ge=1)
+    adds_per_day: int | None = Field(default=None, ge=1, le=_MOST)
     quiet_hours: str | None = None
     time_zone: str = "UTC"
 
@@ -232,7 +245,7 @@ class Export(_Model):
     approve: str | None = None
     folder: ExportFolder | None = None
     pace: Pace = Pace()
-    recheck: int = Field(default=24, ge=1)
+    recheck: int = Field(default=24, ge=1, le=8784)
     exclude: tuple[str, ...] = ()
     split: Split | None = None
     hold_out: Decimal = Field(default=Decimal(0), ge=0, lt=100, decimal_places=2)
@@ -383,6 +396,10 @@ _EXPORT_KEYS = (
     "pace",
     "recheck",
 )
+_MOST_BYTES = 262_144
+_LONGEST_NAME = 255
+_LONGEST_PATH = 4000
+_SHOWN = 80
 _SECTIONS = ("authorizations", "imports", "audiences", "exports", "priorities", "schedule")
 
 
@@ -392,21 +409,51 @@ def load_settings(environ: Mapping[str, str] = os.environ, directory: Path | Non
     Relative paths count from `directory` (default: the working directory). Credentials may be unset: `Import.ready`
     says so when a run needs them. Raises SettingsError.
     """
-    root = directory or Path.cwd()
+    root = directory or _working_directory()
     named = environ.get("ICONTACT_ASSETS_CONFIG")
-    path = root / (named or "icontact.yaml")
-    if named and not path.exists():
-        raise SettingsError(
-            f"ICONTACT_ASSETS_CONFIG names {path}, which does not exist. Create it, or unset the variable."
-        )
-    document = _Document.read(path) if path.exists() else _Document(path, {}, {})
-    home = root / environ.get("ICONTACT_ASSETS_HOME", ".icontact")
+    path = _path(root, "ICONTACT_ASSETS_CONFIG", named or "icontact.yaml")
+    try:
+        path.stat()
+        document = _Document.read(path)
+    except FileNotFoundError as error:
+        if named:
+            raise SettingsError(
+                f"ICONTACT_ASSETS_CONFIG names {path}, which does not exist. Create it, or unset the variable."
+            ) from error
+        document = _Document(path, {}, {})
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error}. Check the file and its permissions.") from error
+    home = _path(root, "ICONTACT_ASSETS_HOME", environ.get("ICONTACT_ASSETS_HOME") or ".icontact")
+    database = environ.get("ICONTACT_ASSETS_DUCKDB")
     return _Loader(environ, document).settings(
         base_url=_base_url(environ.get("ICONTACT_BASE_URL", PRODUCTION)),
         home=home,
         readers=_readers(environ.get("ICONTACT_ASSETS_GROUP")),
-        duckdb_path=root / environ.get("ICONTACT_ASSETS_DUCKDB", str(home / "warehouse.duckdb")),
+        duckdb_path=_path(root, "ICONTACT_ASSETS_DUCKDB", database) if database else home / "warehouse.duckdb",
     )
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise SettingsError(f"The working folder cannot be used: {error}. Change to one that exists.") from error
+
+
+def _path(root: Path, name: str, text: str) -> Path:
+    """A path as a setting names it: `~` is a home directory, and a relative path counts from `root`."""
+    try:
+        path = root / Path(text).expanduser()
+        longest = max(len(os.fsencode(part)) for part in path.parts)
+    except RuntimeError as error:
+        raise SettingsError(
+            f"{name} is {_kind(text)}: there is no such home directory. Write the whole path."
+        ) from error
+    if not text.isprintable():
+        raise SettingsError(f"{name} is {_kind(text)}: it holds a character that no path should. Write another path.")
+    if longest > _LONGEST_NAME or len(str(path)) > _LONGEST_PATH:
+        raise SettingsError(f"{name} is {_kind(text)}: too long for a path. Write a shorter one.")
+    return path
 
 
 def _base_url(url: str) -> str:
@@ -422,26 +469,15 @@ def _readers(group: str | None) -> Readers:
         return Readers.of_group(group) if group else Readers()
     except ValueError as error:
         raise SettingsError(
-            f"ICONTACT_ASSETS_GROUP is {group!r}, {error}. Name a group that this user is a member of, or unset the "
-            "variable: then only this user reads the database."
+            f"ICONTACT_ASSETS_GROUP is {_kind(group)}, {error}. Name a group that this user is a member of, or unset "
+            "the variable: then only this user reads the database."
         ) from None
-
-
-class _Yaml(yaml.SafeLoader):
-    """YAML without its surprises: a date stays text until it is checked, and 12:30 is no number."""
-
-
-_Yaml.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":int"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?\d+$"), list("-+0123456789"))
 
 
 class _Document:
     """A YAML file with the line of every key path."""
 
-    def __init__(self, path: Path, data: dict[str, Any], lines: dict[tuple[str | int, ...], int]) -> None:
+    def __init__(self, path: Path, data: dict[str, Any], lines: dict[Place, int]) -> None:
         self.path = path
         self.data = data
         self._lines = lines
@@ -449,48 +485,52 @@ class _Document:
     @classmethod
     def read(cls, path: Path) -> _Document:
         try:
-            text = path.read_text(encoding="utf-8")
-            node = yaml.compose(text, Loader=_Yaml)
-            data = yaml.load(text, Loader=_Yaml)  # noqa: S506 (a SafeLoader)
-        except (OSError, UnicodeDecodeError) as error:
+            if not path.is_file():
+                raise SettingsError(f"{path} is no file. Name a YAML file, or remove it.")
+            with path.open("rb") as file:
+                content = file.read(_MOST_BYTES + 1)
+            if len(content) > _MOST_BYTES:
+                raise SettingsError(
+                    f"{path} is larger than {_MOST_BYTES:,} bytes. Name a file of settings, or shorten it."
+                )
+            text = content.decode("utf-8-sig")
+        except OSError as error:
             raise SettingsError(f"{path} cannot be read: {error}. Check the file and its permissions.") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f"{path}:{mark.line + 1}" if mark else str(path)
-            problem = getattr(error, "problem", None) or "it is not YAML"
-            raise SettingsError(
-                f"{where}: not readable as YAML: {problem}. Correct the indentation or quoting there."
-            ) from error
-        document = cls(path, {}, {})
-        document._mark((), node)
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise SettingsError(f"{path}:{line}: found a byte that is not UTF-8. Save the file as UTF-8.") from error
+        try:
+            data, lines = parse(text)
+        except Unreadable as error:
+            raise SettingsError(f"{path}:{error.line}: {error.found}. {error.remedy}") from error
+        document = cls(path, {}, lines)
         if data is not None and not isinstance(data, dict):
-            raise document.error((), f"found {type(data).__name__}", f"Write sections: {', '.join(_SECTIONS)}.")
+            raise document.error((), f"found {_kind(data)}", f"Write sections: {', '.join(_SECTIONS)}.")
         document.data = data or {}
         return document
 
-    def _mark(self, at: tuple[str | int, ...], node: yaml.Node | None) -> None:
-        if node is None:
-            return
-        self._lines.setdefault(at, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            seen = set()
-            for key, value in node.value:
-                here = (*at, key.value)
-                if key.value in seen:
-                    self._lines[here] = key.start_mark.line + 1
-                    raise self.error(here, "found a second time", "Keep one of the two.")
-                seen.add(key.value)
-                self._lines[here] = key.start_mark.line + 1
-                self._mark(here, value)
-        elif isinstance(node, yaml.SequenceNode):
-            for index, value in enumerate(node.value):
-                self._mark((*at, index), value)
-
-    def error(self, at: tuple[str | int, ...], found: str, remedy: str) -> SettingsError:
+    def error(self, at: Place, found: str, remedy: str) -> SettingsError:
         """An error that names file, line and key."""
+        return SettingsError(f"{self.place(at)}: {found}. {remedy}")
+
+    def place(self, at: Place) -> str:
+        """File, line and key."""
         line = next((self._lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in self._lines), 1)
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
-        return SettingsError(f"{self.path}:{line}: {key + ': ' if key else ''}{found}. {remedy}")
+        key = dotted(tuple(part if isinstance(part, int) else _short(part) for part in at))
+        return f"{self.path}:{line}{': ' + key if key else ''}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _kind(value: Any) -> str:
+    """What was found, as an error says it."""
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "a mapping"
+    return "nothing" if value is None else repr(_short(value) if isinstance(value, str) else value)
 
 
 _Check = Callable[[str], str | None]
@@ -563,8 +603,9 @@ class _Loader:
             for at, item in self._items("exports", _EXPORT_KEYS)
         )
         exports = self._in_order(exports, audience_imports)
+        self._distinct(imports, audiences, exports)
         schedule = self._build(
-            Schedule, ("schedule",), self._mapping(("schedule",), self._document.data.get("schedule") or {})
+            Schedule, ("schedule",), self._or_empty(("schedule",), self._document.data.get("schedule"))
         )
         return Settings(
             base_url=base_url,
@@ -577,23 +618,54 @@ class _Loader:
             schedule=schedule,
         )
 
-    def _items(self, section: str, keys: tuple[str, ...]) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    def _distinct(
+        self, imports: tuple[Import, ...], audiences: tuple[Audience, ...], exports: tuple[Export, ...]
+    ) -> None:
+        """Refuses names of which Dagster would make one job or one step of two."""
+        sources = {audience.name: audience.import_name for audience in audiences}
+        steps = [
+            *(("audiences", n, f"{item.import_name}__audience_{item.name}") for n, item in enumerate(audiences)),
+            *(("exports", n, f"{sources[item.audience]}__export_{item.name}") for n, item in enumerate(exports)),
+        ]
+        jobs = [("exports", n, f"export_{item.name}") for n, item in enumerate(exports)]
+        for import_ in imports:
+            same = [
+                *(
+                    (section, n)
+                    for section, n, step in steps
+                    if step.startswith(f"{import_.name}__")
+                    and not step.startswith((f"{import_.name}__audience_", f"{import_.name}__export_"))
+                ),
+                *((section, n) for section, n, job in jobs if job == f"{import_.name}_import"),
+            ]
+            if same:
+                raise self._document.error(
+                    (*same[0], "name"),
+                    f"together with the import {import_.name} this name would stand for two things in Dagster",
+                    "Write another name, without two underscores in a row.",
+                )
+
+    def _items(self, section: str, keys: tuple[str, ...]) -> list[tuple[Place, dict[str, Any]]]:
         """The items of a section with their places: names checked, unknown keys refused."""
-        found = self._document.data.get(section) or []
+        found = self._document.data.get(section)
+        if found is None:
+            return []
         if not isinstance(found, list):
             raise self._document.error(
-                (section,), "found no list", f"Write each of the {section} as an item `- name: ...`."
+                (section,),
+                f"found {_kind(found)}, expected a list",
+                f"Write each of the {section} as an item `- name: ...`.",
             )
-        items: list[tuple[tuple[str | int, ...], dict[str, Any]]] = []
+        items: list[tuple[Place, dict[str, Any]]] = []
         names: set[str] = set()
         for index, raw in enumerate(found):
-            at: tuple[str | int, ...] = (section, index)
+            at: Place = (section, index)
             item = self._mapping(at, raw)
             name = item.get("name")
             if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
                 raise self._document.error(
                     (*at, "name"),
-                    f"found {name!r}",
+                    f"found {_kind(name)}",
                     "A name is at most 40 small letters, digits and underscores, begins with a letter, and is none of "
                     f"{', '.join(sorted(_RESERVED))}.",
                 )
@@ -606,31 +678,36 @@ class _Loader:
             items.append((at, item))
         return items
 
-    def _unsupported(self, at: tuple[str | int, ...], known: tuple[str, ...]) -> SettingsError:
+    def _unsupported(self, at: Place, known: tuple[str, ...]) -> SettingsError:
         return self._document.error(at, "this setting is not supported", f"Remove it. Known here: {', '.join(known)}.")
 
-    def _mapping(self, at: tuple[str | int, ...], value: Any) -> dict[str, Any]:
+    def _mapping(self, at: Place, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self._document.error(at, f"found {type(value).__name__}", "Write `key: value` lines here.")
+            raise self._document.error(at, f"found {_kind(value)}", "Write `key: value` lines here.")
         return value
 
-    def _build(self, model: type[_Built], at: tuple[str | int, ...], values: dict[str, Any]) -> _Built:
+    def _or_empty(self, at: Place, value: Any) -> dict[str, Any]:
+        return {} if value is None else self._mapping(at, value)
+
+    def _build(self, model: type[_Built], at: Place, values: dict[str, Any]) -> _Built:
         try:
             return model(**values)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            key: tuple[str | int, ...] = first["loc"]
+            key: Place = first["loc"]
             where = (*at, *key)
             if first["type"] == "extra_forbidden":
                 known = tuple(field.alias or name for name, field in model.model_fields.items())
                 raise self._unsupported(where, known) from error
             found = values.get(str(key[0])) if key else None
-            shown = f"found {found!r}, " if isinstance(found, str | int | float | date) else ""
+            shown = f"found {_kind(found)}, " if isinstance(found, str | list | dict) else ""
             raise self._document.error(where, f"{shown}{first['msg']}", "Correct the value.") from error
 
-    def _reference(self, at: tuple[str | int, ...], value: Any, check: _Check) -> _Found:
+    def _reference(self, at: Place, value: Any, check: _Check) -> _Found:
         """A literal, which must pass the check, or a whole `${ENV_NAME}`."""
-        text = str(value)
+        if not isinstance(value, str):
+            raise self._document.error(at, f"found {_kind(value)}, expected text", "Write one value.")
+        text = value
         variable = _VARIABLE.fullmatch(text)
         if variable is not None:
             return self._named_variable(variable.group(1), check)
@@ -648,21 +725,31 @@ class _Loader:
         fault = check(text)
         return _Found(faults=(f"{name} {fault}",)) if fault else _Found(text)
 
-    def _text(self, item: dict[str, Any]) -> dict[str, Any]:
-        return {"label": str(item.get("label") or item["name"]), "description": str(item.get("description") or "")}
+    def _string(self, at: Place, item: dict[str, Any], key: str) -> str | None:
+        """The text of a key; None where it is missing or blank."""
+        value = item.get(key)
+        if value is not None and not isinstance(value, str):
+            raise self._document.error((*at, key), f"found {_kind(value)}, expected text", "Write one value.")
+        return value if value and value.strip() else None
 
-    def _authorization(self, at: tuple[str | int, ...], item: dict[str, Any]) -> Authorization:
+    def _text(self, at: Place, item: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "label": self._string(at, item, "label") or item["name"],
+            "description": self._string(at, item, "description") or "",
+        }
+
+    def _authorization(self, at: Place, item: dict[str, Any]) -> Authorization:
         found: dict[str, _Found] = {}
         for key in _CREDENTIALS:
             value = item.get(key)
             if value is None:
                 raise self._document.error((*at, key), "is missing", "Write it as ${ENV_NAME}.")
-            if key == "password" and not _VARIABLE.fullmatch(str(value)):
+            if key == "password" and not (isinstance(value, str) and _VARIABLE.fullmatch(value)):
                 raise self._document.error(
                     (*at, key), "found a literal", "A password stands in the environment: write ${ENV_NAME} here."
                 )
             found[key] = self._reference((*at, key), value, header_fault)
-        return Authorization(name=item["name"], **self._text(item), **_secrets(found), **_not_found(found.values()))
+        return Authorization(name=item["name"], **self._text(at, item), **_secrets(found), **_not_found(found.values()))
 
     def _environment_authorization(self) -> Authorization:
         found = {key: self._named_variable(name, header_fault) for key, name in _CREDENTIALS.items()}
@@ -684,40 +771,45 @@ class _Loader:
             **self._common(None, ()),
         )
 
-    def _common(self, start: Any, at: tuple[str | int, ...]) -> dict[str, Any]:
+    def _common(self, start: Any, at: Place) -> dict[str, Any]:
         """What every import takes from the environment: first day, page size, workers."""
-        first = self._variable("ICONTACT_START_DATE", date.fromisoformat, "a date as YYYY-MM-DD", date(2024, 1, 1))
+        first = self._variable("ICONTACT_START_DATE", _day, _DAYS, date(2024, 1, 1))
         if start is not None:
             try:
-                first = date.fromisoformat(str(start))
+                first = _day(str(start))
             except ValueError as error:
-                raise self._document.error(at, f"found {start!r}", "Write a date as YYYY-MM-DD.") from error
+                raise self._document.error(at, f"found {_kind(start)}", f"Write {_DAYS}.") from error
         return {
             "start_date": first,
-            "page_size": self._variable("ICONTACT_PAGE_SIZE", _positive, "a whole number from 1 on", 500),
-            "workers": self._variable("ICONTACT_WORKERS", _positive, "a whole number from 1 on", 1),
+            "page_size": self._variable(
+                "ICONTACT_PAGE_SIZE", _whole(1, 10_000), "a whole number from 1 to 10,000", 500
+            ),
+            "workers": self._variable("ICONTACT_WORKERS", _whole(1, 64), "a whole number from 1 to 64", 1),
         }
 
-    def _limits(self, raw: dict[str, Any], at: tuple[str | int, ...]) -> RequestLimits:
-        values = {
-            key: self._variable(name, _not_negative, "a number from 0 on; 0 lifts the limit", None)
-            for key, name in _LIMITS.items()
-        }
-        chosen = {key: value for key, value in values.items() if value is not None}
+    def _limits(self, raw: dict[str, Any], at: Place) -> RequestLimits:
+        chosen: dict[str, Any] = {}
+        for key, name in _LIMITS.items():
+            if text := self._environ.get(name):
+                try:
+                    chosen[key] = getattr(RequestLimits.model_validate({key: text}), key)
+                except ValidationError as error:
+                    says = error.errors(include_input=False, include_url=False)[0]["msg"]
+                    raise SettingsError(
+                        f"{name} is {_kind(text)}: {says}. Set it to a number (0 lifts the limit), or unset it."
+                    ) from error
         return self._build(RequestLimits, at, {**chosen, **raw})
 
-    def _variable(self, name: str, parse: Any, wanted: str, default: Any) -> Any:
+    def _variable(self, name: str, parse: Callable[[str], Any], wanted: str, default: Any) -> Any:
         text = self._environ.get(name)
         if not text:
             return default
         try:
             return parse(text)
         except ValueError as error:
-            raise SettingsError(f"{name} is {text!r}. Set it to {wanted}, or unset it.") from error
+            raise SettingsError(f"{name} is {_kind(text)}. Set it to {wanted}, or unset it.") from error
 
-    def _import(
-        self, at: tuple[str | int, ...], item: dict[str, Any], authorizations: dict[str, Authorization]
-    ) -> Import:
+    def _import(self, at: Place, item: dict[str, Any], authorizations: dict[str, Authorization]) -> Import:
         ids: dict[str, _Found] = {}
         for key, target in (("account", "account_id"), ("client_folder", "client_folder_id")):
             if item.get(key) is None:
@@ -728,41 +820,40 @@ class _Loader:
             at,
             {
                 "name": item["name"],
-                **self._text(item),
+                **self._text(at, item),
                 "authorization": self._authorization_named(at, item, authorizations),
                 **{target: found.value for target, found in ids.items()},
                 **_not_found(ids.values()),
                 "keep_updated": item.get("keep_updated", False),
                 "filter_by_aid": item.get("filter_by_aid"),
                 **({"schema_drift": item["schema_drift"]} if "schema_drift" in item else {}),
-                "limits": self._limits(self._mapping((*at, "limits"), item.get("limits") or {}), (*at, "limits")),
+                "limits": self._limits(self._or_empty((*at, "limits"), item.get("limits")), (*at, "limits")),
                 "reading": self._build(
-                    Reading, (*at, "reading"), self._mapping((*at, "reading"), item.get("reading") or {})
+                    Reading, (*at, "reading"), self._or_empty((*at, "reading"), item.get("reading"))
                 ),
                 **self._common(item.get("start_date"), (*at, "start_date")),
             },
         )
 
     def _authorization_named(
-        self, at: tuple[str | int, ...], item: dict[str, Any], authorizations: dict[str, Authorization]
+        self, at: Place, item: dict[str, Any], authorizations: dict[str, Authorization]
     ) -> Authorization:
         name = item.get("authorization")
         if name is None and not authorizations:
             return self._environment_authorization()
-        if name not in authorizations:
+        if not isinstance(name, str) or name not in authorizations:
             raise self._document.error(
                 (*at, "authorization"),
-                f"found {name!r}",
+                f"found {_kind(name)}",
                 f"Name one of: {', '.join(authorizations) or 'none is declared'}.",
             )
         return authorizations[name]
 
-    def _audience(self, at: tuple[str | int, ...], item: dict[str, Any], imports: dict[str, Import]) -> Audience:
-        if item.get("import") not in imports:
-            raise self._document.error(
-                (*at, "import"), f"found {item.get('import')!r}", f"Name one of: {', '.join(imports)}."
-            )
-        chosen = [key for key in ("where", "query") if str(item.get(key) or "").strip()]
+    def _audience(self, at: Place, item: dict[str, Any], imports: dict[str, Import]) -> Audience:
+        source = item.get("import")
+        if not isinstance(source, str) or source not in imports:
+            raise self._document.error((*at, "import"), f"found {_kind(source)}", f"Name one of: {', '.join(imports)}.")
+        chosen = {key: text for key in ("where", "query") if (text := self._string(at, item, key)) is not None}
         if len(chosen) != 1:
             raise self._document.error(
                 at,
@@ -770,32 +861,30 @@ class _Loader:
                 "Write `where:` (a SQL condition over icontact_profiles) or `query:` (a SELECT of ic_contact_id).",
             )
         return self._build(
-            Audience,
-            at,
-            {"name": item["name"], **self._text(item), "import_name": item["import"], chosen[0]: str(item[chosen[0]])},
+            Audience, at, {"name": item["name"], **self._text(at, item), "import_name": source, **chosen}
         )
 
     def _export(
         self,
-        at: tuple[str | int, ...],
+        at: Place,
         item: dict[str, Any],
         audience_imports: dict[str, Import],
         authorizations: dict[str, Authorization],
     ) -> Export:
         audience = item.get("audience")
-        if audience not in audience_imports:
+        if not isinstance(audience, str) or audience not in audience_imports:
             raise self._document.error(
                 (*at, "audience"),
-                f"found {audience!r}",
+                f"found {_kind(audience)}",
                 f"Name one of: {', '.join(audience_imports) or 'none is declared'}.",
             )
-        if not str(item.get("list") or "").strip():
+        if (list_ := self._string(at, item, "list")) is None:
             raise self._document.error((*at, "list"), "is missing", "Write the id or the exact name of a list.")
         values = {
             "name": item["name"],
-            **self._text(item),
+            **self._text(at, item),
             "audience": audience,
-            "list": str(item["list"]),
+            "list": list_,
             "folder": self._export_folder(at, item, audience_imports[audience], authorizations),
             "limits": self._section(ExportLimits, at, item, "limits"),
             "pace": self._pace(at, item),
@@ -810,11 +899,11 @@ class _Loader:
         self._fitting(at, item, export)
         return export
 
-    def _section(self, model: type[_Built], at: tuple[str | int, ...], item: dict[str, Any], key: str) -> _Built:
+    def _section(self, model: type[_Built], at: Place, item: dict[str, Any], key: str) -> _Built:
         here = (*at, key)
         return self._build(model, here, self._mapping(here, item.get(key, {})))
 
-    def _fitting(self, at: tuple[str | int, ...], item: dict[str, Any], export: Export) -> None:
+    def _fitting(self, at: Place, item: dict[str, Any], export: Export) -> None:
         """Refuses options that make no sense together."""
         if export.mode == "mirror" and export.remove is None:
             raise self._document.error(
@@ -842,7 +931,7 @@ class _Loader:
                         (*at, key), "mode dry_run writes nothing", "Remove it, or write `mode: add` or `mode: mirror`."
                     )
 
-    def _pace(self, at: tuple[str | int, ...], item: dict[str, Any]) -> Pace:
+    def _pace(self, at: Place, item: dict[str, Any]) -> Pace:
         pace = self._section(Pace, at, item, "pace")
         if "pace" in item and pace.adds_per_day is None and pace.quiet_hours is None:
             raise self._document.error((*at, "pace"), "limits nothing", "Write `adds_per_day`, `quiet_hours` or both.")
@@ -852,7 +941,7 @@ class _Loader:
             )
         return pace
 
-    def _never(self, at: tuple[str | int, ...], item: dict[str, Any]) -> Never | None:
+    def _never(self, at: Place, item: dict[str, Any]) -> Never | None:
         if "never" not in item:
             return None
         here = (*at, "never")
@@ -862,33 +951,37 @@ class _Loader:
                 here, "names not exactly one source", "Write `{file: people.csv}` or `{table: schema.table}`."
             )
         if never.file is not None:
-            return Never(file=self._document.path.parent / never.file)
+            here = (*here, "file")
+            return Never(file=_path(self._document.path.parent, self._document.place(here), str(never.file)))
         if not re.fullmatch(r"\w+(\.\w+)?", never.table or ""):
             raise self._document.error((*here, "table"), f"found {never.table!r}", "Write table, or schema.table.")
         return never
 
-    def _remove(self, at: tuple[str | int, ...], item: dict[str, Any]) -> Remove | None:
+    def _remove(self, at: Place, item: dict[str, Any]) -> Remove | None:
         if "remove" not in item:
             return None
         given, here = item["remove"], (*at, "remove")
         if given == "unsubscribe":
             return Remove()
-        if not isinstance(given, dict) or list(given) != ["move_to"] or not str(given["move_to"] or "").strip():
+        move_to = (
+            self._string(here, given, "move_to") if isinstance(given, dict) and list(given) == ["move_to"] else None
+        )
+        if move_to is None:
             raise self._document.error(
                 here,
                 "is neither a list to move to nor `unsubscribe`",
                 "Write `remove: {move_to: <list>}` (they can come back) or `remove: unsubscribe` (they cannot).",
             )
-        return Remove(move_to=str(given["move_to"]))
+        return Remove(move_to=move_to)
 
-    def _approve(self, at: tuple[str | int, ...], item: dict[str, Any]) -> str | None:
+    def _approve(self, at: Place, item: dict[str, Any]) -> str | None:
         if "approve" not in item:
             return None
-        text = str(item["approve"])
+        text = self._string(at, item, "approve") or ""
         if not _HASH.fullmatch(text):
             raise self._document.error(
                 (*at, "approve"),
-                f"found {text!r}",
+                f"found {_kind(item['approve'])}",
                 "Write the hash of the plan that is approved, 32 hexadecimal digits in quotes: "
                 f"`icontact-assets plan {item['name']}` prints it.",
             )
@@ -896,7 +989,7 @@ class _Loader:
 
     def _export_folder(
         self,
-        at: tuple[str | int, ...],
+        at: Place,
         item: dict[str, Any],
         source: Import,
         authorizations: dict[str, Authorization],
@@ -907,7 +1000,7 @@ class _Loader:
         ids = own | {key: id_.value for key, id_ in found.items()}
         match = item.get("match", "id")
         if match not in ("id", "email"):
-            raise self._document.error((*at, "match"), f"found {match!r}", "Write id or email.")
+            raise self._document.error((*at, "match"), f"found {_kind(match)}", "Write id or email.")
         authorization = source.authorization
         if item.get("authorization") is not None:
             authorization = self._authorization_named(at, item, authorizations)
@@ -938,32 +1031,32 @@ class _Loader:
             **_not_found((*found.values(), *([inherited] if ids["account"] == own["account"] is None else []))),
         )
 
-    def _excluded(
-        self, at: tuple[str | int, ...], item: dict[str, Any], audience_imports: dict[str, Import]
-    ) -> tuple[str, ...]:
+    def _excluded(self, at: Place, item: dict[str, Any], audience_imports: dict[str, Import]) -> tuple[str, ...]:
         """The audiences that an export excludes: known, of its own audience's import, and another one."""
         source = audience_imports[item["audience"]]
         others = [name for name, import_ in audience_imports.items() if import_ is source and name != item["audience"]]
-        names = self._list((*at, "exclude"), item.get("exclude") or [], "audiences")
+        names = self._list((*at, "exclude"), item.get("exclude"), "audiences")
         for index, name in enumerate(names):
             if name not in others:
                 raise self._document.error(
                     (*at, "exclude", index),
-                    f"found {name!r}",
+                    f"found {_kind(name)}",
                     f"Name other audiences of the import {source.name}: {', '.join(others) or 'none is declared'}.",
                 )
         return tuple(names)
 
-    def _list(self, at: tuple[str | int, ...], value: Any, what: str) -> list[Any]:
+    def _list(self, at: Place, value: Any, what: str) -> list[Any]:
+        if value is None:
+            return []
         if not isinstance(value, list):
-            raise self._document.error(at, f"found {value!r}", f"Write a list of {what}: [name, ...].")
+            raise self._document.error(at, f"found {_kind(value)}", f"Write a list of {what}: [name, ...].")
         return value
 
     def _in_order(self, exports: tuple[Export, ...], audience_imports: dict[str, Import]) -> tuple[Export, ...]:
         """The exports, each knowing those that come before it in `priorities`."""
         by_name = {export.name: export for export in exports}
         place: dict[str, tuple[Export, ...]] = {}
-        groups = self._list(("priorities",), self._document.data.get("priorities") or [], "lists of exports")
+        groups = self._list(("priorities",), self._document.data.get("priorities"), "lists of exports")
         for number, group in enumerate(groups):
             at = ("priorities", number)
             before: tuple[Export, ...] = ()
@@ -971,7 +1064,7 @@ class _Loader:
                 here = (*at, index)
                 if not isinstance(name, str) or name not in by_name:
                     known = ", ".join(by_name) or "none is declared"
-                    raise self._document.error(here, f"found {name!r}", f"Name exports: {known}.")
+                    raise self._document.error(here, f"found {_kind(name)}", f"Name exports: {known}.")
                 if name in place:
                     raise self._document.error(
                         here, f"{name!r} stands twice in the priorities", "An export has one place: remove the other."
@@ -1006,13 +1099,20 @@ _Built = TypeVar(
 )
 
 
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError(text)
-    return number
+_DAYS = f"a date as YYYY-MM-DD, from {_FIRST_DAY} to today"
 
 
-def _not_negative(text: str) -> float:
-    if not 0 <= (number := float(text)) < float("inf"):
+def _day(text: str) -> date:
+    day = date.fromisoformat(text)
+    if not _FIRST_DAY <= day <= datetime.now(UTC).date():
         raise ValueError(text)
-    return number
+    return day
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not least <= (number := int(text)) <= most:
+            raise ValueError(text)
+        return number
+
+    return parse

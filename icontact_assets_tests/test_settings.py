@@ -6,8 +6,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from icontact_assets.settings import SettingsError, load_settings
+from icontact_assets_tests import odd_settings
+from icontact_assets_tests.odd_settings import ODD, VARIABLES, combinations, document, load_variable
 
 IMPORT = "imports:\n  - name: newsletter\n    account: 1\n    client_folder: 2\n"
 EXPORT = "exports:\n  - {name: e, audience: a, list: 1"
@@ -153,7 +157,7 @@ priorities:
     ("text", "says"),
     [
         ("imports: [\n", ["icontact.yaml:2", "not readable as YAML"]),
-        ("- a\n", ["found list", "Write sections"]),
+        ("- a\n", ["found a list", "Write sections"]),
         ("import:\n  - a\n", [":1: import", "not supported", "imports"]),
         (IMPORT + "    colour: red\n", [":5: imports[0].colour", "not supported"]),
         (IMPORT + "    drift: warn\n", [":5: imports[0].drift", "not supported"]),
@@ -185,7 +189,7 @@ priorities:
         (export("mode: mirror, remove: unsubscribe, adopt_existing: maybe"), ["exports[0].adopt_existing", "maybe"]),
         (export("foreign_changes: fix"), ["exports[0].foreign_changes", "fix"]),
         (export("consent: lax"), ["exports[0].consent", "lax"]),
-        (export("never: people.csv"), ["exports[0].never", "found str"]),
+        (export("never: people.csv"), ["exports[0].never", "found 'people.csv'"]),
         (export("never: {file: a.csv, table: b}"), ["exports[0].never", "not exactly one source"]),
         (export("never: {table: a-b}"), ["exports[0].never.table", "a-b"]),
         (export("limits: {adds: -1}"), ["exports[0].limits.adds", "-1"]),
@@ -244,7 +248,7 @@ priorities:
             TWO_EXPORTS + "priorities:\n  - [e, f]\n  - [f, e]\n",
             [":9: priorities[1][0]", "'f' stands twice", "one place"],
         ),
-        (TWO_EXPORTS + "priorities:\n  - [e, [f]]\n", [":8: priorities[0][1]", "found ['f']", "Name exports: e, f."]),
+        (TWO_EXPORTS + "priorities:\n  - [e, [f]]\n", [":8: priorities[0][1]", "found a list", "Name exports: e, f."]),
         (TWO_EXPORTS + "priorities:\n  - [e, e]\n", [":8: priorities[0][1]", "'e' stands twice"]),
         (TWO_IMPORTS % "" + "priorities:\n  - [e, f]\n", [":11: priorities[0][1]", "import two", "one client folder"]),
         ("schedule: {daily_at: '25:00'}\n", ["schedule.daily_at", "HH:MM"]),
@@ -274,3 +278,78 @@ def test_errors_name_the_place_and_the_remedy(tmp_path: Path, text: str, says: l
 def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load_settings({name: value}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"audiences: !!python/object:os.system x\n", ":1: found the tag tag:yaml.org,2002:python/object:os.system."),
+        (b"\naudiences: &x [*x]\n", ":2: found the alias *x of nothing that ends before it."),
+        (b"a: " + b"[" * 1000, ":1: found more than 20 levels"),
+        (
+            b"a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+            + b"".join(b"%c: &%c [%s]\n" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 10)) for i in range(9)),
+            ":5: found more than 100,000 values",
+        ),
+        (b"schedule:\n---\nimports:\n", ":2: found a second document"),
+        (b"schedule:\n\x00\n", ":2: found the character #x0000"),
+        ("schedule:\n".encode("utf-16"), ":1: found a byte that is not UTF-8"),
+        (b"schedule:\n  \xff: 1\n", ":2: found a byte that is not UTF-8"),
+        (b"#" * 300_000, "is larger than 262,144 bytes"),
+        (b'audiences:\n  - {name: "\\ud83c"}\n', ":2: found an escape that is no character"),
+        (b"[a]: b\n", ":1: found a key that is not text"),
+        (b"schedule: {time_zone: America}\n", "schedule.time_zone: found 'America'"),
+        (b"schedule: {time_zone: [UTC]}\n", "schedule.time_zone: found a list"),
+        (b"audiences: {a: b}\n", ":1: audiences: found a mapping, expected a list."),
+    ],
+)
+def test_what_is_no_file_of_settings_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "icontact.yaml").write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, tmp_path)
+    assert says in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_folder_is_no_file_of_settings(tmp_path: Path) -> None:
+    (tmp_path / "icontact.yaml").mkdir()
+    with pytest.raises(SettingsError, match="is no file"):
+        load_settings({}, tmp_path)
+
+
+def test_a_byte_order_mark_anchors_and_merge_keys_are_read(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        "\ufeffimports:\n  - &one {name: one, account: 1, client_folder: 2, keep_updated: true}\n"
+        "  - {<<: *one, name: two, client_folder: 3}\n",
+    )
+    assert [(i.name, i.client_folder_id, i.keep_updated) for i in settings.imports] == [
+        ("one", "2", True),
+        ("two", "3", True),
+    ]
+
+
+@given(st.sampled_from(list(combinations())))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_written_for_a_setting_loads_or_is_named(tmp_path: Path, chosen: tuple[str, str, str]) -> None:
+    assert odd_settings.load(tmp_path, document(*chosen))
+
+
+@given(st.sampled_from(VARIABLES), st.sampled_from([value for value in ODD if "\0" not in value]))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_variable_holds_loads_or_is_named(tmp_path: Path, variable: str, value: str) -> None:
+    assert load_variable(tmp_path, variable, value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "imports:\n  - {name: export_x, account: 1, client_folder: 2}\naudiences:\n  - {name: a, import: export_x, where: x}\n"
+        "exports:\n  - {name: x_import, audience: a, list: 1}\n",
+        "imports:\n  - {name: x, account: 1, client_folder: 2}\n  - {name: x__audience_a, account: 1, client_folder: 2}\n"
+        "audiences:\n  - {name: a__raw_lists, import: x, where: x}\n",
+    ],
+)
+def test_names_that_dagster_would_take_for_one_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match="would stand for two things"):
+        load(tmp_path, text)

@@ -17,9 +17,9 @@ class Step:
     messages first read on one day do not come due on one day again.
     """
 
-    probe_days: Annotated[int, Field(ge=0)]
-    verify_days: Annotated[int, Field(ge=1)]
-    until_days: Annotated[float | None, Field(gt=0)] = None
+    probe_days: Annotated[int, Field(ge=0, le=36_500)]
+    verify_days: Annotated[int, Field(ge=1, le=36_500)]
+    until_days: Annotated[float | None, Field(gt=0, le=36_500)] = None
 
 
 LADDER = (
