@@ -96,7 +96,7 @@ def _from_file(path: Path) -> Iterator[tuple[int, Sequence[str | None]]]:
             "user may read it."
         ) from None
     _check_text(path, content)
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""), strict=True)
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig"), strict=True)
     places: dict[str, int] = {}
     width, line = 0, 0
     try:

@@ -25,7 +25,7 @@ import idna
 
 from icontact_assets.mapping.functions import email
 
-_AT_MOST = 2_000
+_AT_MOST = 1_000
 """Characters of a text that may be one address or domain; a longer one is none."""
 
 _PLAIN = re.compile(

@@ -99,6 +99,7 @@ KNOWN = "these are known: "
         (b"email\n\xff\xfe\n", ":2: the line is not text in UTF-8. Save the exclusion list as CSV in UTF-8"),
         (b"email\r\n\rr\xe9n\xe9@planted.example\n", ":3: the line is not text"),
         (b"email\nplanted\0@b.example\n\xff", ":2: the line is not text"),
+        (b"\0email\n\xff\n", ":1: the line is not text"),
         (b"email\n\xff\nplanted\0@b.example\n", ":2: the line is not text"),
         ("email\nplanted@b.example\n".encode("utf-16"), ":1: the line is not text"),
         ("email\nplanted@b.example\n".encode("utf-16-le"), ":1: the line is not text"),
@@ -114,9 +115,16 @@ def test_what_is_on_a_list_and_no_person_is_an_error_of_file_and_line(path, cont
 
 
 def test_a_list_that_cannot_be_opened_is_an_error(tmp_path):
-    for path in (tmp_path / "missing.csv", tmp_path, tmp_path / ("x" * 5_000), Path(f"{tmp_path}/a\0b")):
-        with pytest.raises(ExclusionError, match=r"cannot be read .* Check that it exists and that this user may read"):
+    cannot = {
+        tmp_path / "missing.csv": "FileNotFoundError",
+        tmp_path: "IsADirectoryError",
+        tmp_path / ("x" * 5_000): "OSError",
+        Path(f"{tmp_path}/a\0b"): "ValueError",
+    }
+    for path, why in cannot.items():
+        with pytest.raises(ExclusionError) as caught:
             read_exclusion_list(Never(file=path), NO_TABLES, "icontact")
+        assert f"cannot be read ({why}). Check that it exists and that this user may read it." in str(caught.value)
 
 
 def table(columns: str, *rows: str, never: str = "never") -> ExclusionList:
@@ -175,6 +183,7 @@ def test_a_table_that_does_not_fit_is_an_error(columns, row, never, says):
         ("8", "zoe@mail.xn--bcher-kva.example", Exclusion.DOMAIN),
         ("8", "zoe@192.0.2.1", Exclusion.DOMAIN),
         ("8", "zoe@a.b.ru", Exclusion.DOMAIN),
+        ("8", '"zoe@fine.example"@corp.example', Exclusion.DOMAIN),
         ("8", "zoe@notcorp.example", Exclusion.NOT_LISTED),
         ("8", "corp.example@fine.example", Exclusion.NOT_LISTED),
         ("8", "ann+news@shop.example", Exclusion.NOT_LISTED),

@@ -292,7 +292,7 @@ def test_an_address_with_something_odd_in_it(text, normal):
         "ann@" + "\u00fc" * 64 + ".example",
         "ann@xn--" + "a" * 60 + ".example",
         "ann@" + "y." * 125 + "example",
-        "x" * 2_000 + "@shop.example",
+        "x" * 1_000 + "@shop.example",
     ],
 )
 def test_what_is_not_exactly_one_address(text):
