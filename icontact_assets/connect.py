@@ -20,13 +20,15 @@ from icontact_assets.warehouse.warehouse import Warehouse
 
 def budget_of(settings: Settings, import_: Import) -> Budget:
     """The request budget of the import's account, kept below `<home>/budget`."""
-    return Budget(
+    budget = Budget(
         settings.home / "budget",
         f"{urlsplit(settings.base_url).netloc}-{import_.account_id or 'any'}",
         per_second=import_.limits.per_second,
         per_minute=import_.limits.per_minute,
         per_day=import_.limits.per_day,
     )
+    settings.readers.restrict(settings.home)
+    return budget
 
 
 def open_warehouse(settings: Settings, *, wait_seconds: float = 300.0) -> Warehouse:

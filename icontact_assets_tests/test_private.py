@@ -60,6 +60,16 @@ def test_a_run_keeps_everything_for_its_owner(project: Project) -> None:
         assert {name: mode & 0o077 for name, mode in modes(home).items() if mode & 0o077} == {}
 
 
+def test_a_home_of_an_earlier_version_is_closed_by_whatever_opens_it(tmp_path: Path) -> None:
+    settings = load_settings({}, tmp_path)
+    (import_,) = settings.imports
+    for opens in (open_warehouse, lambda settings: budget_of(settings, import_)):
+        settings.home.mkdir(exist_ok=True)
+        settings.home.chmod(0o755)
+        opens(settings)
+        assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
+
+
 def test_a_database_elsewhere_leaves_its_folder_as_it_is(project: Project) -> None:
     folder = project.home / "data"
     folder.mkdir()
