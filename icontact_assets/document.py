@@ -16,6 +16,8 @@ MOST_VALUES = 100_000
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TEXT = frozenset({"!", "tag:yaml.org,2002:str"})
 _MERGE = "<<"
+# What looks like a tag or an alias may be a password that lacks its quotes.
+_TAG = re.compile("found undefined tag handle.*")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 Place = tuple[str | int, ...]
@@ -56,7 +58,7 @@ class _Reader:
             self._loader = yaml.SafeLoader(self._text)
         except yaml.reader.ReaderError as error:
             line = self._text.count("\n", 0, error.position) + 1
-            raise Unreadable(line, f"found the character #x{error.character:04x}", "Remove it.") from error
+            raise Unreadable(line, f"found the character #x{error.character:04x}", "Remove it.") from None
         value: Any = None
         self._next()
         if isinstance(self._next(), yaml.DocumentStartEvent):
@@ -71,15 +73,16 @@ class _Reader:
             event: yaml.Event = self._loader.get_event()  # type: ignore[no-untyped-call]
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line if error.problem_mark else self._loader.line
-            problem = error.problem or "it is not YAML"
+            problem = _TAG.sub("found a tag", error.problem or "it is not YAML")
+            # Not chained: PyYAML quotes the line, on which a credential may be written.
             raise Unreadable(
                 line + 1, f"not readable as YAML: {problem}", "Correct the indentation or quoting there."
-            ) from error
-        except (ValueError, OverflowError) as error:
+            ) from None
+        except (ValueError, OverflowError):
             # PyYAML does not check the number of an escaped character.
             raise Unreadable(
                 self._loader.line + 1, "found an escape that is no character", "Correct or remove it."
-            ) from error
+            ) from None
         return event
 
     def _value(self, event: yaml.Event, at: Place, depth: int) -> _Value:
@@ -90,13 +93,13 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise Unreadable(
-                    line, f"found the alias *{event.anchor} of nothing that ends before it", "Write the value itself."
+                    line, "found an alias (*) of nothing that ends before it", "Write the value itself, or quote it."
                 )
             found = self._anchors[event.anchor]
         else:
             tag = event.tag if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) else None
             if tag is not None and not (isinstance(event, yaml.ScalarEvent) and tag in _TEXT):
-                raise Unreadable(line, f"found the tag {tag[:80]}", "Tags are not supported: remove it.")
+                raise Unreadable(line, "found a tag (!)", "Tags are not supported: remove it, or quote the value.")
             if isinstance(event, yaml.ScalarEvent):
                 found = _Value(self._scalar(event), 1)
             elif isinstance(event, yaml.SequenceStartEvent):

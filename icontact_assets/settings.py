@@ -533,6 +533,11 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else repr(_short(value) if isinstance(value, str) else value)
 
 
+def _kind_at(at: Place, value: Any) -> str:
+    """What was found; among the authorizations not the text itself, which may be a credential at the wrong place."""
+    return "text" if at[0] == "authorizations" and isinstance(value, str) else _kind(value)
+
+
 _Check = Callable[[str], str | None]
 
 
@@ -653,7 +658,7 @@ class _Loader:
         if not isinstance(found, list):
             raise self._document.error(
                 (section,),
-                f"found {_kind(found)}, expected a list",
+                f"found {_kind_at((section,), found)}, expected a list",
                 f"Write each of the {section} as an item `- name: ...`.",
             )
         items: list[tuple[Place, dict[str, Any]]] = []
@@ -665,7 +670,7 @@ class _Loader:
             if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
                 raise self._document.error(
                     (*at, "name"),
-                    f"found {_kind(name)}",
+                    f"found {_kind_at(at, name)}",
                     "A name is at most 40 small letters, digits and underscores, begins with a letter, and is none of "
                     f"{', '.join(sorted(_RESERVED))}.",
                 )
@@ -674,6 +679,11 @@ class _Loader:
             names.add(name)
             for key in item:
                 if key not in ("name", *keys):
+                    if section == "authorizations":
+                        # A credential whose colon is missing is read as a key.
+                        raise self._document.error(
+                            at, "holds a setting that is not supported", f"Known here: name, {', '.join(keys)}."
+                        )
                     raise self._unsupported((*at, key), ("name", *keys))
             items.append((at, item))
         return items
@@ -683,7 +693,7 @@ class _Loader:
 
     def _mapping(self, at: Place, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self._document.error(at, f"found {_kind(value)}", "Write `key: value` lines here.")
+            raise self._document.error(at, f"found {_kind_at(at, value)}", "Write `key: value` lines here.")
         return value
 
     def _or_empty(self, at: Place, value: Any) -> dict[str, Any]:

@@ -96,6 +96,46 @@ def test_a_literal_that_cannot_be_used_is_named_by_its_place_and_not_shown(tmp_p
     assert_not_in([str(caught.value)], ["kX7-literal-secret"])
 
 
+ITEM = "authorizations:\n  - name: a\n    app_id: x\n    username: y\n    password: "
+MISWRITTEN = [
+    "authorizations: kX7-secret\n",
+    "authorizations:\n  - kX7-secret\n",
+    "authorizations:\n  - name: kX7-secret\n",
+    "authorizations:\n  - {name: a, app_id: kX7-secret, username: kX7-user, password: x\nimports: []\n",
+    "authorizations:\n  - {name: a, app_id: x, username: y, password kX7-secret}\n",
+    *(
+        ITEM + value
+        for value in (
+            "kX7-secret\n",
+            '"kX7-secret\n',
+            '"kX7\\q-secret"\n',
+            '"kX7\\UFFFFFFFF-secret"\n',
+            "*kX7-secret\n",
+            "!kX7-secret\n",
+            "!kX7!secret x\n",
+            "&kX7-secret\n",
+            "%kX7-secret\n",
+            "@kX7-secret\n",
+            "kX7-secret: x\n",
+            "{kX7-secret: x}\n",
+            "[kX7-secret]\n",
+            "kX7-secret\n    kX7-other: x\n",
+            "kX7-secret\x00\n",
+            "${C}kX7-secret\n",
+        )
+    ),
+]
+"""Files with a credential that is not where, or not as, it should be."""
+
+
+@pytest.mark.parametrize("text", MISWRITTEN)
+def test_a_file_that_cannot_be_read_shows_no_credential(tmp_path: Path, text: str) -> None:
+    (tmp_path / "icontact.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=r"icontact\.yaml:\d") as caught:
+        load_settings({"C": "c"}, tmp_path)
+    assert "kX7" not in "".join(traceback.format_exception(caught.value))
+
+
 @pytest.mark.parametrize("value", ["", "1.5", "-1", "0x1", "1e3", "١٢٣", "1" * 21, "1 2", "7601;", "1_000"])
 def test_an_id_is_a_number(value: str) -> None:
     assert id_fault(value) is not None
