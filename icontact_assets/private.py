@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,10 @@ class Readers:
 
 def _is_used_otherwise(folder: os.stat_result) -> bool:
     """Whether a folder that a setting names is plainly not ours alone: /tmp, a home directory, the working folder."""
-    others = (Path(os.path.expanduser("~")), Path.cwd(), *Path.cwd().parents)
+    others = [Path(os.path.expanduser("~"))]
+    # The working folder may have been deleted.
+    with suppress(FileNotFoundError):
+        others += [Path.cwd(), *Path.cwd().parents]
     return bool(folder.st_mode & stat.S_ISVTX) or any(
         os.path.samestat(folder, other.stat()) for other in others if other.exists()
     )

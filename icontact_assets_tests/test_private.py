@@ -159,6 +159,16 @@ def test_files_of_others_and_folders_of_everybody_are_left_alone(
     assert stat.S_IMODE(foreign.stat().st_mode) == 0o664
 
 
+def test_a_working_folder_that_is_gone_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    OWNER.folder(tmp_path / "home")
+    assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("refusal", [PermissionError(1, "no"), OSError(30, "read-only"), OSError(95, "no modes")])
 def test_a_file_system_without_modes_is_used_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: OSError
