@@ -17,7 +17,7 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.assets.report import metadata_table
-from icontact_assets.connect import open_warehouse, scope_of
+from icontact_assets.connect import open_import, open_warehouse, scope_of
 from icontact_assets.ingest.changes import quarantined
 from icontact_assets.ingest.coverage import FIGURE_OF, DayState, days, entries, messages
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
@@ -72,7 +72,7 @@ def raw_checks(settings: Settings, import_: Import, assets: Iterable[dg.AssetsDe
 
 def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_: Import, table: Table) -> None:
     """Report the checks of a raw asset whose step fails, and of the assets that its run skips for that."""
-    open_warehouse(settings).prepare(import_.name)
+    open_import(settings, import_)
     for affected in (table, *_DOWNSTREAM.get(table, ())):
         for result in _results(context.instance, settings, import_, affected, failing=context.run.run_id):
             context.instance.report_runless_asset_event(
@@ -121,9 +121,7 @@ def _results(
     now = datetime.now(UTC)
     partitions = partitions_of(instance, _key(import_, table), failing)
     results = [_failed_partitions(partitions)]
-    warehouse = open_warehouse(settings)
-    if not partitions.asked:
-        warehouse.prepare(import_.name)
+    warehouse = open_warehouse(settings) if partitions.asked else open_import(settings, import_)
     with warehouse.read() as connection:
         if _RESOURCES[table]:
             results.append(_quarantine_empty(connection, import_, _RESOURCES[table]))

@@ -80,7 +80,7 @@ def _expected() -> tuple[type[Exception], ...]:
 
 def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], str]]]:
     """The checks of one import, in the order in which each needs the ones before."""
-    from icontact_assets.connect import open_session
+    from icontact_assets.connect import open_session, open_warehouse, source_of
     from icontact_assets.icontact.folder import Account
     from icontact_assets.icontact.values import as_flag, as_id
 
@@ -90,6 +90,12 @@ def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], 
     def credentials() -> str:
         import_.ready()
         return f"the variables of {import_.authorization.name} are set"
+
+    def database() -> str:
+        warehouse, source = open_warehouse(settings, wait_seconds=5), source_of(settings, import_)
+        if warehouse.is_claimed(import_.name, source):
+            return f"{import_.name} holds {source}"
+        return f"the first run records that {import_.name} holds {source}"
 
     def clock() -> str:
         skew = (account().time() - datetime.now(UTC)).total_seconds()
@@ -126,6 +132,7 @@ def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], 
 
     steps = {
         "credentials set": credentials,
+        "database": database,
         "connection and clock": clock,
         "credentials and account": enabled,
         "client folder": folder,
@@ -319,15 +326,15 @@ def _export(name: str) -> tuple[Any, Any]:
 
 def _export_of_run(run_id: str, name: str | None) -> str:
     from icontact_assets.audiences.undo import exports_of_run
-    from icontact_assets.connect import open_warehouse
+    from icontact_assets.connect import open_import
     from icontact_assets.settings import load_settings
 
     settings = load_settings()
-    warehouse = open_warehouse(settings)
     names: set[str] = set()
-    for schema in sorted({settings.import_of(export).name for export in settings.exports}):
-        warehouse.prepare(schema)
-        names.update(exports_of_run(warehouse, schema, run_id))
+    for import_ in sorted(
+        {settings.import_of(export) for export in settings.exports}, key=lambda import_: import_.name
+    ):
+        names.update(exports_of_run(open_import(settings, import_), import_.name, run_id))
     chosen = names if name is None else names & {name}
     if len(chosen) != 1:
         raise _Found(

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from icontact_assets.audiences.live import PlanError
 from icontact_assets.audiences.plan import Place
+from icontact_assets.credentials import LOOPBACK
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
@@ -15,7 +16,7 @@ from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.coverage import Scope, missing_opt_outs, read_through
 from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
 from icontact_assets.settings import Export, Import, Settings
-from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets.warehouse.warehouse import Source, Warehouse, WarehouseError
 
 
 def budget_of(settings: Settings, import_: Import) -> Budget:
@@ -33,8 +34,37 @@ def budget_of(settings: Settings, import_: Import) -> Budget:
 
 def open_warehouse(settings: Settings, *, wait_seconds: float = 300.0) -> Warehouse:
     """The database of the settings, and their home closed to everybody whom the settings do not let read."""
-    settings.readers.restrict(settings.home)
+    try:
+        settings.readers.restrict(settings.home)
+    except OSError as error:
+        raise WarehouseError(
+            f"The folder {settings.home} cannot be closed to other users: {error}. Let this user own it, or name "
+            "another folder with ICONTACT_ASSETS_HOME."
+        ) from error
     return Warehouse(settings.duckdb_path, readers=settings.readers, wait_seconds=wait_seconds)
+
+
+def source_of(settings: Settings, import_: Import) -> Source:
+    """Whose data an import reads. Raises SettingsError naming everything that is unset."""
+    return Source(_service(settings), *import_.ready())
+
+
+def _service(settings: Settings) -> str:
+    parts = urlsplit(settings.base_url)
+    # A service on this machine, as the sandbox is, listens on any free port: after a restart it is still the same.
+    host = "loopback" if parts.hostname in LOOPBACK else parts.netloc.lower().removesuffix(":443")
+    return f"{host}{parts.path}"
+
+
+def open_import(settings: Settings, import_: Import) -> Warehouse:
+    """The database with the tables of an import made. Raises WarehouseError, also where it holds the data of another
+    account, client folder or service."""
+    warehouse = open_warehouse(settings)
+    account_id, client_folder_id = import_.account_id, import_.client_folder_id
+    # What asks iContact for nothing needs no ids.
+    known = Source(_service(settings), account_id, client_folder_id) if account_id and client_folder_id else None
+    warehouse.prepare(import_.name, known)
+    return warehouse
 
 
 def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Session:
@@ -74,7 +104,7 @@ def forecast_window(settings: Settings, import_: Import, window: Window) -> Fore
     scope = scope_of(settings, import_)
     warehouse = open_warehouse(settings)
     if warehouse.exists():
-        warehouse.prepare(import_.name)
+        warehouse.prepare(import_.name, source_of(settings, import_))
         with warehouse.read() as connection:
             if read_through(connection, scope.schema, "messages") and read_through(connection, scope.schema, "sends"):
                 return forecast(
@@ -101,10 +131,10 @@ def open_place(settings: Settings, export: Export) -> Place:
     """Where an export's audience, records and list are, its tables made. Raises PlanError where it was never read who
     left, SettingsError, WarehouseError."""
     import_ = settings.import_of(export)
-    warehouse = open_warehouse(settings)
     folder_schema = settings.schema_of_target(export)
-    for schema in {import_.name, folder_schema or import_.name}:
-        warehouse.prepare(schema)
+    warehouse = open_import(settings, import_)
+    if folder_schema not in (None, import_.name):
+        open_import(settings, settings.import_named(folder_schema))
     _heed_opt_outs(settings, export, warehouse)
     return Place(
         warehouse,

@@ -12,7 +12,7 @@ from icontact_assets.audiences.choice import sources
 from icontact_assets.audiences.export import ExportError, ExportReport, run_export
 from icontact_assets.audiences.live import PlanError
 from icontact_assets.audiences.trigger import Computed, target, version
-from icontact_assets.connect import open_place, open_warehouse, scope_of
+from icontact_assets.connect import open_import, open_place, scope_of
 from icontact_assets.ingest.coverage import missing_for_audiences
 from icontact_assets.settings import Audience, Export, Settings, SettingsError
 from icontact_assets.warehouse.warehouse import WarehouseError
@@ -58,14 +58,14 @@ def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: E
 def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinition:
     """Computes an audience from complete data; from incomplete data it keeps the members and its check is red."""
     schema, key = audience.import_name, audience_key(settings, audience.name)
-    scope = scope_of(settings, settings.import_named(schema))
+    import_ = settings.import_named(schema)
+    scope = scope_of(settings, import_)
 
     # Dagster does not recognise the parametrised type beside a check.
     def run() -> dg.MaterializeResult:  # type: ignore[type-arg]
         now = datetime.now(UTC)
-        warehouse = open_warehouse(settings)
         try:
-            warehouse.prepare(schema)
+            warehouse = open_import(settings, import_)
             with warehouse.read() as connection:
                 missing = missing_for_audiences(connection, scope, now)
             membership = compute(warehouse, schema, audience, now=now, missing=missing)

@@ -7,7 +7,7 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.assets.report import column_schema, preview
-from icontact_assets.connect import open_warehouse
+from icontact_assets.connect import open_import
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.expressions import field_table
 from icontact_assets.settings import Import, Settings
@@ -95,9 +95,8 @@ def _asset(
     columns = mapped_columns(name)
 
     def run() -> dg.MaterializeResult[Any]:
-        warehouse = open_warehouse(settings)
         try:
-            warehouse.prepare(import_.name)
+            warehouse = open_import(settings, import_)
             with warehouse.write(f"computing {name}") as connection:
                 facts = body(connection)
                 shown = preview(

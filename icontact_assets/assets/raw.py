@@ -9,7 +9,7 @@ import dagster as dg
 
 from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began, tell_goes_on
 from icontact_assets.checks import report_failed
-from icontact_assets.connect import open_folder, open_warehouse, rates_of, scope_of
+from icontact_assets.connect import open_folder, open_import, rates_of, scope_of, source_of
 from icontact_assets.continuation import goes_on_at
 from icontact_assets.icontact.errors import IContactError
 from icontact_assets.icontact.folder import Folder
@@ -121,12 +121,14 @@ def _open(
     settings: Settings, import_: Import, context: dg.AssetExecutionContext
 ) -> Iterator[tuple[Folder, Warehouse, Staging]]:
     folder = open_folder(settings, import_)
-    warehouse = open_warehouse(settings)
-    warehouse.prepare(import_.name)
+    warehouse, source = open_import(settings, import_), source_of(settings, import_)
+    database_id, adopted = warehouse.claim(import_.name, source)
+    if adopted:
+        context.log.warning(f"Nothing said whose data {import_.name} holds. From now on it is recorded as {source}.")
     with warehouse.write("preparing the view of the days") as connection:
         create_view(connection, scope_of(settings, import_), import_.start_date)
     path = settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.{import_.name}.staging")
-    with Staging(path, purpose=f"run {context.run.run_id}", waiting=context.log.warning) as staging:
+    with Staging(path, owner=database_id, purpose=f"run {context.run.run_id}", waiting=context.log.warning) as staging:
         yield folder, warehouse, staging
 
 

@@ -20,8 +20,11 @@ from icontact_assets.ingest.rows import RowReader, Seen, Unreadable, fields_seen
 from icontact_assets.private import OWNER
 from icontact_assets.warehouse.lock import Lock, LockTaken
 
-_VERSION = 2
+_VERSION = 3
 """Of the file's tables; counts up when they change."""
+
+
+_TABLES = frozenset({"reading", "page", "probe", "owner"})
 
 
 class StagingError(Exception):
@@ -121,6 +124,7 @@ class ProvenReading:
 class Staging:
     """The staging file of one import at `path` (SQLite). One run at a time has it: an operating-system lock guards it.
 
+    `owner` is the id of the schema that its pages are for: those of another are forgotten.
     `purpose` says to others who has it. `waiting` is told while another run has it. Every method raises StagingError.
     Opening does too when another run keeps the file longer than `wait_seconds`.
     """
@@ -129,6 +133,7 @@ class Staging:
         self,
         path: Path,
         *,
+        owner: str = "",
         purpose: str = "reading",
         waiting: Callable[[str], None] = lambda _: None,
         wait_seconds: float = 3600.0,
@@ -147,23 +152,24 @@ class Staging:
         except OSError as error:
             raise self._unusable(error) from error
         try:
-            self._connection = self._open()
+            self._connection = self._open(owner)
         except sqlite3.Error as error:
             self._file_lock.release()
             raise self._unusable(error) from error
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, owner: str) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             # A power cut may lose the last pages, never mix them up: what is lost is read again.
             connection.execute("PRAGMA synchronous=NORMAL")
             [(version,)] = connection.execute("PRAGMA user_version").fetchall()
-            if version != _VERSION:
-                # What waits in a file of another shape is read again.
-                connection.executescript(
-                    "DROP TABLE IF EXISTS reading; DROP TABLE IF EXISTS page; DROP TABLE IF EXISTS probe"
-                )
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            if not tables <= _TABLES:
+                raise sqlite3.DatabaseError(f"it holds tables of another program ({', '.join(sorted(tables))[:80]})")
+            if version != _VERSION or connection.execute("SELECT id FROM owner").fetchall() != [(owner,)]:
+                # What waits for another database, or in a file of another shape, is read again.
+                connection.executescript("".join(f"DROP TABLE IF EXISTS {table};" for table in sorted(_TABLES)))
             connection.executescript(
                 f"""
                 PRAGMA user_version = {_VERSION};
@@ -172,8 +178,10 @@ class Staging:
                 CREATE TABLE IF NOT EXISTS page (reading TEXT, "offset" INTEGER, size INTEGER, rows BLOB, rejected BLOB,
                     head TEXT, tail TEXT, last_id TEXT, fields TEXT, PRIMARY KEY (reading, "offset")) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS probe (message_id TEXT, at TEXT, figures TEXT);
+                CREATE TABLE IF NOT EXISTS owner (id TEXT PRIMARY KEY);
                 """
             )
+            connection.execute("INSERT OR IGNORE INTO owner VALUES (?)", (owner,))
         except sqlite3.Error:
             connection.close()
             raise
@@ -185,14 +193,17 @@ class Staging:
         with self._lock:
             try:
                 yield self._connection
-            except sqlite3.Error as error:
+            except (sqlite3.Error, pa.ArrowException, ValueError) as error:
                 raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> StagingError:
-        return StagingError(
-            f"The staging file {self._path} cannot be used: {error}. Check that its folder exists, that this user may "
-            "write to it, and that the disk has space (ICONTACT_ASSETS_DUCKDB names another place)."
+        remedy = (
+            "Check that its folder exists, that this user may write to it, and that the disk has space "
+            "(ICONTACT_ASSETS_DUCKDB names another place)."
         )
+        if type(error) is sqlite3.DatabaseError or not isinstance(error, OSError | sqlite3.Error):
+            remedy = "Move it away: what waits in it is read again."
+        return StagingError(f"The staging file {self._path} cannot be used: {error}. {remedy}")
 
     def __enter__(self) -> Self:
         return self
@@ -279,9 +290,10 @@ class Staging:
                 rows, rejected = connection.execute(
                     'SELECT rows, rejected FROM page WHERE reading=? AND "offset"=?', (reading.id, offset)
                 ).fetchone()
-            with pa.ipc.open_stream(rows) as stream:
-                table = stream.read_all()
-            yield table, [Rejected(**item) for item in orjson.loads(rejected)] if rejected else []
+                with pa.ipc.open_stream(rows) as stream:
+                    table = stream.read_all()
+                unreadable = [Rejected(**item) for item in orjson.loads(rejected)] if rejected else []
+            yield table, unreadable
 
     def fields(self, reading: ProvenReading) -> Seen | None:
         """The fields of all its rows, unreadable ones too, and the kinds of their values; None if it had no row."""

@@ -300,6 +300,19 @@ MAPPING_STATE = Table(
     ),
 )
 
+IMPORT_SOURCE = Table(
+    "import_source",
+    "Whose data this schema holds: one row, written by the first run. A run for another client folder is refused.",
+    (
+        Column("database_id", "VARCHAR", "of this schema in this database; pages staged for another one never land"),
+        Column("service", "VARCHAR", "host and path of the service; loopback: a service on this machine"),
+        Column("account_id", "VARCHAR", "iContact account id"),
+        Column("client_folder_id", "VARCHAR", "iContact client folder id"),
+        Column("recorded_at", "TIMESTAMP", "when (UTC)"),
+    ),
+    key=("database_id",),
+)
+
 RAW_TABLES = (
     RAW_CONTACTS,
     RAW_MESSAGES,
@@ -458,6 +471,7 @@ TABLES = (
     TOUCHED_CONTACTS,
     LINKS,
     MAPPING_STATE,
+    IMPORT_SOURCE,
     AUDIENCE_MEMBERS,
     AUDIENCE_CHANGES,
     AUDIENCE_COMPUTATIONS,

@@ -8,15 +8,18 @@ import re
 import shutil
 import stat
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 from filelock import FileLock, Timeout
 
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
-from icontact_assets.warehouse.tables import TABLES, audience_on
+from icontact_assets.warehouse.tables import IMPORT_SOURCE, TABLES, audience_on
 
 # The file is attached under a name of its own: DuckDB would call it by its file's name, which may be an import's too.
 _CATALOG = "warehouse_file"
@@ -42,6 +45,8 @@ _FILES = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 
 _DAMAGED = re.compile("(?i)corrupt|could not read enough bytes|serialization error")
 
+_SAME_SERVICE = " If it is the same service under another address, delete the row of {schema}.import_source."
+
 _KEPT_OF_AN_ERROR = 500
 
 
@@ -51,6 +56,29 @@ class WarehouseError(Exception):
 
 class WarehouseBusy(WarehouseError):
     """Another process has the database file longer than we wait; the text names the holder."""
+
+
+class OtherSource(WarehouseError):
+    """The schema holds the data of another account, client folder or service; the text names both and the remedies."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whose data it is."""
+
+    service: str
+    account_id: str
+    client_folder_id: str
+
+    def __str__(self) -> str:
+        return f"account {self.account_id}, client folder {self.client_folder_id} of {self.service}"
+
+    def is_same(self, other: Source) -> bool:
+        """Whether both are one, zeros before an id set aside."""
+        return self._normal() == other._normal()
+
+    def _normal(self) -> tuple[str, ...]:
+        return (self.service, self.account_id.lstrip("0"), self.client_folder_id.lstrip("0"))
 
 
 class Warehouse:
@@ -103,9 +131,9 @@ class Warehouse:
             )
         return True
 
-    def prepare(self, schema: str) -> None:
+    def prepare(self, schema: str, source: Source | None = None) -> None:
         """Create the schema, its tables, their columns (NULL in older rows) and `audience_on` where they are missing.
-        Idempotent."""
+        Idempotent. Raises OtherSource if the schema holds the data of another than `source`."""
         with self.write("preparing the schema") as connection:
             connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
             found: dict[str, set[str]] = {}
@@ -123,6 +151,50 @@ class Warehouse:
                             f'ALTER TABLE "{schema}"."{table.name}" ADD COLUMN "{column.name}" {column.type}'
                         )
             connection.execute(audience_on(schema))
+            if source is not None:
+                self._check_source(connection, schema, source)
+
+    def claim(self, schema: str, source: Source) -> tuple[str, bool]:
+        """Record whose data a prepared schema holds, where that is not recorded yet: the id of the schema in this
+        database, and whether it held rows of which nothing said whose they are. Raises OtherSource."""
+        with self.write("recording whose data it is") as connection:
+            if (id_ := self._check_source(connection, schema, source)) is not None:
+                return id_, False
+            id_ = uuid.uuid4().hex
+            now = datetime.now(UTC).replace(tzinfo=None)
+            connection.execute(
+                f'INSERT INTO "{schema}".import_source VALUES (?, ?, ?, ?, ?)',
+                [id_, source.service, source.account_id, source.client_folder_id, now],
+            )
+            [(rows,)] = connection.execute(f'SELECT count(*) FROM "{schema}".import_coverage').fetchall()
+            return id_, rows > 0
+
+    def is_claimed(self, schema: str, source: Source) -> bool:
+        """Whether it is recorded that a schema holds the data of `source`. Reads only. Raises OtherSource."""
+        with self.read() as connection:
+            tables = connection.execute(
+                "SELECT * FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
+                [_CATALOG, schema, IMPORT_SOURCE.name],
+            ).fetchall()
+            return bool(tables) and self._check_source(connection, schema, source) is not None
+
+    def _check_source(self, connection: duckdb.DuckDBPyConnection, schema: str, source: Source) -> str | None:
+        """The recorded id of a schema; None if nothing is recorded."""
+        rows = connection.execute(
+            f'SELECT database_id, service, account_id, client_folder_id FROM "{schema}".{IMPORT_SOURCE.name}'
+        ).fetchall()
+        for id_, *recorded in rows:
+            found = Source(*recorded)
+            if not found.is_same(source):
+                raise OtherSource(
+                    f"The database {self.path} holds, as {schema}, {found}. The settings of the import {schema} name "
+                    f"{source}. Nothing was asked for or stored. Give the import another name in icontact.yaml, or "
+                    "name another file with ICONTACT_ASSETS_DUCKDB, or set the former ids again."
+                    + (found.service != source.service)
+                    * _SAME_SERVICE.format(schema=schema)
+                )
+            return str(id_)
+        return None
 
     @contextmanager
     def _connected(self, purpose: str, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -165,13 +237,18 @@ class Warehouse:
     @contextmanager
     def _closed_to_others(self) -> Iterator[None]:
         """The file, and what DuckDB puts beside it, is read by those who may only: before, during and after."""
-        files = [self.path.with_name(self.path.name + end) for end in _FILES]
-        self._readers.restrict(*files)
+        self._restrict()
         try:
             with created_for_the_owner():
                 yield
         finally:
-            self._readers.restrict(*files)
+            self._restrict()
+
+    def _restrict(self) -> None:
+        try:
+            self._readers.restrict(*(self.path.with_name(self.path.name + end) for end in _FILES))
+        except OSError as error:
+            raise WarehouseError(self._unusable(error)) from error
 
     @contextmanager
     def _spill_folder(self) -> Iterator[Path]:

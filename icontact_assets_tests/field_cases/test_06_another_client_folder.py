@@ -1,0 +1,112 @@
+"""A database knows whose data it holds: another client folder, account or service is refused before anything is asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from typer.testing import CliRunner
+
+from icontact_assets.cli import app
+from icontact_assets.connect import open_place
+from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.staging import Staging
+from icontact_assets.warehouse.tables import RAW_TABLES
+from icontact_assets.warehouse.warehouse import OtherSource, Source, Warehouse
+from icontact_assets_tests.conftest import AUDIENCE, Project, days_ago
+
+OWN = Source("app.icontact.com/icp", "1300001", "7601")
+
+
+def failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [
+        str(event.step_failure_data.user_failure_data.description)
+        for event in result.all_events
+        if event.is_step_failure and event.step_failure_data.user_failure_data
+    ]
+
+
+def doctor(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    monkeypatch.chdir(project.home)
+    done = CliRunner().invoke(app, ["doctor"], env={**project.environment, "COLUMNS": "200"})
+    return done.exit_code, " ".join(done.output.replace("│", " ").split())
+
+
+def test_another_client_folder_is_refused_before_anything_is_asked(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.config = AUDIENCE
+    window = Window(days_ago(1), days_ago(1))
+    assert project.run('key:"icontact/raw_contacts" or key:"icontact/raw_lists"', window).success
+    assert doctor(project, monkeypatch)[0] == 0
+    counted = "SELECT " + ", ".join(f"(SELECT count(*) FROM icontact.{table.name})" for table in RAW_TABLES)
+    before = project.rows(counted)
+
+    project.environment["ICONTACT_CLIENT_FOLDER_ID"] = "7602"
+    asked = len(project.requests())
+    again = {"icontact_assets/reread": "true"}
+    said = failures(project.run('key:"icontact/raw_contacts" or key:"icontact/raw_activity"', window, **again))
+    said += failures(project.run('key:"icontact/icontact_users" or key:"icontact/audience_readers"'))
+    assert len(said) == 4
+    with pytest.raises(OtherSource) as caught:
+        open_place(project.settings, project.settings.export("readers"))
+    assert len(project.requests()) == asked
+    code, told = doctor(project, monkeypatch)
+    assert code == 1
+    for text in (*said, str(caught.value), told):
+        assert "holds, as icontact, account 1300001, client folder 7601 of loopback/icp." in text
+        assert "name account 1300001, client folder 7602 of loopback/icp." in text
+        assert "another name in icontact.yaml" in text
+    assert project.rows(counted) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        (Source("app.icontact.com/icp", "1300002", "7601"), ""),
+        (Source("app.icontact.com/icp", "1300001", "7602"), ""),
+        (Source("app.sandbox.icontact.com/icp", "1300001", "7601"), "delete the row of icontact.import_source"),
+    ],
+)
+def test_whatever_of_it_differs_is_refused(tmp_path: Path, source: Source, hint: str) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse.prepare("icontact", OWN)
+    id_, adopted = warehouse.claim("icontact", OWN)
+    assert not adopted
+    for ask in (warehouse.prepare, warehouse.claim, warehouse.is_claimed):
+        with pytest.raises(OtherSource) as caught:
+            ask("icontact", source)
+        assert hint in str(caught.value)
+        assert f"holds, as icontact, {OWN}." in str(caught.value)
+        assert f"name {source}." in str(caught.value)
+    zeros = Source("app.icontact.com/icp", "01300001", "7601")
+    assert warehouse.claim("icontact", zeros) == (id_, False)
+    assert warehouse.is_claimed("icontact", OWN)
+    # Another name is the way.
+    warehouse.prepare("other", source)
+    assert warehouse.claim("other", source)[0] != id_
+
+
+def test_a_database_of_an_earlier_version_is_recorded_at_the_first_run(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse.prepare("icontact")
+    with warehouse.write("test") as connection:
+        connection.execute("INSERT INTO icontact.import_coverage (resource) VALUES ('contacts')")
+        connection.execute("DROP TABLE icontact.import_source")
+    assert not warehouse.is_claimed("icontact", OWN)
+    warehouse.prepare("icontact", OWN)
+    assert warehouse.claim("icontact", OWN)[1]
+    assert warehouse.is_claimed("icontact", OWN)
+
+
+def test_pages_that_were_staged_for_another_database_never_land(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb.icontact.staging"
+    with Staging(path, owner="one") as staging:
+        staging.keep_probe("1", datetime.now(UTC), {"opens_total": 1})
+    with Staging(path, owner="one") as staging:
+        assert len(staging.probes()) == 1
+    with Staging(path, owner="other") as staging:
+        assert staging.probes() == []
+        assert staging.proven() == []
