@@ -9,6 +9,7 @@ import dagster as dg
 
 from icontact_assets.connect import budget_of
 from icontact_assets.continuation import SOON, Failed, again
+from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.changes import TRAILING_DAYS, Window
 from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, REREAD_TAG, range_tags
 from icontact_assets.records import UNFINISHED, partitions_of
@@ -97,7 +98,11 @@ def continue_request(
         import_.ready()
     except SettingsError as error:
         return dg.SkipReason(str(error))
-    if budget_of(settings, import_).left_today() == 0:
+    try:
+        left = budget_of(settings, import_).left_today()
+    except BudgetUnusable as error:
+        return dg.SkipReason(str(error))
+    if left == 0:
         return dg.SkipReason(f"{len(failed)} days of {name} failed; no request of the day's budget is left.")
     tags = range_tags(found.window)
     if found.reread_since is not None:

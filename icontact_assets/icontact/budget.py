@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from filelock import FileLock
-from pyrate_limiter import Duration, Rate, RateItem, SQLiteBucket
+from pyrate_limiter import Duration, RateItem, SQLiteBucket
 
+from icontact_assets.icontact.count import Spent, guarded, open_count, rates
 from icontact_assets.icontact.errors import BudgetSpent
 from icontact_assets.private import OWNER
 
@@ -24,23 +25,24 @@ class Budget:
         self._per_day = per_day
         self._threads = threading.Lock()
         self._bucket: SQLiteBucket | None = None
-        rates = []
+        self._spent: Spent | None = None
+        wanted = []
         if per_second:
             # Less than one request a second is one request in more than a second.
             count = max(1, int(per_second))
-            rates.append(Rate(count, round(Duration.SECOND.value * count / per_second)))
+            wanted.append((count, round(Duration.SECOND.value * count / per_second)))
         if per_minute:
-            rates.append(Rate(per_minute, Duration.MINUTE))
+            wanted.append((per_minute, Duration.MINUTE.value))
         if per_day:
-            rates.append(Rate(per_day, Duration.DAY))
-        if rates:
-            OWNER.folder(directory)
-            path = directory / (re.sub(r"[^A-Za-z0-9.-]+", "_", account_key) + ".sqlite")
-            OWNER.sqlite(path)
-            OWNER.create(path.with_suffix(".lock"))
-            self._processes = FileLock(path.with_suffix(".lock"), thread_local=False)
-            with self._processes:
-                self._bucket = SQLiteBucket.init_from_file(rates, db_path=str(path))
+            wanted.append((per_day, Duration.DAY.value))
+        if wanted:
+            path = self._path = directory / (re.sub(r"[^A-Za-z0-9.-]+", "_", account_key) + ".sqlite")
+            with guarded(path):
+                OWNER.folder(directory)
+                OWNER.create(path.with_suffix(".lock"))
+                self._processes = FileLock(path.with_suffix(".lock"), thread_local=False)
+                with self._processes:
+                    self._bucket, self._spent = open_count(path, rates(wanted))
 
     def take(self) -> None:
         """Take one request: wait for the second and the minute. Raises BudgetSpent when the day's are used up."""
@@ -53,13 +55,22 @@ class Budget:
         """Requests left of the last 24 hours' budget; None if the day is not limited."""
         if self._bucket is None or not self._per_day:
             return None
-        with self._threads, self._processes:
+        if self._spent is not None and datetime.now(UTC) < self._spent.until:
+            return 0
+        with self._threads, guarded(self._path), self._processes:
             self._bucket.leak(self._bucket.now())  # type: ignore[no-untyped-call]
             return max(0, self._per_day - self._bucket.count())
 
     def _try(self, bucket: SQLiteBucket) -> float:
         """0 if a request was taken, else the seconds after which to try again."""
-        with self._threads, self._processes:
+        if self._spent is not None and datetime.now(UTC) < self._spent.until:
+            raise BudgetSpent(
+                f"The file of the request budget was damaged and is now {self._spent.aside}, beside {self._path}. What "
+                "it had counted is not known, so all requests count as sent: the next one is free at "
+                f"{self._spent.until:%Y-%m-%d %H:%M} UTC.",
+                self._spent.until,
+            )
+        with self._threads, guarded(self._path), self._processes:
             now: int = bucket.now()  # type: ignore[no-untyped-call]
             item = RateItem("request", now)
             if bucket.put(item):
@@ -70,7 +81,7 @@ class Budget:
         if failing is not None and failing.interval == Duration.DAY.value:
             resumes_at = datetime.now(UTC) + timedelta(seconds=wait)
             raise BudgetSpent(
-                f"The day's budget of {self._per_day} requests is used up; the next request is free at "
+                f"The day's budget of {failing.limit} requests is used up; the next request is free at "
                 f"{resumes_at:%Y-%m-%d %H:%M} UTC. Run again then, or raise the limit per day "
                 "(ICONTACT_REQUESTS_PER_DAY) if iContact allows this account more.",
                 resumes_at,

@@ -25,6 +25,10 @@ class BudgetSpent(IContactError):
         self.resumes_at = resumes_at
 
 
+class BudgetUnusable(IContactError):
+    """The file that counts the requests cannot be used, so none is sent. The text names it and the remedy."""
+
+
 class Refused(IContactError):
     """iContact does not serve this caller (401, 402, 403, 507). `status` is the HTTP status."""
 
