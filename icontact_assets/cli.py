@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,9 @@ def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Che
     checks: list[tuple[str, Callable[[], str]]] = [("database", lambda: _database(settings))]
     for import_ in imports:
         checks += _import_checks(settings, import_)
+    if import_name is None:
+        elsewhere = [export for export in settings.exports if export.folder is not None]
+        checks += [(f"export {export.name}", partial(_elsewhere, settings, export)) for export in elsewhere]
     broken = set()
     for name, check in checks:
         needs = name.partition(":")[0]
@@ -139,6 +143,11 @@ def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], 
         "request budget": budget,
     }
     return [(f"{import_.name}: {name}", check) for name, check in steps.items()]
+
+
+def _elsewhere(settings: Any, export: Any) -> str:
+    settings.target_of(export).ready()
+    return "the variables of its client folder are set"
 
 
 def _database(settings: Any) -> str:

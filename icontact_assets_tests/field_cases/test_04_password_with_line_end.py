@@ -38,6 +38,21 @@ def test_the_command_line_names_the_variable(
     assert project.requests() == []
 
 
+def test_doctor_names_a_variable_of_an_export_to_another_folder(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.home / "icontact.yaml").write_text(
+        "audiences:\n  - {name: a, import: icontact, where: 'true'}\nexports:\n"
+        "  - {name: e, audience: a, list: 1, match: email, client_folder: '${ELSEWHERE}'}\n"
+    )
+    for name, value in {**project.environment, "ELSEWHERE": UNFIT["trailing tab"]}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(project.home)
+    done = CliRunner().invoke(cli.app, ["doctor"])
+    assert (done.exit_code, "ELSEWHERE begins or ends with white space" in done.output) == (1, True)
+    assert_not_in([done.output], [UNFIT["trailing tab"]])
+
+
 def materialize(project: Project, **environ: str) -> tuple[str, list[bytes]]:
     """What a real process says, and everything that it leaves on the disk or that `ps` shows meanwhile."""
     dagster_home = project.home / "dagster"
