@@ -70,6 +70,19 @@ def test_a_home_of_an_earlier_version_is_closed_by_whatever_opens_it(tmp_path: P
         assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
 
 
+def test_a_damaged_budget_that_is_put_aside_is_the_owners_too(tmp_path: Path) -> None:
+    settings = load_settings({}, tmp_path)
+    (import_,) = settings.imports
+    budget_of(settings, import_)
+    (path,) = (settings.home / "budget").glob("*.sqlite")
+    path.write_bytes(b"damaged")
+    path.chmod(0o644)
+    budget_of(settings, import_)
+    found = modes(settings.home / "budget")
+    assert any("damaged" in name for name in found)
+    assert {mode & 0o077 for mode in found.values()} == {0}
+
+
 def test_a_database_elsewhere_leaves_its_folder_as_it_is(project: Project) -> None:
     folder = project.home / "data"
     folder.mkdir()

@@ -55,6 +55,7 @@ def open_count(path: Path, rates: list[Rate]) -> tuple[SQLiteBucket, Spent | Non
         if path.exists() and not _is_sound(path):
             until = datetime.now(UTC) + timedelta(milliseconds=rates[-1].interval)
             aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
+            OWNER.restrict(path)
             path.replace(aside)
             # A journal would be played into the file that takes the place.
             for end in ("-journal", "-wal", "-shm"):
