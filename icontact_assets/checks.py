@@ -33,6 +33,7 @@ from icontact_assets.warehouse.tables import (
     RAW_SUBSCRIPTIONS,
     Table,
 )
+from icontact_assets.warehouse.warehouse import WarehouseError
 
 _RESOURCES = {
     RAW_CONTACTS: ("contacts",),
@@ -72,7 +73,12 @@ def raw_checks(settings: Settings, import_: Import, assets: Iterable[dg.AssetsDe
 
 def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_: Import, table: Table) -> None:
     """Report the checks of a raw asset whose step fails, and of the assets that its run skips for that."""
-    open_import(settings, import_)
+    try:
+        open_import(settings, import_)
+    except WarehouseError as error:
+        # The step fails for another reason, which must not be lost.
+        context.log.warning(f"The checks are not reported. {error}")
+        return
     for affected in (table, *_DOWNSTREAM.get(table, ())):
         for result in _results(context.instance, settings, import_, affected, failing=context.run.run_id):
             context.instance.report_runless_asset_event(
@@ -107,9 +113,11 @@ def _checks(settings: Settings, import_: Import, table: Table) -> dg.AssetsDefin
     )
     def run(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         chosen = {key.name for key in context.selected_asset_check_keys}
-        for result in _results(context.instance, settings, import_, table):
-            if result.check_name in chosen:
-                yield result
+        try:
+            results = _results(context.instance, settings, import_, table)
+        except WarehouseError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        yield from (result for result in results if result.check_name in chosen)
 
     return run
 

@@ -76,17 +76,19 @@ def _expected() -> tuple[type[Exception], ...]:
     from icontact_assets.audiences.export import ExportError
     from icontact_assets.audiences.live import PlanError
     from icontact_assets.icontact.errors import IContactError
+    from icontact_assets.ingest.staging import StagingError
     from icontact_assets.settings import SettingsError
     from icontact_assets.warehouse.warehouse import WarehouseError
 
-    return AudienceError, ExportError, PlanError, IContactError, SettingsError, WarehouseError, _Found
+    return AudienceError, ExportError, PlanError, IContactError, SettingsError, StagingError, WarehouseError, _Found
 
 
 def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], str]]]:
     """The checks of one import, in the order in which each needs the ones before."""
-    from icontact_assets.connect import open_session, open_warehouse, source_of
+    from icontact_assets.connect import open_session, open_warehouse, source_of, staging_path
     from icontact_assets.icontact.folder import Account
     from icontact_assets.icontact.values import as_flag, as_id
+    from icontact_assets.ingest.staging import check_staging
 
     def account() -> Account:
         return Account(open_session(settings, import_, tries=2))
@@ -97,6 +99,7 @@ def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], 
 
     def database() -> str:
         warehouse, source = open_warehouse(settings, wait_seconds=5), source_of(settings, import_)
+        check_staging(staging_path(settings, import_))
         if warehouse.is_claimed(import_.name, source):
             return f"{import_.name} holds {source}"
         return f"the first run records that {import_.name} holds {source}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from icontact_assets.audiences.live import PlanError
@@ -65,6 +66,11 @@ def open_import(settings: Settings, import_: Import) -> Warehouse:
     known = Source(_service(settings), account_id, client_folder_id) if account_id and client_folder_id else None
     warehouse.prepare(import_.name, known)
     return warehouse
+
+
+def staging_path(settings: Settings, import_: Import) -> Path:
+    """Where the pages of an import wait."""
+    return settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.{import_.name}.staging")
 
 
 def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Session:

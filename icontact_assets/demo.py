@@ -55,10 +55,15 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
 
     `home` is emptied first; it then holds the database and Dagster's records.
     """
-    shutil.rmtree(home, ignore_errors=True)
-    OWNER.folder(home)
     began = datetime.now(UTC).replace(microsecond=0)
-    (home / "sandbox").write_text(f"{began.isoformat()} {contacts} {messages}")
+    try:
+        if home.exists() and any(home.iterdir()) and not (home / "sandbox").is_file():
+            raise DemoFailed(f"{home} holds something else than a demo, and would be emptied. Name another folder.")
+        shutil.rmtree(home, ignore_errors=True)
+        OWNER.folder(home)
+        (home / "sandbox").write_text(f"{began.isoformat()} {contacts} {messages}")
+    except OSError as error:
+        raise DemoFailed(f"{home} cannot be used: {error}. Name another folder with --home.") from error
     started = time.monotonic()
     with _sandbox(home) as sandbox, _environment(home, sandbox):
         from icontact_assets.settings import load_settings
@@ -77,7 +82,7 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
 
 def ui(home: Path, port: int = 3000) -> None:
     """Open the Dagster UI on the demo's data, its sandbox running, until interrupted. Runs the demo first if needed."""
-    if not (home / "sandbox").exists():
+    if not (home / "sandbox").is_file():
         run(home)
     with _sandbox(home) as sandbox, _environment(home, sandbox):
         command = [sys.executable, "-m", "dagster", "dev", "-m", "icontact_assets.definitions", "-p", str(port)]
@@ -85,7 +90,10 @@ def ui(home: Path, port: int = 3000) -> None:
 
 
 def _sandbox(home: Path) -> Sandbox:
-    now, contacts, messages = (home / "sandbox").read_text().split()
+    try:
+        now, contacts, messages = (home / "sandbox").read_text().split()
+    except (OSError, ValueError) as error:
+        raise DemoFailed(f"{home} holds no demo that can be gone on with: {error}. Run `make demo`.") from error
     return Sandbox(seed=7, contacts=int(contacts), messages=int(messages), days=DAYS, now=now, running=True)
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began, tell_goes_on
 from icontact_assets.checks import report_failed
-from icontact_assets.connect import open_folder, open_import, rates_of, scope_of, source_of
+from icontact_assets.connect import open_folder, open_import, rates_of, scope_of, source_of, staging_path
 from icontact_assets.continuation import goes_on_at
 from icontact_assets.icontact.errors import IContactError
 from icontact_assets.icontact.folder import Folder
@@ -127,7 +127,7 @@ def _open(
         context.log.warning(f"Nothing said whose data {import_.name} holds. From now on it is recorded as {source}.")
     with warehouse.write("preparing the view of the days") as connection:
         create_view(connection, scope_of(settings, import_), import_.start_date)
-    path = settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.{import_.name}.staging")
+    path = staging_path(settings, import_)
     with Staging(path, owner=database_id, purpose=f"run {context.run.run_id}", waiting=context.log.warning) as staging:
         yield folder, warehouse, staging
 

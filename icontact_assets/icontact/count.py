@@ -78,7 +78,7 @@ def guarded(path: Path) -> Iterator[None]:
             "Check that this user may write to its folder, that no other program has it open, and that the disk has "
             "space (ICONTACT_ASSETS_HOME names another folder)."
         )
-        if isinstance(error, sqlite3.Error) and not _is_surroundings(error):
+        if isinstance(error, sqlite3.Error) and not is_surroundings(error):
             remedy = "Run again: a damaged file is put aside then."
         raise BudgetUnusable(
             f"The request budget {path} cannot be used, so nothing is sent: {error}. {remedy}"
@@ -106,7 +106,7 @@ def _is_sound(path: Path) -> bool:
             checked = connection.execute("PRAGMA quick_check").fetchall()
             connection.execute("SELECT name, item_timestamp FROM rate_bucket LIMIT 1").fetchall()
     except sqlite3.Error as error:
-        if _is_surroundings(error):
+        if is_surroundings(error):
             raise
         return False
     return checked == [("ok",)]
@@ -120,6 +120,7 @@ def _spent(bucket: SQLiteBucket) -> Spent | None:
     return Spent(datetime.fromisoformat(rows[-1][0]), rows[-1][1]) if rows else None
 
 
-def _is_surroundings(error: sqlite3.Error) -> bool:
+def is_surroundings(error: sqlite3.Error) -> bool:
+    """Whether what is around an SQLite file is at fault, and not what is in it."""
     name = getattr(error, "sqlite_errorname", "")
     return any(name.startswith(f"SQLITE_{kind}") for kind in _SURROUNDINGS)

@@ -15,6 +15,7 @@ from typing import Self
 import orjson
 import pyarrow as pa
 
+from icontact_assets.icontact.count import is_surroundings
 from icontact_assets.icontact.listing import OVERLAP, Known, Proof, Row, digest
 from icontact_assets.ingest.rows import RowReader, Seen, Unreadable, fields_seen
 from icontact_assets.private import OWNER
@@ -153,20 +154,20 @@ class Staging:
             raise self._unusable(error) from error
         try:
             self._connection = self._open(owner)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             self._file_lock.release()
             raise self._unusable(error) from error
 
     def _open(self, owner: str) -> sqlite3.Connection:
+        if not self._path.is_file():
+            raise OSError("it is not a file")
         connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             # A power cut may lose the last pages, never mix them up: what is lost is read again.
             connection.execute("PRAGMA synchronous=NORMAL")
             [(version,)] = connection.execute("PRAGMA user_version").fetchall()
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-            if not tables <= _TABLES:
-                raise sqlite3.DatabaseError(f"it holds tables of another program ({', '.join(sorted(tables))[:80]})")
+            _refuse_others(connection)
             if version != _VERSION or connection.execute("SELECT id FROM owner").fetchall() != [(owner,)]:
                 # What waits for another database, or in a file of another shape, is read again.
                 connection.executescript("".join(f"DROP TABLE IF EXISTS {table};" for table in sorted(_TABLES)))
@@ -197,13 +198,7 @@ class Staging:
                 raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> StagingError:
-        remedy = (
-            "Check that its folder exists, that this user may write to it, and that the disk has space "
-            "(ICONTACT_ASSETS_DUCKDB names another place)."
-        )
-        if type(error) is sqlite3.DatabaseError or not isinstance(error, OSError | sqlite3.Error):
-            remedy = "Move it away: what waits in it is read again."
-        return StagingError(f"The staging file {self._path} cannot be used: {error}. {remedy}")
+        return _unusable(self._path, error)
 
     def __enter__(self) -> Self:
         return self
@@ -402,3 +397,33 @@ class Staging:
         self._connection.execute("DELETE FROM page WHERE reading=?", (id_,))
         self._connection.execute("DELETE FROM reading WHERE id=?", (id_,))
         self._connection.execute("COMMIT")
+
+
+def check_staging(path: Path) -> None:
+    """Look at a staging file without a change, and without a wait for the run that has it. Raises StagingError if it
+    cannot be used."""
+    try:
+        if not path.exists():
+            return
+        if not path.is_file():
+            raise OSError("it is not a file")
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            _refuse_others(connection)
+    except (OSError, sqlite3.Error) as error:
+        raise _unusable(path, error) from error
+
+
+def _refuse_others(connection: sqlite3.Connection) -> None:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not tables <= _TABLES:
+        raise sqlite3.DatabaseError(f"it holds tables of another program ({', '.join(sorted(tables))[:80]})")
+
+
+def _unusable(path: Path, error: Exception) -> StagingError:
+    remedy = (
+        "Check that its folder exists, that this user may write to it, and that the disk has space "
+        "(ICONTACT_ASSETS_DUCKDB names another place)."
+    )
+    if not isinstance(error, OSError) and not (isinstance(error, sqlite3.Error) and is_surroundings(error)):
+        remedy = "Move it away: what waits in it is read again."
+    return StagingError(f"The staging file {path} cannot be used: {error}. {remedy}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from icontact_assets.icontact.listing import Proof
 from icontact_assets.ingest.rows import activity_reader
-from icontact_assets.ingest.staging import Listing, Staging, StagingError
+from icontact_assets.ingest.staging import Listing, Staging, StagingError, check_staging
 from icontact_assets.warehouse import lock
 
 OPENS = Listing("activity", "310001", "opens")
@@ -65,3 +67,52 @@ def test_a_full_disk_is_named_when_a_page_is_kept(tmp_path: Path) -> None:
         sink.prove(Proof(500, 1, datetime.now(UTC), 0, (), ()))
         assert [reading.rows for reading in staging.proven()] == [500]
     assert sqlite3.connect(path).execute("SELECT count(*) FROM page").fetchall() == [(1,)]
+
+
+def other_program(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE bookmarks (url)")
+    connection.close()
+
+
+def cut(path: Path) -> None:
+    with Staging(path) as staging:
+        for number in range(200):
+            staging.keep_probe(str(number), datetime(2026, 1, 1, tzinfo=UTC), {"opens_total": 1})
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda path: path.write_text("no pages"), "file is not a database. Move it away"),
+        (other_program, "it holds tables of another program (bookmarks). Move it away"),
+        (cut, "malformed. Move it away"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (os.mkfifo, "it is not a file"),
+        (lambda path: path.with_name("w.staging.lock").mkdir(), "w.staging.lock"),
+    ],
+)
+def test_what_cannot_be_used_is_named_by_a_run_and_by_a_look(
+    tmp_path: Path, spoil: Callable[[Path], None], says: str
+) -> None:
+    path = tmp_path / "w.staging"
+    check_staging(path)
+    spoil(path)
+
+    def use() -> None:
+        with Staging(path, wait_seconds=0.1) as staging:
+            staging.probes()
+
+    with pytest.raises(StagingError) as caught:
+        use()
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if "lock" not in says:
+        with pytest.raises(StagingError, match=r"w\.staging cannot be used"):
+            check_staging(path)
+
+
+def test_a_look_does_not_wait_for_the_run_that_has_the_file(tmp_path: Path) -> None:
+    with Staging(tmp_path / "w.staging"):
+        check_staging(tmp_path / "w.staging")
