@@ -67,6 +67,8 @@ KNOWN = "these are known: "
         ("E-Mail\nplanted@b.example\n", ":1 does not fit"),
         ("email,name\nplanted@b.example,Ada\n", f"of its 2 columns, {KNOWN}email (no"),
         ("email,Email\n,\n", ":1 does not fit"),
+        ("XEmail\nplanted@b.example\n", ":1 does not fit"),
+        ("domain,email,name\n,,\n", f"of its 3 columns, {KNOWN}email, domain (no"),
         ("email,\nplanted@b.example,\n", ":1 does not fit"),
         ("email;domain\n", ":1 does not fit: of its 1 columns"),
         ("email\tdomain\n", "In a file, commas separate them."),
@@ -90,6 +92,7 @@ KNOWN = "these are known: "
         ("domain\nplanted\n", ":2: domain is not"),
         ("domain\n*@planted\n", ":2: domain is not"),
         ("domain\n90000001\n", ":2: domain is not"),
+        ("domain\nX.\n", ":2: domain is not"),
         ("domain\nplanted.example rival.example\n", ":2: domain is not"),
         ("contact_id,email\n1\n", ":2: the line has 1 values, the header 2"),
         ("email\nplanted@b.example,2\n", ":2: the line has 2 values, the header 1"),
@@ -199,6 +202,11 @@ def test_who_is_on_the_list(path, contact_id, email, found):
         path, "contact_id,email,domain\n7,ann@shop.example,corp.example\n,,bücher.example\n,,192.0.2.1\n,,.ru\n"
     )
     assert listed.match(contact_id, email) is found
+
+
+def test_a_domain_of_one_label_is_marked_and_an_ip_address_is_one(path):
+    content = "domain\n.ru\n*.de\n@.fr\n '.it' \n192.0.2.1\n[2001:DB8::1]\nhttp://2001:db8::2/\n"
+    assert read(path, content).domains == {"ru", "de", "fr", "it", "[192.0.2.1]", "[2001:db8::1]", "[2001:db8::2]"}
 
 
 def test_without_addresses_and_domains_nobodys_address_is_asked_for(path):
