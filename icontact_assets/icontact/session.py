@@ -265,7 +265,8 @@ class Session:
         if 300 <= status < 400:
             host = urlsplit(response.headers.get("Location", "")).hostname or "nowhere"
             raise Rejected(
-                f"{where}: answered with a redirect to {host}, which is not followed. Check ICONTACT_BASE_URL."
+                f"{where}: answered with a redirect to {plain(host)[:100]}, which is not followed. "
+                "Check ICONTACT_BASE_URL."
             )
         if status in (429, 420) or (status == 503 and decoded):
             raise _Lost(f"turned away with {status}.{said}", processed=False, retry_after=_retry_after(response))

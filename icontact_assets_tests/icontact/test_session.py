@@ -270,6 +270,7 @@ ANSWERS = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 2, 5\r\n\r\n[]",
     b"HTTP/1.1 302 Found\r\nLocation: http://\x1b[31m/\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 302 Found\r\nLocation: http://\xff.\x00/\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://e\x1b]0;title\x07vil" + b"l" * 300 + b"/\r\nContent-Length: 0\r\n\r\n",
     b"no HTTP at all\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n[]",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n",
