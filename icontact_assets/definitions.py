@@ -12,7 +12,7 @@ from icontact_assets.assets.raw import raw_assets
 from icontact_assets.checks import raw_checks
 from icontact_assets.jobs import export_job, import_job
 from icontact_assets.schedules import continue_schedule, daily_schedule, hourly_schedule
-from icontact_assets.sensors import export_sensor, follow_raw_sensor
+from icontact_assets.sensors import dead_runs_sensor, export_sensor, follow_raw_sensor
 from icontact_assets.settings import Settings, load_settings
 
 # Backfill policies are marked beta; they are what keeps a range of days in one run.
@@ -24,7 +24,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
     assets: list[dg.AssetsDefinition] = []
     jobs: list[dg.UnresolvedAssetJobDefinition] = []
     schedules: list[dg.ScheduleDefinition] = []
-    sensors: list[dg.SensorDefinition] = [follow_raw_sensor(settings)]
+    sensors: list[dg.SensorDefinition] = [follow_raw_sensor(settings), dead_runs_sensor(settings)]
     for import_ in settings.imports:
         job = import_job(settings, import_)
         raw = raw_assets(settings, import_)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import dagster as dg
 
-UNFINISHED = [
+_UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_LONGEST = timedelta(days=1)
+
+
+def under_way(instance: dg.DagsterInstance, now: datetime) -> Sequence[dg.DagsterRun]:
+    """The runs that are queued or running at `now` (aware), as far as that is believed.
+
+    A run that was created more than a day before is not waited for: its process may be gone without anybody having
+    noticed. If it lives, a second run waits for the import's lock.
+    """
+    return instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED, created_after=now - _LONGEST))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from icontact_assets.continuation import SOON, Failed, again
 from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.changes import TRAILING_DAYS, Window
 from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, REREAD_TAG, range_tags
-from icontact_assets.records import UNFINISHED, partitions_of
+from icontact_assets.records import partitions_of, under_way
 from icontact_assets.settings import Import, Schedule, Settings, SettingsError
 from icontact_assets.warehouse.tables import RAW_ACTIVITY, RAW_TABLES
 
@@ -84,7 +84,7 @@ def continue_request(
     """The run that goes on with the newest failed days of an import whose time has come at `now` (aware UTC), or why
     there is none. Reads Dagster's own records and the file of the account's budget, nothing else."""
     name = import_.name
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+    for run in under_way(instance, now):
         if run.job_name == f"{name}_import" or any(key.path[0] == name for key in run.asset_selection or ()):
             return dg.SkipReason(f"Run {run.run_id} of {name} is queued or running.")
     failed, asked = _failed_days(instance, import_, now.date())

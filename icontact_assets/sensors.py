@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from icontact_assets.assets.audiences import (
     export_key,
     newest_audiences,
 )
+from icontact_assets.assets.worker import left_behind
 from icontact_assets.audiences.trigger import (
     ATTEMPT_TAG,
     EXPORT_TAG,
@@ -28,9 +30,13 @@ from icontact_assets.audiences.trigger import (
     decide,
     target,
 )
-from icontact_assets.records import UNFINISHED
+from icontact_assets.records import under_way
 from icontact_assets.settings import Export, Settings
 
+_DEAD = (
+    "The process of this run is gone: it was killed, or the machine was restarted. What it had read is kept, and the "
+    "next run goes on from there."
+)
 _ATTEMPTS_READ = 100
 """Runs looked back at: more failures than these wait no longer than the longest wait anyhow."""
 
@@ -46,11 +52,54 @@ def follow_raw_sensor(settings: Settings) -> dg.SensorDefinition:
     )
 
 
+def dead_runs_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Marks runs as failed whose process is gone, where Dagster does not: it watches only workers that it started
+    itself, and no longer than its code server lives. On from the start.
+
+    It asks the operating system whether the lock of the run is held. That answer counts when two ticks get it: between
+    the two a run has begun, or ended in its own way.
+    """
+
+    def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.SkipReason]:
+        seen_before = set(json.loads(context.cursor or "[]"))
+        found = left_behind(settings.home)
+        marked = []
+        for run_id in found.keys() & seen_before:
+            run = context.instance.get_run_by_id(run_id)
+            if run is None:
+                # Of another Dagster instance.
+                continue
+            if not run.is_finished and _in_one_process(context.instance, run_id):
+                context.instance.report_run_failed(run, _DEAD)
+                marked.append(run_id)
+            found.pop(run_id).unlink(missing_ok=True)
+        context.update_cursor(json.dumps(sorted(found)))
+        yield dg.SkipReason(
+            f"Marked as failed, because their processes are gone: {', '.join(sorted(marked))}."
+            if marked
+            else "No run is without its process."
+        )
+
+    return dg.SensorDefinition(
+        name="dead_runs",
+        evaluation_fn=evaluate,
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Marks runs as failed whose process was killed, or went down with the machine.",
+    )
+
+
+def _in_one_process(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the steps of a run share the process that held its lock, as they do unless another executor is chosen."""
+    logs = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    return any(entry.message.startswith("Executing steps in process") for entry in logs)
+
+
 def export_sensor(settings: Settings, jobs: Mapping[str, dg.UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
     """Requests exports that are due. `jobs` by name of the export. Reads only Dagster's own records."""
 
     def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        running = context.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        running = under_way(context.instance, datetime.now(UTC))
         skipped = []
         requested = False
         for export in settings.exports:

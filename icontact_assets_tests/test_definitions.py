@@ -73,6 +73,7 @@ def test_snapshot(defs: dg.Definitions) -> None:
     statuses = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     assert statuses == {
         "follow_raw_assets": dg.DefaultSensorStatus.RUNNING,
+        "dead_runs": dg.DefaultSensorStatus.RUNNING,
         "exports": dg.DefaultSensorStatus.STOPPED,
     }
     graph = defs.resolve_asset_graph()

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from icontact_assets.assets.report import metadata_table
+from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.audiences.audience import AudienceError, Membership, compute
 from icontact_assets.audiences.choice import sources
 from icontact_assets.audiences.export import ExportError, ExportReport, run_export
@@ -79,6 +80,8 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
         description=audience.description or audience.label,
         group_name=f"{schema}_audiences",
         kinds={"duckdb"},
+        resource_defs={RESOURCE: worker(settings.home)},
+        required_resource_keys={RESOURCE},
         check_specs=[
             dg.AssetCheckSpec(
                 "complete_data", asset=key, description="The audience was computed from completely read data."
@@ -151,6 +154,8 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         description=export.description or export.label,
         group_name=f"{import_.name}_audiences",
         kinds={"duckdb"},
+        resource_defs={RESOURCE: worker(settings.home)},
+        required_resource_keys={RESOURCE},
         check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in _EXPORT_CHECKS.items()],
     )(run)
 

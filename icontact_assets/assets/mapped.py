@@ -7,6 +7,7 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.assets.report import column_schema, preview
+from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.connect import open_import
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.expressions import field_table
@@ -115,4 +116,6 @@ def _asset(
         group_name=f"{import_.name}_mapped",
         kinds={"duckdb"},
         automation_condition=FOLLOW,
+        resource_defs={RESOURCE: worker(settings.home)},
+        required_resource_keys={RESOURCE},
     )(run)

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began, tell_goes_on
+from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.checks import report_failed
 from icontact_assets.connect import open_folder, open_import, rates_of, scope_of, source_of, staging_path
 from icontact_assets.continuation import goes_on_at
@@ -104,6 +105,8 @@ def _asset(
         group_name=f"{import_.name}_raw",
         kinds={"duckdb"},
         op_tags=op_tags,
+        resource_defs={RESOURCE: worker(settings.home)},
+        required_resource_keys={RESOURCE},
     )(run)
 
 

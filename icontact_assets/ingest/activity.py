@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from time import monotonic
@@ -33,6 +32,7 @@ from icontact_assets.ingest.coverage import (
 from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDrift
 from icontact_assets.ingest.rows import EVENT_TYPES, activity_reader
 from icontact_assets.ingest.staging import Listing, Probe, ProvenReading, Rejected, Staging
+from icontact_assets.ingest.threads import in_threads
 from icontact_assets.warehouse.tables import FIGURES
 from icontact_assets.warehouse.warehouse import Warehouse
 
@@ -233,22 +233,22 @@ class ActivityReader:
         due = self._due()
         done.messages = len(due)
         before = self.folder.session.requests
-        landed, finished = monotonic(), 0
-        with ThreadPoolExecutor(self.workers) as pool:
-            waiting = {pool.submit(self._guarded, work, message, done) for message in due}
-            try:
-                while waiting:
-                    ended, waiting = wait(waiting, timeout=_LAND_SECONDS, return_when=FIRST_COMPLETED)
-                    for future in ended:
-                        future.result()
-                    finished += len(ended)
-                    self.progress(finished, len(due))
-                    if monotonic() - landed > _LAND_SECONDS:
-                        self._land(done)
-                        landed = monotonic()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        landed = monotonic()
+
+        def ended(finished: int) -> None:
+            nonlocal landed
+            self.progress(finished, len(due))
+            if monotonic() - landed > _LAND_SECONDS:
                 self._land(done)
+                landed = monotonic()
+
+        try:
+            in_threads(self.workers, lambda message: self._guarded(work, message, done), due, ended, tick=_LAND_SECONDS)
+        except Exception:
+            self._land(done)
+            raise
+        # After an interruption this does not happen: what is proven is on the disk, and the next run lands it.
+        self._land(done)
         done.requests = self.folder.session.requests - before
         return done
 

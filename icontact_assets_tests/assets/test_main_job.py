@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from icontact_assets.definitions import build_defs
 from icontact_assets.ingest.changes import Window
 from icontact_assets.partitions import range_tags
 from icontact_assets_tests.conftest import AUDIENCE, TODAY, Project, days_ago, rows_of
+from icontact_assets_tests.dev import SHIPPED
 
 WEEK = Window(days_ago(7), days_ago(1))
 TABLES = [
@@ -220,16 +223,40 @@ def test_unreadable_rows_stand_in_quarantine_once(project: Project) -> None:
     assert stored == [(message, "no readable openTime", opens)]
 
 
-def test_killed_in_the_middle_the_next_run_ends_right(project: Project) -> None:
+def look_for_dead_runs(project: Project, records: dg.DagsterInstance) -> Iterator[str]:
+    """What the sensor says, tick after tick."""
+    sensor, cursor = build_defs(project.settings).resolve_sensor_def("dead_runs"), None
+    while True:
+        context = dg.build_sensor_context(instance=records, sensor_name=sensor.name, cursor=cursor)
+        tick = sensor.evaluate_tick(context)
+        cursor = tick.cursor
+        yield tick.skip_message or ""
+
+
+def test_killed_in_the_middle_the_run_is_seen_to_be_dead_and_the_next_one_ends_right(project: Project) -> None:
+    home = project.home / "dagster"
+    home.mkdir()
+    shutil.copy(SHIPPED, home / "dagster.yaml")
+    project.environment["DAGSTER_HOME"] = str(home)
+    records = dg.DagsterInstance.from_config(str(home))
     project.sandbox.control("faults", faults=[{"path": "/messages/", "do": {"kind": "delay", "seconds": 0.05}}])
     process = project.begin('key:"icontact/raw_*"', WEEK)
     deadline = time.monotonic() + 60
     while len(project.requests()) < 25 and time.monotonic() < deadline:
         time.sleep(0.02)
+    look = look_for_dead_runs(project, records)
+    assert [next(look), next(look)] == ["No run is without its process."] * 2
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     killed_after = len(project.requests())
     assert killed_after >= 25
+    [run] = records.get_runs()
+    assert run.status == dg.DagsterRunStatus.STARTED
+    assert next(look) == "No run is without its process."
+    assert next(look) == f"Marked as failed, because their processes are gone: {run.run_id}."
+    [run] = records.get_runs()
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert list((project.settings.home / "runs").iterdir()) == []
     project.sandbox.control("faults/clear")
     assert project.run(window=WEEK).success
     assert project.stored_events() == project.true_events()
