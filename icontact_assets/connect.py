@@ -82,7 +82,9 @@ def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Sess
     """
     app_id, username, password = import_.authorization.credentials()
     credentials = Credentials(app_id, username, password)
-    return Session(settings.base_url, credentials, budget_of(settings, import_), tries=tries)
+    return Session(
+        settings.base_url, credentials, budget_of(settings, import_), tries=tries, answer_mb=import_.answer_mb
+    )
 
 
 def open_folder(settings: Settings, import_: Import) -> Folder:

@@ -124,6 +124,7 @@ class Import(_Model):
     limits: RequestLimits = RequestLimits()
     page_size: int = Field(default=500, ge=1, le=10_000)
     workers: int = Field(default=1, ge=1, le=64)
+    answer_mb: int = Field(default=16, ge=1, le=1024)
     reading: Reading = Reading()
     unset: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
@@ -795,6 +796,7 @@ class _Loader:
                 "ICONTACT_PAGE_SIZE", _whole(1, 10_000), "a whole number from 1 to 10,000", 500
             ),
             "workers": self._variable("ICONTACT_WORKERS", _whole(1, 64), "a whole number from 1 to 64", 1),
+            "answer_mb": self._variable("ICONTACT_ANSWER_MB", _whole(1, 1024), "a whole number from 1 to 1,024", 16),
         }
 
     def _limits(self, raw: dict[str, Any], at: Place) -> RequestLimits:

@@ -1,7 +1,9 @@
-"""The request budget of an account: per second, per minute, per day; on disk, shared by threads and processes."""
+"""The request budget of an account: per second, per minute, per day, and pauses it asks for; on disk, shared
+by threads and processes."""
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -12,8 +14,14 @@ from filelock import FileLock
 from pyrate_limiter import Duration, RateItem, SQLiteBucket
 
 from icontact_assets.icontact.count import Spent, guarded, open_count, rates
-from icontact_assets.icontact.errors import BudgetSpent
+from icontact_assets.icontact.errors import AskedToWait, BudgetSpent
 from icontact_assets.private import OWNER
+
+LONGEST_WAIT = 60.0
+"""Seconds that a request waits for its turn; a pause that is longer ends the run."""
+
+LONGEST_PAUSE = timedelta(days=1)
+"""What asks for more is asked again after that time."""
 
 
 class Budget:
@@ -35,21 +43,54 @@ class Budget:
             wanted.append((per_minute, Duration.MINUTE.value))
         if per_day:
             wanted.append((per_day, Duration.DAY.value))
-        if wanted:
-            path = self._path = directory / (re.sub(r"[^A-Za-z0-9.-]+", "_", account_key) + ".sqlite")
-            with guarded(path):
-                OWNER.folder(directory)
-                OWNER.create(path.with_suffix(".lock"))
-                self._processes = FileLock(path.with_suffix(".lock"), thread_local=False)
+        path = self._path = directory / (re.sub(r"[^A-Za-z0-9.-]+", "_", account_key) + ".sqlite")
+        self._not_before = path.with_suffix(".not-before")
+        with guarded(path):
+            OWNER.folder(directory)
+            OWNER.create(path.with_suffix(".lock"))
+            self._processes = FileLock(path.with_suffix(".lock"), thread_local=False)
+            if wanted:
                 with self._processes:
                     self._bucket, self._spent = open_count(path, rates(wanted))
 
     def take(self) -> None:
-        """Take one request: wait for the second and the minute. Raises BudgetSpent when the day's are used up."""
-        if self._bucket is None:
-            return
-        while (wait := self._try(self._bucket)) > 0:
+        """Take one request: wait for the second, the minute and a short pause.
+
+        Raises BudgetSpent when the day's are used up, AskedToWait in a pause that lasts longer than LONGEST_WAIT.
+        """
+        while (wait := self._pause() or (self._try(self._bucket) if self._bucket is not None else 0.0)) > 0:
             time.sleep(wait)
+
+    def hold(self, until: datetime) -> None:
+        """Let no request pass before `until` (aware UTC), in this run and in any other."""
+        with self._threads, guarded(self._not_before), self._processes:
+            if until > self._paused_until():
+                fresh = self._not_before.with_suffix(".new")
+                OWNER.create(fresh)
+                fresh.write_text(until.isoformat())
+                os.replace(fresh, self._not_before)
+
+    def _paused_until(self) -> datetime:
+        with guarded(self._not_before):
+            try:
+                return datetime.fromisoformat(self._not_before.read_text()).astimezone(UTC)
+            except FileNotFoundError:
+                return datetime.min.replace(tzinfo=UTC)
+            except (ValueError, OverflowError):
+                # What it held is not known: it counts as the longest pause.
+                return datetime.fromtimestamp(self._not_before.stat().st_mtime, UTC) + LONGEST_PAUSE
+
+    def _pause(self) -> float:
+        """Seconds that a pause still lasts."""
+        until = self._paused_until()
+        seconds = (until - datetime.now(UTC)).total_seconds()
+        if seconds > LONGEST_WAIT:
+            raise AskedToWait(
+                f"iContact asked for a pause: nothing is sent before {until:%Y-%m-%d %H:%M:%S} UTC. Run again then. "
+                f"({self._not_before} holds that time.)",
+                until,
+            )
+        return max(0.0, seconds)
 
     def left_today(self) -> int | None:
         """Requests left of the last 24 hours' budget; None if the day is not limited."""

@@ -25,6 +25,10 @@ class BudgetSpent(IContactError):
         self.resumes_at = resumes_at
 
 
+class AskedToWait(BudgetSpent):
+    """iContact asked for a pause (`Retry-After`) that is not over. `resumes_at`: its end; nothing is sent before it."""
+
+
 class BudgetUnusable(IContactError):
     """The file that counts the requests cannot be used, so none is sent. The text names it and the remedy."""
 
@@ -55,6 +59,10 @@ class Incomplete(IContactError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class TermIgnored(Incomplete):
+    """A filter or an order was asked for, and a warning came with the rows: it may not have been applied."""
 
 
 class UnknownOutcome(IContactError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
@@ -20,8 +20,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from urllib3.exceptions import HTTPError
 
 from icontact_assets.credentials import address_fault, header_fault
-from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.budget import LONGEST_PAUSE, LONGEST_WAIT, Budget
+from icontact_assets.icontact.decoding import decode
 from icontact_assets.icontact.errors import (
+    AskedToWait,
     NotFound,
     PageFailed,
     Refused,
@@ -29,10 +31,15 @@ from icontact_assets.icontact.errors import (
     Transient,
     UnknownOutcome,
 )
+from icontact_assets.icontact.transport import Http, TooLarge, TooSlow, Unusable, content
 from icontact_assets.plain import plain
 
-_ADDRESS = re.compile(r"[^\s@<>()\"',;:]+@[^\s@<>()\"',;:]+")
-_LONGEST_WAIT = 300.0
+# It begins where a word begins and gives no character back: a long text without a blank takes linear time.
+_ADDRESS = re.compile(r"(?<![^\s@<>()\"',;:])[^\s@<>()\"',;:]++@[^\s@<>()\"',;:]++")
+_SHOWN = 500
+"""Characters shown of what the service said."""
+
+_log = logging.getLogger(__name__)
 
 ENABLE_REMEDY = (
     "Enable the application on the account: open https://app.icontact.com/icp/core/externallogin as the account's "
@@ -67,17 +74,28 @@ class Reply:
 
 
 class _Lost(Exception):
-    """No usable answer to one attempt. `processed`: whether iContact may have acted on the request."""
+    """No usable answer to one attempt. `processed`: whether iContact may have acted on the request. `pause_until`: it
+    asks for nothing before then. `final`: another attempt would end in the same way."""
 
-    def __init__(self, why: str, *, processed: bool, retry_after: float | None = None, answered: bool = False) -> None:
+    def __init__(
+        self,
+        why: str,
+        *,
+        processed: bool,
+        pause_until: datetime | None = None,
+        answered: bool = False,
+        final: bool = False,
+    ) -> None:
         super().__init__(why)
         self.processed = processed
-        self.retry_after = retry_after
+        self.pause_until = pause_until
         self.answered = answered
+        self.final = final
 
 
 class Session:
-    """Signed requests to one iContact. Safe for several threads; `requests` counts those sent.
+    """Signed requests to one iContact. Safe for several threads. `requests` counts those sent, `repaired` the answers
+    in which U+FFFD replaces something that is no character.
 
     Only `base_url`'s host is ever called, over verified TLS (plain http for loopback). A GET is tried `tries` times; a
     POST is repeated only if iContact cannot have acted on it (not connected; 429, 420 or a JSON 503, which the
@@ -94,6 +112,7 @@ class Session:
         read_timeout: float = 120,
         tries: int = 5,
         first_wait: float = 5,
+        answer_mb: int = 16,
     ) -> None:
         if fault := address_fault(base_url):
             raise Rejected(f"The address of iContact {fault}.")
@@ -117,9 +136,11 @@ class Session:
         self._timeouts = (connect_timeout, read_timeout)
         self._tries = tries
         self._first_wait = first_wait
+        self._answer_mb = answer_mb
         self._local = threading.local()
         self._count_lock = threading.Lock()
         self.requests = 0
+        self.repaired = 0
 
     @property
     def budget(self) -> Budget:
@@ -166,19 +187,29 @@ class Session:
                 raise UnknownOutcome(
                     f"{where}: {error}. Whether iContact acted on it is not known: read the state before repeating it."
                 ) from error
+            if error.pause_until is not None and _is_long(error.pause_until):
+                raise AskedToWait(
+                    f"{where}: {error} iContact asks for a pause: nothing is sent before "
+                    f"{error.pause_until:%Y-%m-%d %H:%M:%S} UTC. Run again then.",
+                    error.pause_until,
+                ) from error
             kind = PageFailed if error.answered else Transient
-            raise kind(f"{where}: {error}, after {self._tries} tries. Run again later.") from error
+            tried = attempts.statistics["attempt_number"]
+            raise kind(f"{where}: {error}{f', after {tried} tries' if tried > 1 else ''}. Run again later.") from error
 
     @staticmethod
     def _may_repeat(method: str, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        return method == "GET" or (isinstance(error, _Lost) and not error.processed)
+        if not isinstance(error, _Lost) or error.final or (error.pause_until and _is_long(error.pause_until)):
+            return False
+        return method == "GET" or not error.processed
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, _Lost) and error.retry_after is not None:
-            return min(error.retry_after, _LONGEST_WAIT)
-        return float(wait_random_exponential(multiplier=self._first_wait, max=_LONGEST_WAIT)(state))
+        if isinstance(error, _Lost) and error.pause_until is not None:
+            # The budget lets nothing pass before then.
+            return 0.0
+        return float(wait_random_exponential(multiplier=self._first_wait, max=LONGEST_WAIT)(state))
 
     def _once(
         self,
@@ -193,8 +224,10 @@ class Session:
             self.requests += 1
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
         failure: Rejected | _Lost | None = None
+        http = self._http()
+        http.bounds.deadline = time.monotonic() + 2 * self._timeouts[1]
         try:
-            with self._http().request(
+            with http.request(
                 method,
                 self._base_url + path,
                 params=params,
@@ -204,21 +237,24 @@ class Session:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                content = self._content(response)
-        except (OSError, ValueError, HTTPError, HTTPException) as error:
+                body_sent = content(response, self._answer_mb << 20)
+        except (OSError, ValueError, HTTPError, HTTPException, Unusable) as error:
             failure = self._failure(f"{method} {path}", error)
         if failure is not None:
             # Raised after the handler: the exception of requests may hold the value of a header, and a chained
             # exception is logged.
             raise failure
-        reply = self._read(method, path, response, content)
+        reply = self._read(method, path, response, body_sent)
         if not usable(reply.body):
             raise _Lost("the answer lacks what was asked for", processed=False, answered=True)
         return reply
 
     def _failure(self, where: str, error: Exception) -> Rejected | _Lost:
         """The failure of a request in words of our own. What the exception says is not repeated."""
-        if isinstance(error, requests.exceptions.SSLError):
+        if isinstance(error, Unusable):
+            smaller = isinstance(error, TooLarge)
+            return _Lost(str(error), processed=True, answered=smaller, final=smaller or isinstance(error, TooSlow))
+        if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in repr(error):
             return Rejected(
                 f"{where}: the certificate of {urlsplit(self._base_url).hostname} is not trusted. "
                 "Check ICONTACT_BASE_URL and the clock of this machine."
@@ -236,52 +272,49 @@ class Session:
                 f"{where}: the request cannot be sent ({type(error).__name__}). "
                 "Check the variables for proxies and certificates in the environment."
             )
-        return _Lost(f"the answer broke off ({type(error).__name__})", processed=True)
+        return _Lost(f"the answer broke off ({_innermost(error)})", processed=True)
 
-    def _http(self) -> requests.Session:
+    def _http(self) -> Http:
         if not hasattr(self._local, "http"):
-            self._local.http = requests.Session()
+            self._local.http = Http(self._answer_mb << 20)
             # Without this, requests would add what a .netrc file holds for the host.
             self._local.http.auth = lambda request: request
             # A proxy would be sent the credentials in clear where there is no TLS.
             self._local.http.trust_env = self._base_url.lower().startswith("https:")
-        http: requests.Session = self._local.http
+        http: Http = self._local.http
         return http
 
-    def _content(self, response: requests.Response) -> bytes:
-        deadline = time.monotonic() + 2 * self._timeouts[1]
-        chunks = []
-        for chunk in response.iter_content(1 << 16):
-            chunks.append(chunk)
-            if time.monotonic() > deadline:
-                raise _Lost(f"the answer took more than {2 * self._timeouts[1]:.0f} s", processed=True)
-        return b"".join(chunks)
-
-    def _read(self, method: str, path: str, response: requests.Response, content: bytes) -> Reply:
+    def _read(self, method: str, path: str, response: requests.Response, sent: bytes) -> Reply:
         status, where = response.status_code, f"{method} {path}"
-        body, decoded = _decode(content)
-        words = " ".join(self._shown(body, "errors"))[:500]
+        found = decode(sent, response.headers.get("Content-Type", ""))
+        body, decoded = found.body, found.is_json
+        if found.repaired:
+            with self._count_lock:
+                self.repaired += 1
+        words = " ".join(self._shown(body, "errors"))[:_SHOWN]
         said = f" It said: {words}" if words else ""
         if 300 <= status < 400:
-            host = urlsplit(response.headers.get("Location", "")).hostname or "nowhere"
+            host = _host(response.headers.get("Location", "")) or "nowhere"
             raise Rejected(
                 f"{where}: answered with a redirect to {plain(host)[:100]}, which is not followed. "
                 "Check ICONTACT_BASE_URL."
             )
         if status in (429, 420) or (status == 503 and decoded):
-            raise _Lost(f"turned away with {status}.{said}", processed=False, retry_after=_retry_after(response))
+            raise _Lost(f"turned away with {status}.{said}", processed=False, pause_until=self._pause(response))
         if status == 404 or (status == 500 and "No result" in words):
             raise NotFound(f"{where}: there is no such thing.{said}")
         if status in _REFUSALS and (decoded or status != 403):
             raise Refused(f"{where}: refused with {status}.{said} {_REFUSALS[status]}", status)
         if (status >= 500 and status != 501) or status == 403:
             raise _Lost(
-                f"answered {status}.{said}", processed=True, retry_after=_retry_after(response), answered=decoded
+                f"answered {status}.{said}", processed=True, pause_until=self._pause(response), answered=decoded
             )
         if status >= 400:
             raise Rejected(f"{where}: rejected with {status}.{said} The request itself is at fault.")
         if not decoded:
-            raise _Lost("the answer is not JSON", processed=True)
+            kind = re.sub(r"[^\w/+.-]", "", response.headers.get("Content-Type", "").partition(";")[0])[:40]
+            what = f" but {len(sent):,} bytes of {kind or 'no declared type'}" if sent else ": it is empty"
+            raise _Lost(f"the answer is not JSON{what}", processed=True)
         if isinstance(body, dict) and body.get("errors"):
             if method != "GET":
                 raise Rejected(f"{where}: rejected in a 200.{said}")
@@ -293,35 +326,52 @@ class Session:
         texts = _as_list(body.get(key)) if isinstance(body, dict) else []
         return [mask(self._secrets.sub("<credential>", str(text))) for text in texts]
 
+    def _pause(self, response: requests.Response) -> datetime | None:
+        """Until when nothing is to be sent, as the answer asks; from now on nothing is."""
+        seconds = _retry_after(response.headers.get("Retry-After", ""))
+        if seconds is None:
+            return None
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        self._budget.hold(until)
+        if not _is_long(until):
+            _log.warning("iContact answered %s and asks to wait: waiting %.0f s.", response.status_code, seconds)
+        return until
+
 
 def mask(text: str) -> str:
     """What the service says, fit to be shown: every e-mail address replaced, and nothing in it acts on a terminal."""
     return plain(_ADDRESS.sub("<address>", text))
 
 
-def _decode(content: bytes) -> tuple[Any, bool]:
+def _is_long(until: datetime) -> bool:
+    return until > datetime.now(UTC) + timedelta(seconds=LONGEST_WAIT)
+
+
+def _host(address: str) -> str | None:
     try:
-        return orjson.loads(content), True
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        # Bodies of old messages may hold control characters and broken encodings (API reference, quirk 22).
-        return json.loads(content.decode("utf-8", errors="replace"), strict=False), True
+        return urlsplit(address).hostname
     except ValueError:
-        return None, False
+        return None
+
+
+def _innermost(error: BaseException) -> str:
+    """The name of the exception that began it."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return type(error).__name__
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _retry_after(response: requests.Response) -> float | None:
-    value = response.headers.get("Retry-After")
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+def _retry_after(value: str) -> float | None:
+    """The seconds that a header asks to wait, a day at most; None if it asks for none or cannot be read."""
+    if seconds := re.match(r"\s*([0-9]+)\s*(?:$|[.,;])", value):
+        wait = float(seconds[1])
+    else:
+        try:
+            wait = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError, IndexError):
+            return None
+    return min(wait, LONGEST_PAUSE.total_seconds()) if wait > 0 else None
