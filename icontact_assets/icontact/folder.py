@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from icontact_assets.icontact.errors import Incomplete, NotFound, Rejected, Transient, Unconfirmed
+from icontact_assets.icontact.errors import Incomplete, NotFound, Rejected, TermIgnored, Transient, Unconfirmed
 from icontact_assets.icontact.listing import (
     KeyPagingUnsupported,
     Known,
@@ -30,6 +30,8 @@ _SUBSCRIBE_AT_MOST = 100
 _LITERAL = re.compile(r"[^\s,*@]+@[^\s,*@]+")
 _ALL = {"status": "total"}
 """Without it, contacts on no list may be left out (API reference, 3.1)."""
+_IN_ORDER = {"orderby": "createDate:asc,messageId:asc"}
+"""The one order of messages that is known to work; there is none unless it is asked for (API reference, 2.2)."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Folder:
         self._page_size = page_size
         self._reread_pages = reread_pages
         self._by_key = True
+        self._in_order = True
 
     def contacts(self, sink: Sink, known: Known | None = None) -> Proof:
         """Every contact, on a list or not: by ascending id where the service takes that, else by offset."""
@@ -116,8 +119,16 @@ class Folder:
         return self._by_offset("contacts", "contacts", sink, known, id_key="contactId", params=_ALL)
 
     def messages(self, sink: Sink, known: Known | None = None) -> Proof:
-        """Every message, with its bodies."""
+        """Every message, with its bodies, in the order of their creation where the service takes `orderby`."""
         size = min(MESSAGES_PAGE, self._page_size)
+        if self._in_order:
+            try:
+                return self._by_offset(
+                    "messages", "messages", sink, known, id_key="messageId", page_size=size, params=_IN_ORDER
+                )
+            except (Rejected, TermIgnored):
+                self._in_order = False
+                known = None
         return self._by_offset("messages", "messages", sink, known, id_key="messageId", page_size=size)
 
     def sends(self, sink: Sink, known: Known | None = None) -> Proof:
@@ -152,10 +163,7 @@ class Folder:
     def statistics(self, message_id: str) -> Statistics:
         """iContact's own figures of a message."""
         path = f"{self._base}/messages/{message_id}/statistics"
-        body = self.session.get(
-            path, None, lambda body: isinstance(body, dict) and isinstance(body.get("statistics"), dict)
-        ).body
-        figures = body["statistics"]
+        figures = self.session.get(path, None, _holds_figures).body["statistics"] or {}
         opens, clicks = figures.get("opens"), figures.get("clicks")
         opens = opens if isinstance(opens, dict) else {}
         clicks = clicks if isinstance(clicks, dict) else {}
@@ -263,7 +271,7 @@ class Folder:
     def _page(self, path: str, key: str, params: Mapping[str, str | int]) -> Page:
         reply = self.session.get(f"{self._base}/{path}", params, _holds(key))
         if reply.warnings and params.keys() - {"limit", "offset"}:
-            raise Incomplete(f"iContact may have ignored the filter on {path}: {' '.join(reply.warnings)[:300]}")
+            raise TermIgnored(f"iContact may have ignored the filter on {path}: {' '.join(reply.warnings)[:300]}")
         return _collection(reply.body, key)
 
     def _by_offset(
@@ -307,6 +315,13 @@ def _holds(key: str) -> Callable[[Any], bool]:
         return not rows and total is not None and (total == 0 or offset >= total)
 
     return holds
+
+
+def _holds_figures(body: Any) -> bool:
+    """Whether a body holds statistics; those of a draft may be null, or [] as PHP writes an object without members."""
+    if not isinstance(body, dict) or "statistics" not in body:
+        return False
+    return isinstance(body["statistics"], dict) or body["statistics"] in (None, [])
 
 
 def _collection(body: Any, key: str) -> Page:

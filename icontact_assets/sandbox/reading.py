@@ -217,6 +217,8 @@ class Reader:
         )
         if too_many is not None:
             return error(400, f"Too many values were provided for {too_many}")
+        if query.get("orderby") and switches.orderby == "refuse":
+            return error(400, "The orderby you provided was not valid")
         rows, warnings = self._rows(folder, name, resource, query, now, tweaks)
         direction = tweaks.order or switches.listing_order
         if "orderby" not in query or switches.orderby != "apply":

@@ -25,7 +25,9 @@ class Switches(BaseModel):
     contact_id_comparison: Literal["apply", "warn", "silent"] = Field(
         "apply", description="contactIdSearchType=gt and so on: honoured, ignored with a warning, ignored without one"
     )
-    orderby: Literal["apply", "warn", "silent"] = Field("apply", description="orderby on contacts, messages, ...")
+    orderby: Literal["apply", "warn", "silent", "refuse"] = Field(
+        "apply", description="orderby on contacts, messages, ...: honoured, ignored with a warning, without one, or 400"
+    )
     contacts_default: Literal["listed", "all"] = Field("listed", description="GET /contacts without status")
     total_includes_deleted: bool = Field(False, description="status=total brings deleted contacts too")
     deleted_contact: Literal["readable", "not_found"] = Field("readable", description="GET of a deleted contact by id")
