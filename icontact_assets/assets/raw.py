@@ -12,7 +12,7 @@ from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.checks import report_failed
 from icontact_assets.connect import open_folder, open_import, rates_of, scope_of, source_of, staging_path
 from icontact_assets.continuation import goes_on_at
-from icontact_assets.icontact.errors import IContactError
+from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactError
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import mask
 from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Run
@@ -133,6 +133,11 @@ def _open(
     path = staging_path(settings, import_)
     with Staging(path, owner=database_id, purpose=f"run {context.run.run_id}", waiting=context.log.warning) as staging:
         yield folder, warehouse, staging
+    if folder.session.repaired:
+        context.log.warning(
+            f"{folder.session.repaired} answers of iContact held something that is no character, such as half an emoji "
+            "or bytes of another charset. It is stored as U+FFFD."
+        )
 
 
 def _listing_asset(settings: Settings, import_: Import, resource: str, table: Table) -> dg.AssetsDefinition:
@@ -231,12 +236,17 @@ def _report_changes(
 ) -> dg.MaterializeResult[Any]:
     if not changes.asked:
         context.log.info(f"{changes.resource} was read completely since the end of the window: nothing to ask for.")
+    if changes.doubled:
+        context.log.warning(
+            f"{changes.doubled} rows of {changes.resource} equal another with the same id: each is stored once."
+        )
     facts = {
         "total": changes.total,
         "new": changes.new,
         "changed": changes.changed,
         "vanished": changes.vanished,
         "quarantined": changes.quarantined,
+        "doubled": changes.doubled,
         "requests": changes.requests,
         **_drift_facts(changes.findings),
     }
@@ -366,6 +376,14 @@ def _day_facts(day: Day) -> dict[str, Any]:
     return facts if day.state.reason is None else {**facts, "why_open": day.state.reason}
 
 
+def _stopped_by(error: BudgetSpent) -> str:
+    return (
+        "Stopped by a pause that iContact asked for"
+        if isinstance(error, AskedToWait)
+        else "Stopped by the request budget"
+    )
+
+
 def _causes(done: ActivityRead) -> list[IContactError]:
     return [*([done.stopped] if done.stopped else []), *done.failed.values()]
 
@@ -374,7 +392,7 @@ def _why(done: ActivityRead, unread: list[Day]) -> str:
     sentences = []
     if done.stopped:
         sentences.append(
-            f"Stopped by the request budget: {done.left} of {done.messages} due messages were not looked at. "
+            f"{_stopped_by(done.stopped)}: {done.left} of {done.messages} due messages were not looked at. "
             f"The schedule `continue` of the import goes on from {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC; so does "
             "materializing the same partitions again then."
         )

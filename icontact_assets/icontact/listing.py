@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import orjson
 
 from icontact_assets.icontact.errors import Incomplete, PageFailed, Rejected
-from icontact_assets.icontact.values import as_id
+from icontact_assets.icontact.values import as_id, as_int
 
 Row = dict[str, Any]
 """A row exactly as decoded from JSON."""
@@ -57,7 +59,8 @@ class Known:
 @dataclass(frozen=True)
 class Proof:
     """A listing was read to its end. `began`: before its first request was sent (aware UTC); `start`: rows held
-    before; `missing`: rows that turned up between the known ones and were not read. With 0 the listing is whole."""
+    before; `missing`: rows that turned up between the known ones and were not read. With 0 the listing is whole.
+    `doubled`: rows, counted in `total`, that equal a row with the same id."""
 
     total: int
     requests: int
@@ -66,6 +69,7 @@ class Proof:
     head: tuple[str, ...]
     tail: tuple[str, ...]
     missing: int = 0
+    doubled: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class _Moved(Exception):
 
 
 def digest(row: Row) -> str:
-    """Short stable hash of a row. Numbers count as their text, so that "12" and 12 are equal."""
+    """Short stable hash of a decoded row. Numbers count as their text, so that "12" and 12 are equal."""
     plain = {key: str(value) if isinstance(value, int) else value for key, value in row.items()}
     return hashlib.blake2b(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), digest_size=9).hexdigest()
 
@@ -99,9 +103,13 @@ def read_by_offset(
 
     Proof: every page repeats the end of the one before, `total` does not shrink, the rows read are as many as it says.
     If the listing moves, it is read again, at most three times. `id_key` names the id in listings where none may
-    stand twice. From a landed end only what stands after it and before the first known row is read; rows that turned
-    up between are `missing`, unless the listing has at most `reread_pages` pages: then it is read whole.
-    Memory: a page, and 8 bytes a row where there is an `id_key`. Raises Incomplete, and what `fetch` raises.
+    stand twice with different values. Equal rows of one id are counted (`doubled`) where one answer shows both: an
+    order that moves shows a row twice as well, in place of another. Where they are further apart than a page is long, a
+    second pass with other page borders must agree.
+
+    From a landed end only what stands after it and before the first known row is read; rows that turned up between are
+    `missing`, unless the listing has at most `reread_pages` pages: then it is read whole.
+    Memory: a page, and 16 bytes a row where there is an `id_key`. Raises Incomplete, and what `fetch` raises.
     """
     reading = _ByOffset(fetch, sink, page_size, id_key, reread_pages)
     reasons = []
@@ -117,12 +125,15 @@ def read_by_offset(
 
 @dataclass
 class _Seen:
-    """How far a listing is read: the position after the last row, its last digests, `total` as last announced."""
+    """How far a listing is read: the position after the last row, its last digests, `total` as last announced; where
+    there is an id, hashes of the ids and of the rows; where each page began and ended."""
 
     count: int = 0
     tail: list[str] = field(default_factory=list)
     total: int = -1
     ids: array[int] = field(default_factory=lambda: array("q"))
+    rows: array[int] = field(default_factory=lambda: array("q"))
+    pages: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -150,6 +161,7 @@ class _ByOffset:
         self._first_page: Page | None = None
         self._sequence = hashlib.blake2b()
         self._first: tuple[int | None, list[str]] | None = None
+        self._far_apart = False
         self.unstable = False
 
     def read(self, known: Known | None) -> Proof:
@@ -158,6 +170,9 @@ class _ByOffset:
         if proof is None:
             proof = self._whole(began)
             if self._longest_page == 1 and proof.total > 1:
+                self._second_pass(proof)
+            elif self._far_apart:
+                self._page_size = self._longest_page * 2 // 3
                 self._second_pass(proof)
         return replace(proof, requests=self._requests)
 
@@ -177,8 +192,9 @@ class _ByOffset:
         digests = [digest(row) for row in page.rows]
         self._compare_first(page.total, digests)
         seen = _Seen()
-        self._to_end(seen, _Next(page, digests, 0))
-        return Proof(seen.count, 0, began, 0, tuple(digests[:OVERLAP]), tuple(seen.tail))
+        doubled = self._to_end(seen, _Next(page, digests, 0))
+        self._far_apart = bool(doubled) and not self._shown_together(seen)
+        return Proof(seen.count, 0, began, 0, tuple(digests[:OVERLAP]), tuple(seen.tail), doubled=doubled)
 
     def _rest(self, known: Known, began: datetime) -> Proof:
         """The rest of a reading that was interrupted."""
@@ -186,7 +202,8 @@ class _ByOffset:
         if len(first) < 2 or first[: len(known.head)] != list(known.head)[: len(first)]:
             raise _Moved("the first rows are not the ones read before")
         seen = _Seen(known.count, list(known.tail))
-        self._to_end(seen, self._next(seen, min(self._overlap, len(known.tail))))
+        if self._to_end(seen, self._next(seen, min(self._overlap, len(known.tail)))):
+            raise _Moved("rows came twice, which only a reading from the first row can prove")
         return Proof(seen.count, 0, began, known.count, known.head, tuple(seen.tail))
 
     def _fits_one_page(self, known: Known) -> bool:
@@ -250,19 +267,24 @@ class _ByOffset:
             if place is not None:
                 return offset, first
 
-    def _to_end(self, seen: _Seen, following: _Next) -> None:
-        """Take in a page and all that follow it."""
+    def _to_end(self, seen: _Seen, following: _Next) -> int:
+        """Take in a page and all that follow it; returns how many rows have an id that came before, and equal it."""
         while True:
             page, matched = following.page, following.matched
             self._check_total(page, seen)
             rows = page.rows[matched:]
+            seen.pages.append((seen.count - matched, seen.count + len(rows)))
             if rows:
                 self._sink.page(seen.count, rows)
                 for value in following.digests[matched:]:
                     self._sequence.update(value.encode())
                 if self._id_key is not None:
-                    ids = (as_id(row.get(self._id_key)) for row in rows)
-                    seen.ids.extend(hash(id_) for id_ in ids if id_ is not None)
+                    for row, value in zip(rows, following.digests[matched:], strict=True):
+                        id_ = as_id(row.get(self._id_key))
+                        if id_ is not None:
+                            seen.ids.append(hash(id_))
+                        # Rows without an id are told apart by their places.
+                        seen.rows.append(hash(value if id_ is not None else len(seen.rows)))
                 seen.count += len(rows)
                 seen.tail = [*seen.tail, *following.digests[matched:]][-OVERLAP:]
             if page.total is None:
@@ -276,9 +298,10 @@ class _ByOffset:
                 raise _Moved(f"the answer ended after {seen.count} of {page.total} rows")
             # A server that caps its pages below the overlap would show nothing new.
             following = self._next(seen, min(self._overlap, len(seen.tail), max(0, len(page.rows) - 1)))
-        doubled = len(seen.ids) - len(np.unique(np.frombuffer(seen.ids, np.int64)))
-        if doubled:
-            raise _Moved(f"{doubled} rows came whose {self._id_key} had come before")
+        doubled, equal = _doubled(seen.ids), _doubled(seen.rows)
+        if doubled > equal:
+            raise _Moved(f"{doubled - equal} rows came whose {self._id_key} had come before with other values")
+        return doubled
 
     def _next(self, seen: _Seen, overlap: int) -> _Next:
         """The page behind what was read, which repeats its last rows."""
@@ -322,15 +345,39 @@ class _ByOffset:
             self.unstable = total == before_total and before[:n] != digests[:n]
         self._first = (total, digests)
 
+    def _shown_together(self, seen: _Seen) -> bool:
+        """Whether of equal rows one answer shows both; those on two pages are asked for again, with all between."""
+        rows = np.frombuffer(seen.rows, np.int64)
+        order = np.argsort(rows, kind="stable")
+        equal = rows[order[:-1]] == rows[order[1:]]
+        starts = [start for start, _ in seen.pages]
+        begin, found = 0, list[int]()
+        for first, second in sorted(zip(order[:-1][equal].tolist(), order[1:][equal].tolist(), strict=True)):
+            if second < seen.pages[bisect_right(starts, first) - 1][1]:
+                continue
+            if second >= begin + len(found):
+                begin, found = first, [hash(digest(row)) for row in self._page(first).rows]
+            if second >= begin + len(found):
+                return False
+            if not found[first - begin] == found[second - begin] == rows[first]:
+                raise _Moved(f"rows {first} and {second} are not the ones read before")
+        return True
+
     def _second_pass(self, proof: Proof) -> None:
-        sequence = hashlib.blake2b()
-        for offset in range(proof.total):
+        sequence, offset = hashlib.blake2b(), 0
+        while offset < proof.total:
             page = self._page(offset)
-            if page.total not in (None, proof.total) or len(page.rows) != 1:
-                raise _Moved("the second pass over single-row pages found another listing")
-            sequence.update(digest(page.rows[0]).encode())
+            if page.total not in (None, proof.total) or not page.rows:
+                raise _Moved("a second pass found another listing")
+            for row in page.rows:
+                sequence.update(digest(row).encode())
+            offset += len(page.rows)
         if sequence.digest() != self._sequence.digest():
-            raise _Moved("two passes over single-row pages gave two sequences")
+            raise _Moved("two passes gave two sequences")
+
+
+def _doubled(hashes: array[int]) -> int:
+    return len(hashes) - len(np.unique(np.frombuffer(hashes, np.int64)))
 
 
 def _place(pattern: Sequence[str], digests: Sequence[str]) -> int | None:
@@ -396,5 +443,5 @@ def read_by_key(
 
 
 def _ascending(after: str, ids: Sequence[str | None]) -> bool:
-    numbers = [int(id_) for id_ in ids if id_ is not None and id_.isdigit()]
-    return len(numbers) == len(ids) and all(a < b for a, b in zip([int(after), *numbers], numbers, strict=False))
+    numbers = [number for id_ in (after, *ids) if (number := as_int(id_)) is not None]
+    return len(numbers) == len(ids) + 1 and all(a < b for a, b in pairwise(numbers))

@@ -54,16 +54,21 @@ def as_text(value: object) -> str | None:
 
 
 def as_int(value: object) -> int | None:
-    """An integer given as a number or numeric text; None for null, empty or anything else."""
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+\s*", value):
-        return int(value)
-    return None
+    """An integer of 64 bits given as a number or numeric text; None for null, empty or anything else."""
+    number = None
+    if isinstance(value, str):
+        # Python refuses to read more than 4,300 digits.
+        number = int(value) if is_integer(value) and len(value.strip()) <= 20 else None
+    elif isinstance(value, int | float):
+        number = int(value) if is_integer(value) else None
+    return number if number is not None and -(2**63) <= number < 2**63 else None
+
+
+def is_integer(value: object) -> bool:
+    """Whether a value is a whole number, as a number or as text, of any size."""
+    if isinstance(value, str):
+        return re.fullmatch(r"\s*[-+]?[0-9]+\s*", value) is not None
+    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
 
 
 def as_flag(value: object) -> bool | None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
+import orjson
 import pyarrow as pa
 
 from icontact_assets.icontact.errors import IContactError, Incomplete
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known, Proof, Sink
+from icontact_assets.icontact.values import as_id
 from icontact_assets.ingest.coverage import entries, naive, record_failure, record_reading
 from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDrift
 from icontact_assets.ingest.rows import LISTING_READERS, OWN_DATE
@@ -33,6 +35,8 @@ _TABLES = {
     "lists": RAW_LISTS,
     "subscriptions": RAW_SUBSCRIPTIONS,
 }
+
+_ID_KEYS = {"contacts": "contactId", "messages": "messageId", "sends": "sendId", "lists": "listId"}
 
 SECOND_OPINION = timedelta(hours=1)
 """After so long a second reading may confirm a suspicious one."""
@@ -80,8 +84,8 @@ def suspicious(known: int, gone: int) -> bool:
 
 @dataclass
 class Changes:
-    """What one reading of a listing did. `rows_by_day`: rows written, by the partition they stand on. `findings`:
-    fields that are new, missing or retyped."""
+    """What one reading of a listing did. `total`: rows announced, `doubled` of them equal to another with the same id.
+    `rows_by_day`: rows written, by the partition they stand on. `findings`: fields that are new, missing or retyped."""
 
     resource: str
     asked: bool
@@ -90,6 +94,7 @@ class Changes:
     changed: int = 0
     vanished: int = 0
     quarantined: int = 0
+    doubled: int = 0
     requests: int = 0
     rows_by_day: dict[date, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -102,6 +107,7 @@ class Changes:
         self.changed += other.changed
         self.vanished += other.vanished
         self.quarantined += other.quarantined
+        self.doubled += other.doubled
         self.requests += other.requests
         self.findings += [finding for finding in other.findings if finding not in self.findings]
         for day, rows in other.rows_by_day.items():
@@ -181,6 +187,10 @@ def _land(
     (reading,) = [reading for reading in staging.proven() if reading.listing == listing]
     with warehouse.write(f"storing {listing.resource}") as connection:
         rejected = load_pages(connection, staging, reading)
+        if reading.doubled:
+            connection.execute("CREATE OR REPLACE TEMP TABLE single AS SELECT DISTINCT * FROM page_rows")
+            connection.execute("CREATE OR REPLACE TEMP TABLE page_rows AS FROM single")
+        _note_listed(connection, listing, rejected)
         refusal: IContactError | None = None
         try:
             known = KnownFields.load(connection, schema, drift, now)
@@ -228,6 +238,17 @@ def load_pages(connection: duckdb.DuckDBPyConnection, staging: Staging, reading:
     return rejected
 
 
+def _note_listed(connection: duckdb.DuckDBPyConnection, listing: Listing, rejected: Sequence[Rejected]) -> None:
+    """Make the temporary table `listed`: the ids that stand in the listing, those of rows that cannot be read too."""
+    key = _ID_KEYS.get(listing.resource)
+    unread = [as_id(orjson.loads(row.content).get(key)) for row in rejected] if key else []
+    connection.execute(
+        f'CREATE OR REPLACE TEMP TABLE listed AS SELECT "{_TABLES[listing.resource].key[0]}" AS id FROM page_rows '
+        "UNION ALL SELECT unnest(?::VARCHAR[])",
+        [[id_ for id_ in unread if id_ is not None]],
+    )
+
+
 def _suspicion(
     connection: duckdb.DuckDBPyConnection,
     schema: str,
@@ -242,9 +263,7 @@ def _suspicion(
         f'CREATE OR REPLACE TEMP TABLE alive AS SELECT "{id_}" AS id FROM {_latest(schema, table, listing)} '
         "WHERE deleted_at IS NULL"
     )
-    connection.execute(
-        f'CREATE OR REPLACE TEMP TABLE gone AS SELECT id FROM alive ANTI JOIN page_rows ON alive.id = page_rows."{id_}"'
-    )
+    connection.execute("CREATE OR REPLACE TEMP TABLE gone AS SELECT id FROM alive ANTI JOIN listed USING (id)")
     scope = {"resource": listing.resource, "scope": listing.kind}
     missed = f'"{schema}".missed'
     connection.execute(
@@ -316,7 +335,7 @@ def _store(
         WHERE l."{id_}" IS NULL OR l.deleted_at IS NOT NULL OR {differs}
         UNION ALL
         SELECT {", ".join(f'l."{name}"' for name in own)}, $now, 'vanished', $change_day
-        FROM latest l ANTI JOIN page_rows p ON p."{id_}" = l."{id_}" WHERE l.deleted_at IS NULL
+        FROM latest l ANTI JOIN listed ON listed.id = l."{id_}" WHERE l.deleted_at IS NULL
         """,
         {"reading_day": reading_day, "start_date": start_date, "change_day": change_day, "now": naive(now)},
     )
@@ -339,6 +358,7 @@ def _store(
         new=counts.get("new", 0),
         changed=counts.get("changed", 0),
         vanished=counts.get("vanished", 0),
+        doubled=reading.doubled,
         requests=reading.requests,
         rows_by_day=dict(by_day),
     )

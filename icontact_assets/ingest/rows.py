@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from icontact_assets.icontact.listing import Row
-from icontact_assets.icontact.values import as_id, as_instant, as_int, as_text
+from icontact_assets.icontact.values import as_id, as_instant, as_int, as_text, is_integer
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
     RAW_CONTACTS,
@@ -111,6 +111,13 @@ def _id(row: Row, key: str) -> str:
     if id_ is None:
         raise Unreadable(f"no {key}" if value is None or value == "" else f"{key} is not an id")
     return id_
+
+
+def _count(row: Row, key: str) -> int | None:
+    value = as_int(row.get(key))
+    if value is None and is_integer(row.get(key)):
+        raise Unreadable(f"{key} has more than 64 bits")
+    return value
 
 
 def _instant(text: object) -> datetime | None:
@@ -216,7 +223,7 @@ def _send(row: Row) -> tuple[Any, ...]:
         as_text(row.get("releasedTime")),
         scheduled,
         released,
-        as_int(row.get("recipientCount")),
+        _count(row, "recipientCount"),
         as_text(row.get("status")),
         _day(released or scheduled),
     )

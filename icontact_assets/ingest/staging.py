@@ -107,7 +107,8 @@ class StagedReading:
 @dataclass(frozen=True)
 class ProvenReading:
     """A proven reading that waits to land. `base`: rows of the listing known before it (0: from the first row on);
-    `rows`: those it brought; `missing`: rows it found to stand between the known ones and did not read."""
+    `rows`: those it brought; `missing`: rows it found to stand between the known ones and did not read; `doubled`: rows
+    that equal another with the same id."""
 
     id: str
     listing: Listing
@@ -116,6 +117,7 @@ class ProvenReading:
     total: int
     rows: int
     missing: int
+    doubled: int
     requests: int
     figure: int | None
     head: list[str]
@@ -266,6 +268,7 @@ class Staging:
                     total=facts["total"],
                     rows=rows,
                     missing=facts["missing"],
+                    doubled=facts["doubled"],
                     requests=facts["requests"],
                     figure=figure,
                     head=facts["head"],
@@ -369,6 +372,7 @@ class Staging:
         facts = {
             "total": proof.total,
             "missing": proof.missing,
+            "doubled": proof.doubled,
             "requests": proof.requests,
             "head": proof.head,
             "tail": proof.tail,
