@@ -78,7 +78,7 @@ def normal_address(text: str) -> str | None:
         return None
     address = f"{normal_local}@{normal_domain}"
     if text.count("@") > found.count("@"):
-        words = [word for word in _WORD_WITH_AT.findall(text) if word != text]
+        words = [word for word in _WORD_WITH_AT.findall(_AROUND_AT.sub("@", text)) if word != text]
         if not words or any(normal_address(word) != address for word in words):
             return None
     return address
@@ -95,7 +95,7 @@ def normal_domain(text: str) -> str | None:
     text = _without_comments(_visible(text)).strip(f" ,;<>{_QUOTES}")
     while found := _SCHEME.match(text):
         text = text[found.end() :]
-    text = _PATH.split(text, maxsplit=1)[0]
+    text = _PATH.split(text)[0]
     if found := _LEADING.match(text):
         text = text[found.end() :]
     if _ip(text) is None:
@@ -199,7 +199,7 @@ def _domain(text: str) -> str | None:
         return address
     try:
         text = ".".join(map(_unicode_label, _mapped(text).split(".")))
-        labels = [_ascii_label(label) for label in _mapped(text).rstrip(".").split(".")]
+        labels = [_ascii_label(label) for label in _mapped(text).split(".")]
     except UnicodeError:
         return None
     domain = ".".join(labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import re
 from pathlib import Path
 
 import duckdb
@@ -54,6 +55,10 @@ def test_a_list_with_nobody_on_it_is_empty_and_without_one_nobody_is(path):
 
 
 KNOWN = "these are known: "
+FLOAT_IDS = (
+    "The column contact_id of the exclusion list never is of the type FLOAT, which does not hold every id exactly. "
+    "Make it a VARCHAR or BIGINT."
+)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +165,7 @@ def test_a_table_is_read_like_a_file():
         ),
         ("email VARCHAR", "'planted'", "never", "never:1: email is not"),
         ("contact_id INTEGER", "-7", "never", "never:1: contact_id is not"),
-        ("contact_id FLOAT", "7", "never", "The column contact_id of the exclusion list never is of the type FLOAT"),
+        ("contact_id FLOAT", "7", "never", FLOAT_IDS),
         ("email VARCHAR", "'planted'", "broken", "The exclusion list broken cannot be read: Conversion Error"),
         ("email VARCHAR", "NULL", "nobody", "There is no table nobody in the database"),
         ("email VARCHAR", "NULL", 'ne"ver', 'There is no table ne"ver in the database'),
@@ -231,5 +236,5 @@ def test_any_cell_is_read_or_is_an_error_that_does_not_show_it(tmp_path_factory,
         return
     with pytest.raises(ExclusionError) as caught:
         read(path, content)
-    assert f"{path}:2: " in str(caught.value)
+    assert re.search(f"{path}:[0-9]+: ", str(caught.value))
     assert len(cell.strip()) < 9 or cell not in str(caught.value)
