@@ -63,6 +63,10 @@ class Hostile:
                 connection, _ = self._listener.accept()
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
+    def answer(self, request: bytes) -> Answer:
+        """The answer to a request."""
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
     def _answer(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             request = b""
@@ -72,7 +76,7 @@ class Hostile:
                     return
                 request += received
             self.requests.append(request)
-            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            answer = self.answer(request)
             for piece in [answer] if isinstance(answer, bytes) else answer():
                 connection.sendall(piece)
             connection.shutdown(socket.SHUT_WR)

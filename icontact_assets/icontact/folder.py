@@ -146,7 +146,7 @@ class Folder:
             "subscriptions",
             sink,
             known,
-            id_key="subscriptionId",
+            id_key="contactId",
             params={"listId": list_id},
             belongs=lambda row: as_id(row.get("listId")) == list_id,
         )

@@ -1,0 +1,151 @@
+"""Every field of every listing with every odd value: stored or in quarantine, and the rows that are fine all land."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.folder import Folder
+from icontact_assets.icontact.session import Credentials, Session
+from icontact_assets.ingest.activity import ActivityReader, Run
+from icontact_assets.ingest.changes import Window, read_changes
+from icontact_assets.ingest.coverage import Scope
+from icontact_assets.ingest.ladder import LADDER
+from icontact_assets.ingest.staging import Staging
+from icontact_assets.mapping.build import build_activity, build_users
+from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.hostile import Hostile, http
+from icontact_assets_tests.odd import IDS_FROM, ODD, Listings, row, rows_of
+
+SHORT = [value for value in ODD if len(value) < 10_000]
+KINDS = ("opens", "clicks", "bounces", "unsubscribes")
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+REASON = re.compile(r"no \w+Id|\w+Id is not an id|recipientCount has more than 64 bits")
+WINDOW = Window(date(2026, 11, 26), date(2026, 11, 26))
+
+
+class Reading:
+    """A database, and a server of listings."""
+
+    def __init__(self, home: Path, server: Hostile) -> None:
+        self.warehouse = Warehouse(home / "w.duckdb")
+        self.warehouse.prepare("icontact")
+        budget = Budget(home, "a", per_second=0, per_minute=0, per_day=0)
+        session = Session(server.url, Credentials("a", "b", "c"), budget, tries=1)
+        self.folder = Folder(session, "1", "1", page_size=500)
+        self.staging = Staging(home / "w.staging")
+
+    def read(self, resource: str) -> Any:
+        return read_changes(
+            self.folder,
+            self.warehouse,
+            self.staging,
+            "icontact",
+            resource,
+            WINDOW,
+            start_date=date(2026, 1, 1),
+            drift="warn",
+            list_id="5" if resource == "subscriptions" else "",
+            clock=lambda: NOW,
+        )
+
+    def read_activity(self) -> Any:
+        return ActivityReader(
+            folder=self.folder,
+            warehouse=self.warehouse,
+            staging=self.staging,
+            scope=Scope("icontact", None, LADDER),
+            drift="warn",
+            run=Run(WINDOW, NOW),
+            workers=1,
+            clock=lambda: NOW,
+            progress=lambda _done, _due: None,
+            tell=lambda _findings: None,
+        ).read()
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.warehouse.read() as connection:
+            return connection.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize("resource", ["contacts", "messages", "sends", "lists", "subscriptions"])
+def test_no_value_stops_a_listing(tmp_path: Path, resource: str) -> None:
+    served = list(rows_of(resource, SHORT))
+    with Listings({resource: [text for _, text in served]}) as server:
+        reading = Reading(tmp_path, server)
+        changes = reading.read(resource)
+    column = {"contacts": "id", "subscriptions": "contact_id"}.get(resource, f"{resource[:-1]}_id")
+    stored = Counter(id_ for (id_,) in reading.rows(f"SELECT {column} FROM icontact.raw_{resource}"))
+    kept = reading.rows("SELECT content, reason, occurrences FROM icontact.quarantine")
+    fine = {str(IDS_FROM + n) for n, (name, _) in enumerate(served) if name is None}
+    assert fine <= set(stored)
+    assert stored.total() + sum(occurrences for *_, occurrences in kept) == len(served)
+    assert changes.quarantined == sum(occurrences for *_, occurrences in kept)
+    assert all(REASON.fullmatch(reason) for _, reason, _ in kept)
+    for content, _, _ in kept:
+        orjson.loads(content)
+    if resource == "contacts":
+        with reading.warehouse.write("mapping") as connection:
+            build_users(connection, "icontact")
+        assert len(reading.rows("SELECT 1 FROM icontact.icontact_users")) == len(stored)
+
+
+def test_no_value_stops_the_activity_of_a_message(tmp_path: Path) -> None:
+    served = {kind: list(rows_of(kind, SHORT)) for kind in KINDS}
+    listings = {kind: [text for _, text in rows] for kind, rows in served.items()}
+    with Listings({**listings, "messages": [row("messages", 1)], "sends": [row("sends", 1)]}) as server:
+        reading = Reading(tmp_path, server)
+        reading.read("messages")
+        reading.read("sends")
+        done = reading.read_activity()
+    assert done.failed == {}
+    stored = dict(reading.rows("SELECT event_type || 's', count(*) FROM icontact.raw_activity GROUP BY ALL"))
+    kept = dict(reading.rows("SELECT resource, sum(occurrences) FROM icontact.quarantine GROUP BY ALL"))
+    assert {kind: stored[kind] + kept[kind] for kind in KINDS} == {kind: len(rows) for kind, rows in served.items()}
+    assert {reason for (reason,) in reading.rows("SELECT DISTINCT reason FROM icontact.quarantine")} == {
+        "no contactId",
+        "contactId is not an id",
+        *(f"no readable {kind.removesuffix('s')}Time" for kind in KINDS),
+    }
+    with reading.warehouse.write("mapping") as connection:
+        build_activity(connection, "icontact")
+
+
+@pytest.mark.parametrize("resource", ["contacts", "messages", "sends", "lists", "subscriptions"])
+def test_equal_rows_of_one_id_are_one_row_and_told(tmp_path: Path, resource: str) -> None:
+    rows = [row(resource, n) for n in range(1, 700)]
+    rows[500:500] = rows[499:500] * 2
+    rows[100:100] = rows[60:61]
+    with Listings({resource: rows}) as server:
+        reading = Reading(tmp_path, server)
+        changes = reading.read(resource)
+    assert (changes.total, changes.new, changes.doubled, changes.quarantined) == (702, 699, 3, 0)
+    assert reading.rows(f"SELECT count(*) FROM icontact.raw_{resource}") == [(699,)]
+
+
+def test_a_known_send_that_can_no_longer_be_read_is_not_taken_for_gone(tmp_path: Path) -> None:
+    with Listings({"sends": [row("sends", 1), row("sends", 2)]}) as server:
+        reading = Reading(tmp_path, server)
+        reading.read("sends")
+        server.rows = {"sends": [row("sends", 2), row("sends", 1, "recipientCount", "9" * 30)]}
+        with reading.warehouse.write("forgetting") as connection:
+            connection.execute("UPDATE icontact.import_coverage SET read_through = NULL")
+        assert reading.read("sends").vanished == 0
+    assert reading.rows("SELECT send_id, recipient_count, deleted_at FROM icontact.raw_sends ORDER BY 1") == [
+        ("1", 5, None),
+        ("2", 5, None),
+    ]
+    assert reading.rows("SELECT reason FROM icontact.quarantine") == [("recipientCount has more than 64 bits",)]
+
+
+@pytest.mark.parametrize("figures", ["[]", "null", "{}", '{"opens": [], "clicks": null, "bounces": ""}'])
+def test_statistics_without_figures_are_no_error(tmp_path: Path, figures: str) -> None:
+    with Hostile(http(f'{{"statistics": {figures}}}'.encode())) as server:
+        assert Reading(tmp_path, server).folder.statistics("1").opens_total is None
