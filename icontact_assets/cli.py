@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from icontact_assets.terminal import NO, OK, Cell, say, show
+from icontact_assets.terminal import MIND, NO, OK, Cell, say, show
 
 app = typer.Typer(
     help="iContact contacts and activity in tables of your own, and audiences back on lists.",
@@ -29,6 +30,12 @@ _SKEW_SECONDS = 120
 def _fail(text: str) -> typer.Exit:
     say(text, error=True)
     return typer.Exit(1)
+
+
+@app.callback()
+def _ended_by_signals() -> None:
+    # As Ctrl-C does: what has begun is recorded, locks are released.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @app.command()
@@ -62,9 +69,53 @@ def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Che
             ok = False
             broken.add(needs)
             rows.append((name, NO, str(error)))
+    rows.append(("Dagster", *_dagster(os.environ.get("DAGSTER_HOME"))))
     show(rows, sentences=True)
     if not ok:
         raise typer.Exit(1)
+
+
+def _dagster(home: str | None) -> tuple[Cell, str]:
+    """Whether Dagster's own settings let it notice what became of a run. No import fails without them."""
+    import yaml
+
+    if not home:
+        return MIND, (
+            "DAGSTER_HOME is not set: Dagster forgets each run. Set it to a folder that has a copy of our dagster.yaml."
+        )
+    path = Path(home).expanduser() / "dagster.yaml"
+    try:
+        found = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        return MIND, f"{path} is missing: copy our dagster.yaml there."
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return MIND, f"{path} cannot be read ({type(error).__name__}): copy our dagster.yaml there."
+    settings = found if isinstance(found, dict) else {}
+    monitoring, runs = settings.get("run_monitoring"), _below(settings, "concurrency", "runs")
+    wrong = []
+    if not (isinstance(monitoring, dict) and monitoring.get("enabled") is True):
+        wrong.append(
+            "lacks `run_monitoring: {enabled: true}`, without which a run that never starts, or never ends when it is "
+            "cancelled, stays so for ever"
+        )
+    if runs.get("tag_concurrency_limits") or runs.get("max_concurrent_runs") == 1:
+        wrong.append(
+            "limits how many runs there are at once (`concurrency: runs`): a killed run keeps the others queued until "
+            "the sensor dead_runs has marked it. Take the limit out: runs of one import wait for each other anyhow"
+        )
+    if _below(settings, "concurrency", "pools").get("default_limit"):
+        wrong.append(
+            "has `concurrency: pools: default_limit`, as an earlier version of ours: no import uses a pool any more, "
+            "and a killed run keeps its slot. Take it out unless assets of your own need it"
+        )
+    return (MIND, f"{path} {'. It '.join(wrong)}.") if wrong else (OK, f"{path} watches runs")
+
+
+def _below(settings: dict[str, Any], *keys: str) -> dict[str, Any]:
+    for key in keys:
+        found = settings.get(key)
+        settings = found if isinstance(found, dict) else {}
+    return settings
 
 
 class _Found(Exception):

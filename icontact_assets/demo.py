@@ -42,7 +42,7 @@ exports:
     mode: add
 """
 
-_DAGSTER = Path(__file__).with_name("dagster.yaml")
+DAGSTER = Path(__file__).with_name("dagster.yaml")
 """What Dagster is told about itself: the file that users copy to their DAGSTER_HOME."""
 
 
@@ -105,7 +105,7 @@ def _environment(home: Path, sandbox: Sandbox) -> Iterator[None]:
     config.write_text(_CONFIG.format(list_id=lists[-1]["list_id"]))
     dagster_home = home / "dagster"
     dagster_home.mkdir(exist_ok=True)
-    shutil.copy(_DAGSTER, dagster_home / "dagster.yaml")
+    shutil.copy(DAGSTER, dagster_home / "dagster.yaml")
     variables = {
         **sandbox.environment(),
         "ICONTACT_ASSETS_HOME": str(home.resolve()),

@@ -15,6 +15,7 @@ from icontact_assets.plain import plain
 
 OK = Text("ok", style="green")
 NO = Text("no", style="red")
+MIND = Text("warning", style="yellow")
 
 Cell = str | list[str] | Text
 """A text on one line, lines, or a text of our own with a style."""

@@ -19,9 +19,8 @@ from typing import Any
 import dagster as dg
 import requests
 
-import icontact_assets
+from icontact_assets.demo import DAGSTER
 
-SHIPPED = Path(icontact_assets.__file__).with_name("dagster.yaml")
 _LAUNCH = """
 mutation($job: String!, $tags: [ExecutionTag!]!) { launchRun(executionParams: {
   selector: {repositoryLocationName: "icontact_assets.definitions", repositoryName: "__repository__", jobName: $job}
@@ -37,7 +36,7 @@ class Dev:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder, self.home = folder, folder / "dagster"
         self.home.mkdir(exist_ok=True)
-        shutil.copy(SHIPPED, self.home / "dagster.yaml")
+        shutil.copy(DAGSTER, self.home / "dagster.yaml")
         self.environment = {**os.environ, **environment, "DAGSTER_HOME": str(self.home)}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

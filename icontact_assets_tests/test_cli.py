@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from icontact_assets.audiences.audience import compute
+from icontact_assets.cli import _dagster
+from icontact_assets.demo import DAGSTER
 from icontact_assets.ingest.changes import Window
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.warehouse.warehouse import Warehouse
@@ -34,6 +36,28 @@ def test_doctor_finds_all_well(project: Project) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "account 1300001 is enabled" in done.stdout
     assert " no " not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (None, "is missing: copy our dagster.yaml there"),
+        ("run_monitoring: [", "cannot be read (ParserError)"),
+        ("- a list", "lacks `run_monitoring: {enabled: true}`"),
+        ("run_monitoring: {enabled: false}", "lacks `run_monitoring: {enabled: true}`"),
+        ("concurrency: {pools: {granularity: op, default_limit: 1}}", "no import uses a pool any more"),
+        ("concurrency: {runs: {max_concurrent_runs: 1}}", "keeps the others queued"),
+        ("concurrency: {runs: {tag_concurrency_limits: [{key: a, limit: 1}]}}", "keeps the others queued"),
+        (DAGSTER.read_text(), "watches runs"),
+    ],
+)
+def test_doctor_says_what_a_dagster_yaml_lacks(tmp_path: Path, written: str | None, says: str) -> None:
+    if written is not None:
+        (tmp_path / "dagster.yaml").write_text(written)
+    cell, text = _dagster(str(tmp_path))
+    assert says in text
+    assert str(cell) == ("ok" if says == "watches runs" else "warning")
+    assert "DAGSTER_HOME is not set" in _dagster(None)[1]
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_the_example_configuration_loads(tmp_path: Path) -> None:
 
 
 def test_the_demo_runs_on_the_projects_dagster_settings() -> None:
-    assert demo._DAGSTER.read_text() == (ROOT / "dagster.yaml").read_text()
+    assert demo.DAGSTER.read_text() == (ROOT / "dagster.yaml").read_text()
 
 
 def test_the_demo_ends_with_members_added(tmp_path: Path) -> None:

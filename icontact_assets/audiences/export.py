@@ -130,7 +130,14 @@ def run_export(
     told while another does. Raises ExportError, and WarehouseError when the database cannot be used.
     """
     with _alone(place, f"run {run_id} of the export {export.name}", waiting):
-        return _Run(place, export, run_id, undoes, exactly).run(audience_storage_id, planner)
+        run = _Run(place, export, run_id, undoes, exactly)
+        try:
+            return run.run(audience_storage_id, planner)
+        except BaseException as error:
+            # A signal, by whatever class of exception it is told.
+            if not isinstance(error, Exception):
+                run.interrupted()
+            raise
 
 
 @contextmanager
@@ -210,6 +217,10 @@ class _Run:
                 report,
             ) from failure
         return report
+
+    def interrupted(self) -> None:
+        """Record that somebody stopped the run. What it may have written stays open for the next run."""
+        self._end("failed", "somebody stopped it")
 
     def _stopped(self, applied: _Application, why: str) -> ExportError:
         report = self._report(applied)

@@ -6,7 +6,10 @@ import os
 import random
 import re
 import shutil
+import signal
+import socket
 import stat
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -202,7 +205,13 @@ class Warehouse:
         with self._locked(purpose), self._closed_to_others(), self._spill_folder() as spill:
             connection = self._open(spill, "READ_ONLY" if read_only else "" if exists else _STORAGE)
             try:
-                yield connection
+                with _interrupted_by_signals(connection):
+                    yield connection
+            except RuntimeError as error:
+                # DuckDB raises this in the place of what a signal raised.
+                if str(error) != "Query interrupted":
+                    raise
+                raise KeyboardInterrupt from error
             except duckdb.Error as error:
                 # DuckDB 2.0 has no class of its own for a damaged file.
                 if not isinstance(error, _AT_FAULT) and type(error) is not duckdb.Error:
@@ -295,6 +304,33 @@ class Warehouse:
 
     def _unusable(self, error: Exception) -> str:
         return f"The database {self.path} cannot be used: {_first_line(error)} {_remedy(error)}"
+
+
+@contextmanager
+def _interrupted_by_signals(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """SIGINT and SIGTERM end the query at hand. Python handles them when DuckDB returns, which may be an hour later:
+    DuckDB does not look for signals while it waits for its own threads."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours, pythons = socket.socketpair()
+    pythons.setblocking(False)
+    before = signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while came := ours.recv(1):
+            if came[0] in (signal.SIGINT, signal.SIGTERM):
+                connection.interrupt()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        pythons.close()
+        thread.join()
+        ours.close()
 
 
 def _remedy(error: Exception) -> str:

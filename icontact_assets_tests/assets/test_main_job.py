@@ -20,10 +20,10 @@ import dagster as dg
 import time_machine
 
 from icontact_assets.definitions import build_defs
+from icontact_assets.demo import DAGSTER
 from icontact_assets.ingest.changes import Window
 from icontact_assets.partitions import range_tags
 from icontact_assets_tests.conftest import AUDIENCE, TODAY, Project, days_ago, rows_of
-from icontact_assets_tests.dev import SHIPPED
 
 WEEK = Window(days_ago(7), days_ago(1))
 TABLES = [
@@ -236,7 +236,7 @@ def look_for_dead_runs(project: Project, records: dg.DagsterInstance) -> Iterato
 def test_killed_in_the_middle_the_run_is_seen_to_be_dead_and_the_next_one_ends_right(project: Project) -> None:
     home = project.home / "dagster"
     home.mkdir()
-    shutil.copy(SHIPPED, home / "dagster.yaml")
+    shutil.copy(DAGSTER, home / "dagster.yaml")
     project.environment["DAGSTER_HOME"] = str(home)
     records = dg.DagsterInstance.from_config(str(home))
     project.sandbox.control("faults", faults=[{"path": "/messages/", "do": {"kind": "delay", "seconds": 0.05}}])

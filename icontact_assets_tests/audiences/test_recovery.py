@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import orjson
@@ -94,6 +95,26 @@ def test_killed_while_it_moves_the_next_run_settles_it_first(house):
     assert house.removals() == [("PUT", 1), ("PUT", 2), ("PUT", 3)]
     moved = "SELECT contact_id, outcome FROM export_outcomes WHERE action = 'move' AND outcome <> 'failed' ORDER BY ALL"
     assert house.store.rows(moved) == [("1", "moved"), ("2", "moved"), ("3", "moved")]
+
+
+def test_stopped_by_a_signal_the_run_has_ended_and_the_next_one_settles_it(house):
+    people(house, 1, 2)
+    house.fault(method="POST", nth=1, do={"kind": "delay", "seconds": 30})
+
+    def stop() -> None:
+        while not house.writes():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(KeyboardInterrupt):
+        house.export()
+    assert house.store.rows("SELECT verdict, reason FROM export_runs") == [("failed", "somebody stopped it")]
+    assert house.outcomes() == {1: "intended", 2: "intended"}
+    house.sandbox.control("faults/clear")
+    house.export()
+    assert house.on_list() == {1: "normal", 2: "normal"}
+    assert house.store.rows("SELECT count(*) FROM export_outcomes WHERE outcome = 'intended'") == [(0,)]
 
 
 @pytest.mark.parametrize("requests", [3, 6, 12])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -120,3 +122,15 @@ def test_older_duckdb_opens_what_this_one_wrote(warehouse: Warehouse) -> None:
     with duckdb.connect(str(warehouse.path), read_only=True) as connection:
         [(tags,)] = connection.execute("SELECT tags FROM duckdb_databases() WHERE path IS NOT NULL").fetchall()
     assert tags["storage_version"].startswith("v1.5")
+
+
+def test_a_signal_ends_a_query_and_gives_the_lock_back(warehouse: Warehouse) -> None:
+    def count() -> None:
+        with warehouse.write("counting") as connection:
+            connection.execute("INSERT INTO icontact.links VALUES ('a', NULL)")
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            connection.execute("SELECT sum(hash(range)) FROM range(100_000_000_000)").fetchall()
+
+    with pytest.raises(KeyboardInterrupt):
+        count()
+    assert links(warehouse) == []
