@@ -14,6 +14,7 @@ from icontact_assets.audiences.export import ExportError, ExportReport, run_expo
 from icontact_assets.audiences.live import PlanError
 from icontact_assets.audiences.trigger import Computed, target, version
 from icontact_assets.connect import open_import, open_place, scope_of
+from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.coverage import missing_for_audiences
 from icontact_assets.settings import Audience, Export, Settings, SettingsError
 from icontact_assets.warehouse.warehouse import WarehouseError
@@ -131,7 +132,7 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
                 audience_storage_id=storage_id,
                 waiting=context.log.warning,
             )
-        except (ExportError, PlanError, SettingsError, WarehouseError) as error:
+        except (BudgetUnusable, ExportError, PlanError, SettingsError, WarehouseError) as error:
             facts: dict[str, Any] = {}
             if isinstance(error, ExportError) and error.report:
                 facts = _export_facts(error.report)

@@ -151,6 +151,12 @@ def _alone(place: Place, purpose: str, waiting: Callable[[str], None]) -> Iterat
             f"Another export of {place.schema} is running: {error}. Nothing was written; run again when it has ended.",
             None,
         ) from error
+    except OSError as error:
+        raise ExportError(
+            f"The lock beside {path} cannot be used: {error}. Nothing was written. Check that this user may write to "
+            "its folder.",
+            None,
+        ) from error
     try:
         yield
     finally:
