@@ -208,7 +208,7 @@ def _database(settings: Any) -> str:
     from icontact_assets.connect import open_warehouse
 
     warehouse = open_warehouse(settings, wait_seconds=5)
-    existed = warehouse.path.exists()
+    existed = warehouse.exists()
     with warehouse.write("doctor") as connection:
         connection.execute("SELECT 1")
     return f"{warehouse.path} {'opens' if existed else 'can be written'}"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from icontact_assets import cli
 from icontact_assets.cli import app
-from icontact_assets.connect import budget_of, open_import
+from icontact_assets.connect import budget_of, open_import, staging_path
+from icontact_assets.icontact.errors import BudgetUnusable
+from icontact_assets.ingest.staging import Staging, StagingError, check_staging
+from icontact_assets.settings import Settings
+from icontact_assets.warehouse.warehouse import WarehouseError
 from icontact_assets_tests.conftest import Project
 
 
@@ -59,3 +65,38 @@ def test_doctor_says_what_cannot_be_used(
     assert says in said
     assert "Traceback" not in said
     assert code == 1
+
+
+@pytest.fixture
+def closed(project: Project) -> Iterator[Settings]:
+    """Settings whose home belongs to somebody else, and lets nobody in."""
+    project.environment["ICONTACT_REQUESTS_PER_DAY"] = "100"
+    settings = project.settings
+    (import_,) = settings.imports
+    open_import(settings, import_)
+    budget_of(settings, import_).take()
+    with Staging(staging_path(settings, import_)):
+        pass
+    settings.home.chmod(0)
+    if os.geteuid() != 0:
+        yield settings
+    else:
+        os.seteuid(65534)
+        try:
+            yield settings
+        finally:
+            os.seteuid(0)
+    settings.home.chmod(0o700)
+
+
+def test_files_of_another_owner_are_named(closed: Settings) -> None:
+    (import_,) = closed.imports
+    with pytest.raises(WarehouseError, match="Permission denied"):
+        cli._database(closed)
+    with pytest.raises(WarehouseError, match="Permission denied"):
+        open_import(closed, import_)
+    with pytest.raises(BudgetUnusable, match="Permission denied"):
+        budget_of(closed, import_)
+    for use in (Staging, check_staging):
+        with pytest.raises(StagingError, match="Permission denied"):
+            use(staging_path(closed, import_))
