@@ -91,9 +91,9 @@ def _create(path: Path, rates: list[Rate], spent: Spent | None) -> None:
     fresh.unlink(missing_ok=True)
     OWNER.sqlite(fresh)
     SQLiteBucket.init_from_file(rates, db_path=str(fresh)).close()  # type: ignore[no-untyped-call]
-    with closing(sqlite3.connect(fresh)) as connection, connection:
-        connection.execute("CREATE TABLE spent (until TEXT, aside TEXT)")
-        if spent is not None:
+    if spent is not None:
+        with closing(sqlite3.connect(fresh)) as connection, connection:
+            connection.execute("CREATE TABLE spent (until TEXT, aside TEXT)")
             connection.execute("INSERT INTO spent VALUES (?, ?)", (spent.until.isoformat(), spent.aside))
     os.replace(fresh, path)
 
@@ -113,11 +113,10 @@ def _is_sound(path: Path) -> bool:
 
 
 def _spent(bucket: SQLiteBucket) -> Spent | None:
-    # A file of an earlier version has no such table.
-    bucket.conn.execute("CREATE TABLE IF NOT EXISTS spent (until TEXT, aside TEXT)")
-    rows = bucket.conn.execute("SELECT until, aside FROM spent ORDER BY until").fetchall()
-    bucket.conn.commit()
-    return Spent(datetime.fromisoformat(rows[-1][0]), rows[-1][1]) if rows else None
+    if not bucket.conn.execute("SELECT name FROM sqlite_schema WHERE name = 'spent'").fetchall():
+        return None
+    [(until, aside)] = bucket.conn.execute("SELECT until, aside FROM spent").fetchall()
+    return Spent(datetime.fromisoformat(until), aside)
 
 
 def is_surroundings(error: sqlite3.Error) -> bool:
