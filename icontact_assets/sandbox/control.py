@@ -317,6 +317,8 @@ class Control:
             clock.set(change.now)
         if change.advance is not None:
             clock.set(clock.now() + change.advance)
+        for folder in self.state.world.folders.values():
+            folder.settle(clock.now())
         return {"now": utc_text(clock.now()), "timestamp": clock.now(), "frozen": clock.frozen}
 
     def _reset(self, change: Reset) -> Json:

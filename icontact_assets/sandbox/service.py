@@ -70,6 +70,7 @@ class Service:
         folder = self.world.folders.get(int(parts[3])) if parts[3].isdigit() else None
         if folder is None:
             return foreign
+        folder.requests += 1
         folder.settle(self.world.clock.now())
         if len(parts) == 4:
             return (

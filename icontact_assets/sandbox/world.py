@@ -331,13 +331,12 @@ class Folder:
 
     def later(self, at: int, requests: int, change: Callable[[], None]) -> None:
         """Carries out a change at an instant, and after so many more requests."""
-        self.pending.append((at, self.requests + requests, change))
+        self.pending.append((at, self.requests + requests + 1 if requests else 0, change))
 
     def settle(self, now: int) -> None:
-        """Counts a request, and carries out the delayed writes whose time has come."""
-        self.requests += 1
-        due = [change for at, number, change in self.pending if at <= now and number < self.requests]
-        self.pending = [item for item in self.pending if item[0] > now or item[1] >= self.requests]
+        """Carries out the delayed writes whose time has come."""
+        due = [change for at, number, change in self.pending if at <= now and number <= self.requests]
+        self.pending = [item for item in self.pending if item[0] > now or item[1] > self.requests]
         for change in due:
             change()
 
