@@ -53,6 +53,7 @@ def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Che
     ]
     ok = True
     checks: list[tuple[str, Callable[[], str]]] = [("database", lambda: _database(settings))]
+    checks += [(f"database: {import_.name}", partial(_holds, settings, import_)) for import_ in imports]
     for import_ in imports:
         checks += _import_checks(settings, import_)
     if import_name is None:
@@ -67,7 +68,8 @@ def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Che
             rows.append((name, OK, check()))
         except _expected() as error:
             ok = False
-            broken.add(needs)
+            # What one import holds in the database says nothing of another.
+            broken.add(name if needs == "database" else needs)
             rows.append((name, NO, str(error)))
     rows.append(("Dagster", *_dagster(os.environ.get("DAGSTER_HOME"))))
     show(rows, sentences=True)
@@ -83,12 +85,13 @@ def _dagster(home: str | None) -> tuple[Cell, str]:
         return MIND, (
             "DAGSTER_HOME is not set: Dagster forgets each run. Set it to a folder that has a copy of our dagster.yaml."
         )
-    path = Path(home).expanduser() / "dagster.yaml"
+    path = Path(home) / "dagster.yaml"
     try:
+        path = path.expanduser()
         found = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         return MIND, f"{path} is missing: copy our dagster.yaml there."
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, RuntimeError, ValueError, yaml.YAMLError) as error:
         return MIND, f"{path} cannot be read ({type(error).__name__}): copy our dagster.yaml there."
     settings = found if isinstance(found, dict) else {}
     monitoring, runs = settings.get("run_monitoring"), _below(settings, "concurrency", "runs")
@@ -136,10 +139,9 @@ def _expected() -> tuple[type[Exception], ...]:
 
 def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], str]]]:
     """The checks of one import, in the order in which each needs the ones before."""
-    from icontact_assets.connect import open_session, open_warehouse, source_of, staging_path
+    from icontact_assets.connect import open_session
     from icontact_assets.icontact.folder import Account
     from icontact_assets.icontact.values import as_flag, as_id
-    from icontact_assets.ingest.staging import check_staging
 
     def account() -> Account:
         return Account(open_session(settings, import_, tries=2))
@@ -147,13 +149,6 @@ def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], 
     def credentials() -> str:
         import_.ready()
         return f"the variables of {import_.authorization.name} are set"
-
-    def database() -> str:
-        warehouse, source = open_warehouse(settings, wait_seconds=5), source_of(settings, import_)
-        check_staging(staging_path(settings, import_))
-        if warehouse.is_claimed(import_.name, source):
-            return f"{import_.name} holds {source}"
-        return f"the first run records that {import_.name} holds {source}"
 
     def clock() -> str:
         skew = (account().time() - datetime.now(UTC)).total_seconds()
@@ -190,7 +185,6 @@ def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], 
 
     steps = {
         "credentials set": credentials,
-        "database": database,
         "connection and clock": clock,
         "credentials and account": enabled,
         "client folder": folder,
@@ -202,6 +196,20 @@ def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], 
 def _elsewhere(settings: Any, export: Any) -> str:
     settings.target_of(export).ready()
     return "the variables of its client folder are set"
+
+
+def _holds(settings: Any, import_: Any) -> str:
+    from icontact_assets.connect import known_source, open_warehouse, staging_path
+    from icontact_assets.ingest.staging import check_staging
+
+    check_staging(staging_path(settings, import_))
+    source = known_source(settings, import_)
+    if source is None:
+        return f"what {import_.name} holds is compared when account and client folder are set"
+    warehouse = open_warehouse(settings, wait_seconds=5)
+    if warehouse.is_claimed(import_.name, source):
+        return f"{import_.name} holds {source}"
+    return f"the first run records that {import_.name} holds {source}"
 
 
 def _database(settings: Any) -> str:

@@ -50,6 +50,12 @@ def source_of(settings: Settings, import_: Import) -> Source:
     return Source(_service(settings), *import_.ready())
 
 
+def known_source(settings: Settings, import_: Import) -> Source | None:
+    """The same without credentials; None while an id is not set."""
+    account_id, client_folder_id = import_.account_id, import_.client_folder_id
+    return Source(_service(settings), account_id, client_folder_id) if account_id and client_folder_id else None
+
+
 def _service(settings: Settings) -> str:
     parts = urlsplit(settings.base_url)
     # A service on this machine, as the sandbox is, listens on any free port: after a restart it is still the same.
@@ -61,10 +67,8 @@ def open_import(settings: Settings, import_: Import) -> Warehouse:
     """The database with the tables of an import made. Raises WarehouseError, also where it holds the data of another
     account, client folder or service."""
     warehouse = open_warehouse(settings)
-    account_id, client_folder_id = import_.account_id, import_.client_folder_id
     # What asks iContact for nothing needs no ids.
-    known = Source(_service(settings), account_id, client_folder_id) if account_id and client_folder_id else None
-    warehouse.prepare(import_.name, known)
+    warehouse.prepare(import_.name, known_source(settings, import_))
     return warehouse
 
 
