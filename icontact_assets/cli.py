@@ -437,7 +437,7 @@ def _show(place: Any, export: Any, planner: Callable[[Any, Any], Any], as_json: 
     from icontact_assets.audiences.record import Record
 
     made = planner(place, export)
-    Record(place.warehouse, place.schema, export, "").show(made, place.clock())
+    Record(place, export, "").show(made, place.clock())
     facts = _plan_facts(made)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))

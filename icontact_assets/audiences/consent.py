@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Literal
 
 FRESH_FOR = timedelta(minutes=10)
-"""A permit older than this is not used: the contact's status is read again first."""
+"""A permit older than this is not used: the statuses of contact and list are read again first."""
 
 _SEAL = object()
 
@@ -38,9 +38,11 @@ class Exclusion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one contact and one list. None always means unknown, and unknown is never a yes.
+    """What is known of one person and one list. None always means unknown, and unknown is never a yes.
 
-    `read_at` (aware): when the contact's status was asked of iContact.
+    A person is a contact and every other contact id that ever had one of its addresses: what history holds against one
+    of them counts for all. `read_at` and `list_read_at` (aware): when the statuses of contact and list were asked of
+    iContact.
     """
 
     contact_status: str | None
@@ -48,14 +50,17 @@ class Evidence:
     read_at: datetime
     subscription_status: str | Literal[Subscription.ABSENT] | None
     """Status on the list, of a whole reading of it in this run; ABSENT: that reading did not hold the contact."""
+    list_read_at: datetime
     seen_unsubscribed: bool | None
-    """Whether any stored reading, or any export that read the list, ever saw the contact unsubscribed from it."""
+    """Whether any answer that we ever had showed the person unsubscribed from the list."""
     unsubscribed_by_message: bool | None
     """Whether there is an `unsubscribe` event on a message that went to the list, or whose lists are not known."""
     unsubscribed_elsewhere: bool | Literal[Elsewhere.NOT_ASKED] | None
-    """Whether the contact left any list at all; asked for `consent: strict` only."""
+    """Whether the person left any list at all; asked for `consent: strict` only."""
+    do_not_contact_before: bool | None
+    """Whether any answer that we ever had showed the person as do-not-contact."""
     refused_before: bool | None
-    """Whether iContact ever refused to put the contact on the list because it may not be mailed."""
+    """Whether iContact ever refused to put the person on the list because it may not be mailed."""
     erased: bool | None
     """Whether the contact vanished from iContact or was deleted there, by the last complete reading."""
     exclusion: Exclusion | None
@@ -76,8 +81,8 @@ class Permit:
             raise TypeError("a Permit is made by consent.decide only")
 
     def fresh(self, now: datetime) -> bool:
-        """Whether the contact's status was read within the last ten minutes. `now` is aware."""
-        return is_fresh(self.evidence.read_at, now)
+        """Whether the statuses of contact and list were read within the last ten minutes. `now` is aware."""
+        return is_fresh(self.evidence.read_at, now) and is_fresh(self.evidence.list_read_at, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,9 @@ class RemovalEvidence:
     """What is known of one contact that is to leave one list. None always means unknown, and unknown is never a yes."""
 
     subscription_status: str | Literal[Subscription.ABSENT] | None
-    """Status on the list, of a whole reading of it in this run."""
+    """Status on the list, as read in this run."""
+    list_read_at: datetime
+    """When that was asked of iContact (aware)."""
     ours: bool | None
     """Whether this export itself put the contact there, or may adopt those who were there before."""
     wanted: bool | None
@@ -110,8 +117,9 @@ class RemovalPermit:
             raise TypeError("a RemovalPermit is made by consent.decide_removal only")
 
     def fresh(self, now: datetime) -> bool:
-        """Whether the permit to move onto the other list is fresh; unsubscribing needs none. `now` is aware."""
-        return self.onto is None or self.onto.fresh(now)
+        """Whether the statuses that a move rests on were read within the last ten minutes; unsubscribing takes nothing
+        from anybody who left in the meantime. `now` is aware."""
+        return self.onto is None or (self.onto.fresh(now) and is_fresh(self.evidence.list_read_at, now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +177,8 @@ def _against(evidence: Evidence) -> str | None:
         return "the contact was deleted or vanished from iContact"
     if evidence.seen_unsubscribed is not False:
         return "was unsubscribed from the list before"
+    if evidence.do_not_contact_before is not False:
+        return "was do-not-contact before"
     if evidence.unsubscribed_by_message is not False:
         return "unsubscribed by a message that went to the list, or whose lists are not known"
     if evidence.unsubscribed_elsewhere not in (False, Elsewhere.NOT_ASKED):
@@ -206,3 +216,12 @@ def speaks_of_consent(words: str) -> bool:
     """Whether a refusal in the service's words says that the person may not be mailed: then it is never tried again.
     No wording is documented (API reference, 6.2); one that is not recognised counts as a failure, tried next time."""
     return _CONSENT_WORDS.search(words) is not None
+
+
+_PRESENCE_WORDS = re.compile(r"already|exist|duplicate", re.IGNORECASE)
+
+
+def speaks_of_presence(words: str) -> bool:
+    """Whether a refusal in the service's words says that the person was on the list before. No wording is documented
+    (API reference, 6.2)."""
+    return _PRESENCE_WORDS.search(words) is not None

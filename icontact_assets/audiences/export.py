@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from icontact_assets.audiences.consent import (
-    Evidence,
+    Denial,
     Permit,
     RemovalPermit,
     Subscription,
@@ -19,11 +19,14 @@ from icontact_assets.audiences.consent import (
     decide_removal,
     is_fresh,
     speaks_of_consent,
+    speaks_of_presence,
 )
-from icontact_assets.audiences.history import History, read_history, read_memory
-from icontact_assets.audiences.live import Contact, LiveList, PlanError, pause, subscriber
+from icontact_assets.audiences.history import read_memory
+from icontact_assets.audiences.knowledge import read_opt_outs
+from icontact_assets.audiences.live import Clock, Contact, LiveList, PlanError, pause, subscriber
 from icontact_assets.audiences.pace import next_allowance, quiet_until
-from icontact_assets.audiences.plan import Place, Plan, make_plan
+from icontact_assets.audiences.person import normal_address
+from icontact_assets.audiences.plan import Place, Plan, make_plan, read_other_lists
 from icontact_assets.audiences.record import DONE, WITHDRAWN, Outcome, Record, naive
 from icontact_assets.icontact.errors import (
     IContactError,
@@ -32,7 +35,7 @@ from icontact_assets.icontact.errors import (
     Unconfirmed,
     UnknownOutcome,
 )
-from icontact_assets.icontact.folder import Folder, SubscribeReply
+from icontact_assets.icontact.folder import Folder, Remark, SubscribeReply
 from icontact_assets.icontact.listing import Row
 from icontact_assets.icontact.values import as_id, as_text
 from icontact_assets.settings import Export
@@ -47,6 +50,11 @@ _PREVIEWED = 20
 _PREVIEW_ORDER = ("failed", "unconfirmed", "refused", "planned", *DONE, "skipped", "already")
 _LOCK_SECONDS = 3600.0
 _NOT_CONFIRMED = "iContact did not confirm it"
+_NOT_ADDED = ("failed", "refused", "skipped")
+_SAID = (*DONE, "unconfirmed", "failed", "refused")
+_DONE_BY = {"subscribe": "added", "move": "moved", "unsubscribe": "unsubscribed"}
+_TRIES = 3
+"""How often statuses are read again for one write before its request is ready to be sent."""
 _SINGLY_REJECTED = 5
 """So many removals rejected one after the other, and none done: the request itself is at fault."""
 
@@ -115,11 +123,13 @@ def run_export(
 ) -> ExportReport:
     """Plan an export from facts read now, and apply the plan as far as guard, limits and pace allow.
 
-    What is guaranteed of each write: the list was read whole in this run; the contact's status was read within the last
-    ten minutes, or it is read again first (50 contacts a request, or all of them where that costs less); the intent
-    stands in export_outcomes before the request goes out, and after a lost answer, or a kill, the list is read before
-    anything is repeated. What other lists say (`consent: strict`) and who is on the exclusion list is as old as the
-    plan. Afterwards the list is read back and compared.
+    What is guaranteed of each write: the list was read whole in this run. The statuses of contact and list were read
+    within the ten minutes before each try, or they are read again first (50 contacts a request, or all of them where
+    that costs less; of a list what is new, of a list that somebody is moved off the one subscription or all; for
+    `consent: strict` every list). Whatever any answer showed counts from then on, in this run and all later ones. The
+    intent is in export_outcomes before the request goes out, and after a lost answer, or a kill, the list is read
+    before anything is repeated. Who is on the exclusion list is as old as the plan. Afterwards the list is read back
+    and compared.
 
     Requests: those of the plan (see `make_plan`), one per 100 people added, one per person removed, and the pages of
     the list to read it back. 100,000 people onto an empty list, in a folder of 115,000 contacts: 1,429, which are 1,000
@@ -129,7 +139,7 @@ def run_export(
     which counts as its approval. `audience_storage_id` is recorded. One export of a schema runs at a time: `waiting` is
     told while another does. Raises ExportError, and WarehouseError when the database cannot be used.
     """
-    with _alone(place, f"run {run_id} of the export {export.name}", waiting):
+    with _alone(place, f"run {run_id} of the export {export.name}", waiting), place.remembering():
         run = _Run(place, export, run_id, undoes, exactly)
         try:
             return run.run(audience_storage_id, planner)
@@ -171,7 +181,7 @@ class _Run:
         self._export = export
         self._undoes = undoes
         self._exactly = exactly
-        self._record = Record(place.warehouse, place.schema, export, run_id)
+        self._record = Record(place, export, run_id)
         self._clock = place.clock
         self._requests_before = place.folder.session.requests
 
@@ -209,7 +219,6 @@ class _Run:
                 applied.pretend()
             else:
                 applied.write()
-                self._record.applied(plan, self._clock())
         except (IContactError, PlanError) as error:
             failure = error
         report = self._report(applied)
@@ -264,21 +273,37 @@ class _Run:
         self._record.run(ended_at=naive(self._clock()), verdict=verdict, reason=reason, **counts)
 
 
-def _subscribe(folder: Folder, list_id: str, permits: Sequence[Permit], now: datetime) -> SubscribeReply:
-    """The one place where people are subscribed to a list."""
+class _Stale(Exception):
+    """A permit grew too old while its request waited to be sent."""
+
+
+def _subscribe(folder: Folder, list_id: str, permits: Sequence[Permit], clock: Clock) -> SubscribeReply:
+    """The one place where people are subscribed to a list. Raises _Stale, unsent, unless every permit is fresh at each
+    try."""
+
+    def check() -> None:
+        now = clock()
+        if not all(permit.fresh(now) for permit in permits):
+            raise _Stale
+
     for permit in permits:
-        if not isinstance(permit, Permit) or permit.list_id != list_id or not permit.fresh(now):
-            raise TypeError(f"without a fresh permit for the list {list_id} nobody is subscribed to it")
-    return folder.subscribe(list_id, [permit.contact_id for permit in permits])
+        if not isinstance(permit, Permit) or permit.list_id != list_id:
+            raise TypeError(f"without a permit for the list {list_id} nobody is subscribed to it")
+    return folder.subscribe(list_id, [permit.contact_id for permit in permits], check)
 
 
-def _take_off(folder: Folder, permit: RemovalPermit, now: datetime) -> Row:
-    """The one place where people are taken off a list: moved to another, or unsubscribed."""
-    if not isinstance(permit, RemovalPermit) or not permit.fresh(now):
-        raise TypeError("without a fresh permit nobody is taken off a list")
+def _take_off(folder: Folder, permit: RemovalPermit, clock: Clock) -> Row:
+    """The one place where people are taken off a list: moved to another, or unsubscribed. Raises _Stale as above."""
+
+    def check() -> None:
+        if not permit.fresh(clock()):
+            raise _Stale
+
+    if not isinstance(permit, RemovalPermit):
+        raise TypeError("without a permit nobody is taken off a list")
     if permit.onto is None:
-        return folder.unsubscribe(permit.list_id, permit.contact_id)
-    return folder.move_subscription(permit.list_id, permit.contact_id, permit.onto.list_id)
+        return folder.unsubscribe(permit.list_id, permit.contact_id, check)
+    return folder.move_subscription(permit.list_id, permit.contact_id, permit.onto.list_id, check)
 
 
 class _Application:
@@ -294,6 +319,8 @@ class _Application:
         self._clock = place.clock
         self._compared_at = place.clock()
         self._live = plan.live
+        self._lists = {plan.live.list_id: plan.live, **plan.others}
+        self._contacts: dict[str, Contact | None] = dict(plan.contacts)
         self._not_normal = {id_ for id_, status in plan.live.statuses.items() if status != "normal"}
         self._size_before = plan.live.size
         self._size_after: int | None = None
@@ -301,8 +328,7 @@ class _Application:
         self._unsaved: list[Outcome] = []
         self._intended: set[tuple[str, str]] = set()
         self._doubtful: set[tuple[str, str]] = set()
-        self._silent: list[Permit] = []
-        self._again: dict[str, Contact | None] = {}
+        self._begun = False
         self._quiet_until = plan.quiet_until
 
     def note_plan(self) -> None:
@@ -341,7 +367,7 @@ class _Application:
     def write(self) -> None:
         """Subscribe and remove everybody with a permit, batch by batch, and compare with the list afterwards."""
         try:
-            for permits in _batches(self.plan.additions):
+            for permits in self._places():
                 if self._quiet():
                     break
                 self._intended.clear()
@@ -355,6 +381,16 @@ class _Application:
             self._withdraw()
             self._save()
         self._prove()
+
+    def _places(self) -> Iterator[Sequence[Permit]]:
+        """Batches of those to be added. Who could not be added costs no pace: the next in line takes the place."""
+        line = [*self.plan.additions, *self.plan.waiting]
+        tried, places = 0, len(self.plan.additions)
+        while batch := line[tried : tried + min(BATCH, places)]:
+            yield batch
+            tried += len(batch)
+            outcomes = (self._outcomes.get((permit.contact_id, None, "subscribe")) for permit in batch)
+            places -= sum(item is None or item.outcome not in _NOT_ADDED for item in outcomes)
 
     def _quiet(self) -> bool:
         """Whether quiet hours have begun. An undo does not wait for them to end."""
@@ -374,48 +410,76 @@ class _Application:
             raise rejections[-1]
 
     def _post(self, batch: Sequence[Permit], *, lost_before: bool = False) -> list[Rejected]:
-        """Subscribe up to 100 people and note what became of each; returns the rejections of single people."""
+        """Subscribe up to 100 people and note what became of each; returns the rejections of single people that were
+        not for their consent."""
         self._intend(Outcome(permit.contact_id, "subscribe", permit.list_id, "intended") for permit in batch)
-        # Right before the request: recording may have had to wait for the database.
-        permits = self._fresh(batch)
-        if not permits:
+        for _ in range(_TRIES):
+            # Right before the request: recording may have had to wait for the database.
+            permits = self._fresh(batch)
+            if not permits:
+                return []
+            try:
+                with self._request((permit.contact_id, "subscribe") for permit in permits):
+                    reply = _subscribe(self._folder, self._live.list_id, permits, self._clock)
+            except _Stale:
+                continue
+            except Rejected as error:
+                return self._post_apart(permits, error)
+            except UnknownOutcome:
+                missing = self._found_missing(permits)
+                if lost_before and missing:
+                    raise
+                return self._post(missing, lost_before=True) if missing else []
+            self._note_reply(permits, reply)
             return []
-        try:
-            with self._request((permit.contact_id, "subscribe") for permit in permits):
-                reply = _subscribe(self._folder, self._live.list_id, permits, self._clock())
-        except Rejected as error:
-            if len(permits) > 1:
-                # One bad row may fail a whole batch: halve it until the row is found.
-                middle = len(permits) // 2
-                return [*self._post(permits[:middle]), *self._post(permits[middle:])]
-            self._note(self._rejected(Outcome(permits[0].contact_id, "subscribe", permits[0].list_id, ""), error))
-            return [error]
-        except UnknownOutcome:
-            missing = self._found_missing(permits)
-            if lost_before and missing:
-                raise
-            return self._post(missing, lost_before=True)
-        self._note_reply(permits, reply)
+        raise _too_slow()
+
+    def _post_apart(self, permits: Sequence[Permit], error: Rejected) -> list[Rejected]:
+        """After a rejection of a whole batch: halve it, for one bad row may fail it, until the row is found."""
+        if not error.without_effect:
+            permits = self._found_missing(permits)
+        if len(permits) > 1:
+            middle = len(permits) // 2
+            return [*self._post(permits[:middle]), *self._post(permits[middle:])]
+        for permit in permits:
+            item = self._rejected(Outcome(permit.contact_id, "subscribe", permit.list_id, ""), error)
+            self._note(item)
+            return [error] if item.outcome == "failed" else []
         return []
 
     def _fresh(self, permits: Sequence[Permit]) -> list[Permit]:
-        """The permits, those based on old contact statuses given anew or withdrawn."""
-        now = self._clock()
-        contacts = self._fresh_contacts([permit for permit in permits if not permit.fresh(now)], now)
-        return self._decided(
-            (permit, _anew(permit.evidence, contacts[permit.contact_id], now))
-            if permit.contact_id in contacts
-            else (permit, permit.evidence)
-            for permit in permits
-        )
+        """The permits given anew, or withdrawn, by statuses of the last ten minutes and all that is known by now."""
+        self._read_lists()
+        self.plan.knowledge.learn(self._place.warehouse, self._folder)
+        self._read_contacts([permit.contact_id for permit in permits])
+        fresh = []
+        for permit in permits:
+            decision = self._decide(permit.contact_id, self._live)
+            if isinstance(decision, Permit):
+                fresh.append(decision)
+            else:
+                item = Outcome(permit.contact_id, "subscribe", permit.list_id, "skipped", reason=decision.reason)
+                self._note(replace(item, evidence=decision.evidence))
+        return fresh
 
-    def _fresh_contacts(self, old: Sequence[Permit], now: datetime) -> dict[str, Contact | None]:
-        """The contacts of permits that are too old, read within the last ten minutes; None: there is no such one."""
-        ids = [permit.contact_id for permit in old]
-        stale = [id_ for id_ in ids if (known := self._again.get(id_)) is None or not is_fresh(known.read_at, now)]
+    def _decide(self, contact_id: str, on: LiveList) -> Permit | Denial:
+        evidence = self.plan.knowledge.evidence(contact_id, self._contacts.get(contact_id), on, self._clock())
+        return decide(contact_id, on.list_id, evidence)
+
+    def _read_contacts(self, contact_ids: Sequence[str]) -> None:
+        """Read the contacts again whose status is older than ten minutes."""
+        now = self._clock()
+        stale = [id_ for id_ in contact_ids if (c := self._contacts.get(id_)) is None or not is_fresh(c.read_at, now)]
         if stale:
-            self._again |= dict.fromkeys(stale) | self.plan.reader.read_again(stale, self._not_done())
-        return {contact_id: self._again[contact_id] for contact_id in ids}
+            self._contacts |= dict.fromkeys(stale) | self.plan.reader.read_again(stale, self._not_done())
+
+    def _read_lists(self) -> None:
+        """Read what is new on the list, and for `consent: strict` every list, if that was more than ten minutes ago."""
+        if not is_fresh(self._live.grown_at, self._clock()):
+            self._live.read(self._folder, self._clock, whole=False)
+        at = self.plan.knowledge.elsewhere_at
+        if at is not None and not is_fresh(at, self._clock()):
+            read_other_lists(self._place, self.plan.knowledge, self.plan.elsewhere, [self._live])
 
     def _not_done(self) -> list[str]:
         done = {(item.contact_id, item.action) for item in self._outcomes.values()}
@@ -424,141 +488,187 @@ class _Application:
         return [contact_id for contact_id, action in to_do if (contact_id, action) not in done]
 
     def _found_missing(self, permits: Sequence[Permit]) -> list[Permit]:
-        """After a lost answer: note who is on the list; returns the others, as far as they may still go there."""
+        """After a lost answer: note who is on the list; returns the others."""
         pause()
         # Whole: in a list that is not shown in the order of its growth, new people may stand anywhere.
-        self._live.read(self._folder)
+        self._live.read(self._folder, self._clock)
         missing = []
         for permit in permits:
-            status = self._live.statuses.get(permit.contact_id, Subscription.ABSENT)
-            if status == "normal":
+            if self._live.holds(permit.contact_id):
                 reason = "iContact's answer was lost; the list holds it"
                 self._note(Outcome(permit.contact_id, "subscribe", permit.list_id, "added", reason=reason))
             else:
-                missing.append((permit, replace(permit.evidence, subscription_status=status)))
-        return self._decided(missing)
-
-    def _decided(self, evidence: Iterable[tuple[Permit, Evidence]]) -> list[Permit]:
-        permits = []
-        for permit, now_known in evidence:
-            decision = decide(permit.contact_id, permit.list_id, now_known)
-            if isinstance(decision, Permit):
-                permits.append(decision)
-            else:
-                item = Outcome(permit.contact_id, "subscribe", permit.list_id, "skipped", reason=decision.reason)
-                self._note(replace(item, evidence=decision.evidence))
-        return permits
+                missing.append(permit)
+        return missing
 
     def _note_reply(self, permits: Sequence[Permit], reply: SubscribeReply) -> None:
         """A 200 may hold refusals: only a row of this list that came back as `normal` is a success."""
         rows = {subscriber(row): row for row in reply.rows if as_id(row.get("listId")) in (None, self._live.list_id)}
-        alone = sum(permit.contact_id not in rows for permit in permits) == 1
+        missing = [permit for permit in permits if permit.contact_id not in rows]
+        spoken = self._spoken_of(missing, reply.remarks)
         for permit in permits:
             row, item = rows.get(permit.contact_id), Outcome(permit.contact_id, "subscribe", permit.list_id, "failed")
-            if row is None:
-                about = [text for text in reply.warnings if re.search(rf"\b{re.escape(permit.contact_id)}\b", text)]
-                words = " ".join(about or reply.warnings)
-                if not words:
-                    # Nothing was said of this person, as if the answer was lost: the list will tell.
-                    self._silent.append(permit)
-                    continue
-                refused = bool(about or alone) and speaks_of_consent(words)
-                self._note(
-                    replace(
-                        item,
-                        outcome="refused" if refused else "failed",
-                        reason=_NOT_CONFIRMED,
-                        words=_cut(words),
-                    )
-                )
-            elif row.get("status") == "normal":
+            if row is not None and row.get("status") == "normal":
                 self._note(replace(item, outcome="added"))
-            else:
+            elif row is not None:
                 words = as_text(row.get("status")) or ""
                 self._note(replace(item, reason="iContact gave another status than normal", words=_cut(words)))
+            elif permit.contact_id in spoken:
+                about = spoken[permit.contact_id]
+                outcome = "refused" if all(speaks_of_consent(remark.words) for remark in about) else "failed"
+                words = " ".join(remark.words for remark in about)
+                self._note(replace(item, outcome=outcome, reason=_NOT_CONFIRMED, words=_cut(words)))
+            else:
+                # Nothing was said of this person, as if the answer was lost: the list will tell.
+                words = " ".join(remark.words for remark in reply.remarks)
+                self._note(replace(item, outcome="unconfirmed", reason=_NOT_CONFIRMED, words=_cut(words)))
+
+    def _spoken_of(self, missing: Sequence[Permit], remarks: Sequence[Remark]) -> dict[str, list[Remark]]:
+        """The remarks about each person: those that name it by contact id or address; where there are as many others
+        as people that none names, each of these people is spoken of by them all."""
+        by_id: dict[str, list[Remark]] = {}
+        by_address = {
+            contact.address: permit.contact_id
+            for permit in missing
+            if (contact := self._contacts.get(permit.contact_id)) is not None and contact.address is not None
+        }
+        ids = {permit.contact_id for permit in missing}
+        others = []
+        for remark in remarks:
+            named = {by_address.get(normal_address(address) or "") for address in remark.addresses} | (ids & remark.ids)
+            for contact_id in named - {None}:
+                by_id.setdefault(str(contact_id), []).append(remark)
+            if not named - {None}:
+                others.append(remark)
+        unnamed = ids - by_id.keys()
+        if unnamed and len(others) >= len(unnamed):
+            by_id |= dict.fromkeys(unnamed, others)
+        return by_id
 
     # Removing
 
     def _remove(self, batch: Sequence[RemovalPermit]) -> None:
         self._intend(_removal(permit, "intended") for permit in batch)
-        rejected: list[Rejected] = []
-        for number, permit in enumerate(batch, start=1):
+        in_a_row = 0
+        for permit in batch:
             error = self._take_off(permit)
-            rejected += [] if error is None else [error]
-            if len(rejected) == number == _SINGLY_REJECTED:
-                raise rejected[-1]
+            held = permit.onto is not None and self._lists[permit.onto.list_id].holds(permit.contact_id)
+            in_a_row = in_a_row + 1 if error is not None and not held else 0
+            if error is not None and in_a_row == _SINGLY_REJECTED:
+                raise error
 
-    def _fresh_removals(self, permits: Sequence[RemovalPermit]) -> list[RemovalPermit]:
-        """The permits, those that move somebody by an old contact status given anew or withdrawn."""
-        now = self._clock()
-        contacts = self._fresh_contacts(
-            [permit.onto for permit in permits if permit.onto is not None and not permit.fresh(now)], now
+    def _fresh_removal(self, permit: RemovalPermit) -> RemovalPermit | None:
+        """The permit, or for a move the one given anew by statuses of the last ten minutes; None if it is withdrawn."""
+        if permit.onto is None:
+            return permit
+        off, onto = self._lists[permit.list_id], self._lists[permit.onto.list_id]
+        self._read_lists()
+        for on in (off, onto):
+            if not is_fresh(on.status(permit.contact_id)[1], self._clock()):
+                self._read_subscription(on, permit.contact_id)
+        self.plan.knowledge.learn(self._place.warehouse, self._folder)
+        self._read_contacts([permit.contact_id])
+        status, read_at = off.status(permit.contact_id)
+        evidence = replace(
+            permit.evidence,
+            subscription_status=status,
+            list_read_at=read_at,
+            onto=self._decide(permit.contact_id, onto),
         )
-        fresh = []
-        for permit in permits:
-            if permit.onto is None or permit.contact_id not in contacts:
-                fresh.append(permit)
-                continue
-            now_known = _anew(permit.onto.evidence, contacts[permit.contact_id], now)
-            onto = decide(permit.contact_id, permit.onto.list_id, now_known)
-            decision = decide_removal(permit.contact_id, permit.list_id, replace(permit.evidence, onto=onto))
-            if isinstance(decision, RemovalPermit):
-                fresh.append(decision)
-            else:
-                item = _removal(permit, "skipped")
-                self._note(replace(item, reason=decision.reason, evidence=decision.evidence))
-        return fresh
+        decision = decide_removal(permit.contact_id, permit.list_id, evidence)
+        if isinstance(decision, RemovalPermit):
+            return decision
+        self._note(replace(_removal(permit, "skipped"), reason=decision.reason, evidence=decision.evidence))
+        return None
+
+    def _read_subscription(self, on: LiveList, contact_id: str) -> None:
+        """Read a contact's status on a list again: the whole list, where that costs fewer requests than those to do."""
+        left = sum(_key(_removal(permit, "")) not in self._outcomes for permit in self.plan.removals)
+        if on.proof is not None and 0 < on.proof.requests < left:
+            on.read(self._folder, self._clock)
+        else:
+            on.read_alone(self._folder, contact_id, self._clock)
 
     def _take_off(self, permit: RemovalPermit, *, lost_before: bool = False) -> Rejected | None:
         """Take one person off a list and note what became of it; returns the rejection, if it was one."""
-        done = "unsubscribed" if permit.onto is None else "moved"
-        # A batch of removals is many requests: the last of them may be late.
-        fresh = self._fresh_removals([permit])
-        if not fresh:
-            return None
-        [permit] = fresh
-        try:
-            with self._request([(permit.contact_id, _removal(permit, "").action)]):
-                row = _take_off(self._folder, permit, self._clock())
-        except Unconfirmed as error:
-            pause()
-            if self._is_off(permit):
-                self._note(
-                    replace(_removal(permit, done), reason="the list shows it, though iContact did not confirm it")
-                )
+        for _ in range(_TRIES):
+            # A batch of removals is many requests: the last of them may be late.
+            fresh = self._fresh_removal(permit)
+            if fresh is None:
                 return None
-            self._note(replace(_removal(permit, "failed"), reason=_NOT_CONFIRMED))
-            return error
-        except Rejected as error:
-            self._note(self._rejected(_removal(permit, ""), error))
-            return error
-        except NotFound as error:
-            self._note(replace(_removal(permit, "failed"), reason="is no longer on the list", words=_cut(str(error))))
-            return None
-        except UnknownOutcome:
-            pause()
-            if self._is_off(permit):
-                reason = "iContact's answer was lost; the list no longer holds it"
-                self._note(replace(_removal(permit, done), reason=reason))
+            permit = fresh
+            try:
+                with self._request([(permit.contact_id, _removal(permit, "").action)]):
+                    row = _take_off(self._folder, permit, self._clock)
+            except _Stale:
+                continue
+            except Rejected as error:
+                if not error.without_effect and self._found_off(permit, "iContact did not confirm it"):
+                    return None
+                unsaid = isinstance(error, Unconfirmed)
+                item = _removal(permit, "unconfirmed")
+                self._note(replace(item, reason=_NOT_CONFIRMED) if unsaid else self._rejected(item, error))
+                return error
+            except NotFound as error:
+                item = _removal(permit, "unconfirmed" if lost_before else "failed")
+                self._note(replace(item, reason="is no longer on the list", words=_cut(str(error))))
                 return None
-            if lost_before:
-                raise
-            return self._take_off(permit, lost_before=True)
-        there = as_text(row.get("status")) if permit.onto is None else as_id(row.get("listId"))
-        if there == ("unsubscribed" if permit.onto is None else permit.onto.list_id):
-            self._note(_removal(permit, done))
-        else:
-            self._note(replace(_removal(permit, "failed"), reason=_NOT_CONFIRMED, words=_cut(there or "")))
-        return None
+            except UnknownOutcome:
+                if self._found_off(permit, "iContact's answer was lost"):
+                    return None
+                if lost_before:
+                    raise
+                return self._take_off(permit, lost_before=True)
+            self._note_removal(permit, row)
+            return None
+        raise _too_slow()
 
-    def _is_off(self, permit: RemovalPermit) -> bool:
-        """Whether a removal had its effect, by the single subscriptions."""
-        row = self._folder.subscription(permit.list_id, permit.contact_id)
-        status = as_text(row.get("status")) if row is not None else None
+    def _found_off(self, permit: RemovalPermit, why: str) -> bool:
+        """After an answer that does not tell: read the subscriptions, and note what became of the person; False if it
+        is still on the list."""
+        pause()
+        contact_id, off = permit.contact_id, self._lists[permit.list_id]
+        off.read_alone(self._folder, contact_id, self._clock)
+        status, _ = off.status(contact_id)
+        if status == "normal":
+            return False
         if permit.onto is None:
-            return status == "unsubscribed"
-        there = self._folder.subscription(permit.onto.list_id, permit.contact_id)
-        return status != "normal" and there is not None and there.get("status") == "normal"
+            done = "unsubscribed" if status == "unsubscribed" else "unconfirmed"
+            self._note(replace(_removal(permit, done), reason=f"{why}; the list no longer holds it as normal"))
+            return True
+        if status is not Subscription.ABSENT:
+            reason = f"{why}; it was not done, and the person has left the list"
+            self._note(replace(_removal(permit, "skipped"), reason=reason))
+            return True
+        onto = self._lists[permit.onto.list_id]
+        onto.read_alone(self._folder, contact_id, self._clock)
+        there, _ = onto.status(contact_id)
+        if there is Subscription.ABSENT:
+            item, reason = _removal(permit, "unconfirmed"), f"{why}; neither list holds it"
+        else:
+            item, reason = _removal(permit, "moved"), f"{why}; the lists show it"
+        self._note(replace(item, reason=reason))
+        return True
+
+    def _note_removal(self, permit: RemovalPermit, row: Row) -> None:
+        """What the subscription in an answer says of a removal."""
+        status = as_text(row.get("status"))
+        if permit.onto is None:
+            done, there = status == "unsubscribed", status
+        else:
+            there = as_id(row.get("listId"))
+            done = there == permit.onto.list_id
+        if not done:
+            self._note(replace(_removal(permit, "unconfirmed"), reason=_NOT_CONFIRMED, words=_cut(there or "")))
+        elif permit.onto is None:
+            self._note(_removal(permit, "unsubscribed"))
+        else:
+            item = _removal(permit, "moved")
+            if status != "normal":
+                # Who left the list while the move was under way carries that along.
+                item = replace(item, reason="it came there in another status than normal", words=_cut(status or ""))
+                self._place.watch.opted_out(permit.list_id, permit.contact_id)
+            self._note(item)
 
     @staticmethod
     def _rejected(item: Outcome, error: Rejected) -> Outcome:
@@ -570,39 +680,35 @@ class _Application:
 
     def _prove(self) -> None:
         """Compare what iContact said with what the lists hold now."""
-        for permit in self._silent:
-            item = Outcome(permit.contact_id, "subscribe", permit.list_id, "failed", reason=_NOT_CONFIRMED)
-            self._note(item)
-        said = [item for item in self._outcomes.values() if item.outcome in (*DONE, "refused", "failed")]
-        removed = [item for item in said if item.action != "subscribe"]
+        said = [item for item in self._outcomes.values() if item.outcome in _SAID]
+        removed = any(item.action != "subscribe" for item in said)
         if said:
-            lists = {self._live.list_id: self._live, **self.plan.others}
-            for on in lists.values():
+            for on in self._lists.values():
                 # What is added stands at the end of a list; what is removed may have stood anywhere.
-                on.read(self._folder, whole=bool(removed))
-            if any(item.outcome in DONE and not _shows(item, lists) for item in said):
+                on.read(self._folder, self._clock, whole=removed)
+            if any(item.outcome in (*DONE, "unconfirmed") and not _shows(item, self._lists) for item in said):
                 pause()
-                for on in lists.values():
-                    on.read(self._folder)
+                for on in self._lists.values():
+                    on.read(self._folder, self._clock)
             for item in said:
-                self._compare(item, lists)
+                self._compare(item)
         self._save()
         self._size_after = self._live.size
 
-    def _compare(self, item: Outcome, lists: Mapping[str, LiveList]) -> None:
-        shows = _shows(item, lists)
+    def _compare(self, item: Outcome) -> None:
+        shows = _shows(item, self._lists)
         if item.outcome in DONE and not shows:
-            on = lists[item.list_id]
-            status = on.statuses.get(item.contact_id or "", Subscription.ABSENT)
+            status = self._lists[item.list_id].statuses.get(item.contact_id or "", Subscription.ABSENT)
             if item.action == "subscribe" and status is not Subscription.ABSENT:
                 reason = "iContact confirmed it, but the list shows another status than normal"
                 self._note(replace(item, outcome="failed", reason=reason, words=_cut(str(status))))
             else:
                 reason = "iContact confirmed it, but the list does not show it"
                 self._note(replace(item, outcome="unconfirmed", reason=reason))
-        elif item.action == "subscribe" and item.outcome in ("refused", "failed") and shows:
-            reason = "the list holds it, though iContact did not confirm it"
-            self._note(replace(item, outcome="already" if item.words else "added", reason=reason))
+        elif item.outcome not in DONE and shows:
+            reason = "the list shows it, though iContact did not confirm it"
+            there_before = item.action == "subscribe" and speaks_of_presence(item.words or "")
+            self._note(replace(item, outcome="already" if there_before else _DONE_BY[item.action], reason=reason))
 
     # Recording
 
@@ -615,7 +721,8 @@ class _Application:
         new = [item for item in outcomes if (item.contact_id or "", item.action) not in self._intended]
         self._intended |= {(item.contact_id or "", item.action) for item in new}
         if new:
-            self._record.outcomes(self.plan, [*self._unsaved, *new], self._clock())
+            self._record.outcomes(self.plan, [*self._unsaved, *new], self._clock(), first=not self._begun)
+            self._begun = True
             self._unsaved.clear()
 
     @contextmanager
@@ -627,10 +734,12 @@ class _Application:
         self._doubtful |= doubtful
         try:
             yield
-        except (UnknownOutcome, Unconfirmed):
-            raise
-        except IContactError:
-            self._doubtful -= doubtful
+        except (IContactError, _Stale) as error:
+            told = not isinstance(error, UnknownOutcome) and not (
+                isinstance(error, Rejected) and not error.without_effect
+            )
+            if told:
+                self._doubtful -= doubtful
             raise
 
     def _withdraw(self) -> None:
@@ -667,7 +776,7 @@ class _Application:
             skipped=dict(Counter(item.reason or "" for item in items if item.outcome == "skipped")),
             refused=_by_words(items, "refused"),
             failed=_by_words(items, "failed", "unconfirmed"),
-            remaining=len(undone) + len(plan.waiting),
+            remaining=len(undone) + len(self._waiting()),
             next_at=self._next_at(bool(undone)),
             exceeded=tuple(item.text for item in plan.exceeded),
             approved=self._approved,
@@ -699,7 +808,7 @@ class _Application:
         refused = {
             (item.contact_id, item.action) for item in self._outcomes.values() if item.outcome in ("refused", "skipped")
         }
-        wanted = [*(permit.contact_id for permit in self.plan.additions), *self.plan.waiting]
+        wanted = [permit.contact_id for permit in (*self.plan.additions, *self.plan.waiting)]
         missing = sum(not self._live.holds(id_) for id_ in wanted if (id_, "subscribe") not in refused)
         unwanted = [_removal(permit, "") for permit in self.plan.removals if permit.list_id == self._live.list_id]
         surplus = [item.contact_id or "" for item in unwanted if (item.contact_id, item.action) not in refused]
@@ -708,30 +817,44 @@ class _Application:
     def _next_at(self, undone: bool) -> datetime | None:
         """When what remains goes on; None: nothing remains, or with the next run."""
         waits = [self._quiet_until] if undone and self._quiet_until is not None else []
-        if self.plan.waiting:
+        if self._waiting():
             now = self._clock()
             with self._place.warehouse.read() as connection:
                 memory = read_memory(connection, self._place.schema, self._export.name, self._live.list_id, now)
             waits += [at for at in [next_allowance(self._export.pace, memory.added_at, now)] if at is not None]
         return max(waits, default=None)
 
+    def _waiting(self) -> list[Permit]:
+        """Those who wait for the pace."""
+        return [permit for permit in self.plan.waiting if (permit.contact_id, None, "subscribe") not in self._outcomes]
+
     def _violations(self) -> tuple[str, ...]:
         """Those put on the list by this run against whom the list as it was, or the stored history, speaks."""
         added = {item.contact_id for item in self._outcomes.values() if item.outcome == "added" and item.contact_id}
-        with self._place.warehouse.read() as connection:
-            schema = self._place.folder_schema
-            history = read_history(connection, schema, added, self._live.list_id) if schema else History()
-        denied = {denial.contact_id for denial in self.plan.denials}
-        against = history.seen_unsubscribed | history.unsubscribed_by_message | history.erased | denied
-        against |= self._not_normal
-        return tuple(sorted(id_ for id_ in added if id_ in against))
+        knowledge, place = self.plan.knowledge, self._place
+        if added:
+            with place.warehouse.read() as connection:
+                knowledge.add(read_opt_outs(connection, place.shelf, place.records, [self._live.list_id]))
+        denied = {denial.contact_id for denial in self.plan.denials} | self._not_normal
+        now = self._clock()
+
+        def against(contact_id: str) -> bool:
+            known = knowledge.evidence(contact_id, self._contacts.get(contact_id), self._live, now)
+            return (
+                known.seen_unsubscribed is not False
+                or known.unsubscribed_by_message is not False
+                or known.do_not_contact_before is not False
+                or known.erased is not False
+            )
+
+        return tuple(sorted(id_ for id_ in added if id_ in denied or against(id_)))
 
 
-def _anew(evidence: Evidence, contact: Contact | None, now: datetime) -> Evidence:
-    """The evidence with what was read of the contact just now."""
-    if contact is None:
-        return replace(evidence, contact_status=None, read_at=now, exclusion=None)
-    return replace(evidence, contact_status=contact.status, read_at=contact.read_at, exclusion=contact.exclusion)
+def _too_slow() -> PlanError:
+    return PlanError(
+        "Statuses grow older than ten minutes before a request that rests on them may be sent: the limits of requests "
+        "are too low for this export. Raise them, or make its pace slower."
+    )
 
 
 def _removal(permit: RemovalPermit, outcome: str) -> Outcome:
@@ -755,7 +878,7 @@ def _shows(item: Outcome, lists: Mapping[str, LiveList]) -> bool:
         return lists[item.list_id].holds(contact_id)
     if item.action == "unsubscribe":
         return lists[item.list_id].statuses.get(contact_id) == "unsubscribed"
-    return not lists[item.list_id].holds(contact_id) and lists[item.to_list_id or ""].holds(contact_id)
+    return not lists[item.list_id].holds(contact_id) and contact_id in lists[item.to_list_id or ""].statuses
 
 
 def _key(outcome: Outcome) -> tuple[str | None, str | None, str]:

@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Protocol
 
-from icontact_assets.audiences.consent import FRESH_FOR, Exclusion, is_fresh
+from icontact_assets.audiences.consent import FRESH_FOR, Exclusion, Subscription, is_fresh
 from icontact_assets.audiences.exclusion import ExclusionList
+from icontact_assets.audiences.person import normal_address
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known, Proof, Row
 from icontact_assets.icontact.values import as_id, as_text
@@ -23,6 +25,18 @@ _CONTACTS_PER_REQUEST = 500
 _LISTS_SHOWN = 30
 
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+Clock = Callable[[], datetime]
+"""Gives aware times."""
+
+
+class Addresses(Protocol):
+    """Is told the address of every contact that is read."""
+
+    def address(self, contact_id: str, email: str | None) -> None: ...
+
+
 def pause() -> None:
     """Wait until iContact shows what was written a moment ago."""
     time.sleep(SETTLE_SECONDS)
@@ -34,16 +48,24 @@ class PlanError(Exception):
 
 @dataclass
 class LiveList:
-    """A list as iContact has it: contact id to status, of a whole, proven reading. A sink of its listing."""
+    """A list as iContact has it: contact id to status, of a whole, proven reading. A sink of its listing.
+
+    `read_at` (aware): when the last reading from the first row on began; `grown_at`: the last one that looked for new
+    rows.
+    """
 
     list_id: str
     name: str = ""
     statuses: dict[str, str | None] = field(default_factory=dict)
     unreadable: int = 0
     proof: Proof | None = None
+    read_at: datetime = _NEVER
+    grown_at: datetime = _NEVER
+    _alone: dict[str, datetime] = field(default_factory=dict)
 
     def start(self) -> None:
         self.statuses.clear()
+        self._alone.clear()
         self.unreadable = 0
         self.proof = None
 
@@ -57,18 +79,39 @@ class LiveList:
                 # Should a contact stand twice on a list, the row that speaks against it counts.
                 self.statuses[contact_id] = status
 
-    def read(self, folder: Folder, *, whole: bool = True) -> None:
+    def read(self, folder: Folder, clock: Clock, *, whole: bool = True) -> None:
         """Read the list; unless `whole`, only what follows the last reading, whose end must still be there, or all.
 
         Raises PlanError if a row names no contact; Incomplete and the other errors of iContact.
         """
         known = None if whole or self.proof is None else Known(self.proof.total, self.proof.tail, head=())
+        began = clock()
         self.proof = folder.subscriptions(self.list_id, self, known)
+        self.grown_at = began
+        if not self.proof.start:
+            self.read_at = began
         if self.unreadable:
             raise PlanError(
                 f"{self.unreadable} rows of the list {self.list_id} name no contact, so it is not known who is on it. "
                 "Nothing was planned; run again, and if it stays so, ask iContact's support about the list."
             )
+
+    def status(self, contact_id: str) -> tuple[str | Literal[Subscription.ABSENT] | None, datetime]:
+        """The contact's status on the list, and when that was read. Who is not on it stands in no new row either."""
+        alone = self._alone.get(contact_id, _NEVER)
+        if contact_id in self.statuses:
+            return self.statuses[contact_id], max(alone, self.read_at)
+        return Subscription.ABSENT, max(alone, self.grown_at)
+
+    def read_alone(self, folder: Folder, contact_id: str, clock: Clock) -> None:
+        """Read one contact's subscription. Raises the errors of iContact."""
+        began = clock()
+        row = folder.subscription(self.list_id, contact_id)
+        if row is None:
+            self.statuses.pop(contact_id, None)
+        else:
+            self.statuses[contact_id] = _status(row)
+        self._alone[contact_id] = began
 
     def holds(self, contact_id: str) -> bool:
         """Whether the contact's subscription is `normal`."""
@@ -95,18 +138,21 @@ def subscriber(row: Row) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact as iContact shows it. `read_at` (aware): not later than the request that showed it."""
+    """A contact as iContact shows it. `read_at` (aware): not later than the request that showed it; `address`: in its
+    normal form, None if it has none or it cannot be read."""
 
     status: str | None
     read_at: datetime
     exclusion: Exclusion | None
+    address: str | None = field(repr=False)
 
 
 class Contacts:
     """Reads contacts of the list's client folder and holds each against the exclusion list.
 
     `member_ids`: contact id in this folder to contact id in the audience, by which the exclusion list names people.
-    `total`: how many contacts the folder roughly has; None: not known, and then they are asked for by id.
+    `total`: how many contacts the folder roughly has; None: not known, and then they are asked for by id. `watch` is
+    told their addresses.
     """
 
     def __init__(
@@ -115,8 +161,10 @@ class Contacts:
         exclusions: ExclusionList,
         member_ids: Mapping[str, str],
         total: int | None,
-        clock: Callable[[], datetime],
+        clock: Clock,
+        watch: Addresses,
     ) -> None:
+        self._watch = watch
         self._folder = folder
         self._exclusions = exclusions
         self._member_ids = member_ids
@@ -162,14 +210,16 @@ class Contacts:
 
     def of(self, contact_id: str, row: Row, at: datetime) -> Contact:
         """The contact that a row of the listing shows."""
-        member_id = self._member_ids.get(contact_id, contact_id)
-        return Contact(_status(row), at, self._exclusions.match(member_id, as_text(row.get("email"))))
+        member_id, email = self._member_ids.get(contact_id, contact_id), as_text(row.get("email"))
+        self._watch.address(contact_id, email)
+        address = None if email is None else normal_address(email)
+        return Contact(_status(row), at, self._exclusions.match(member_id, email), address)
 
 
 class _Chosen:
     """A sink of the contacts listing that keeps some. A page was asked for after the one before it had come."""
 
-    def __init__(self, contacts: Contacts, wanted: frozenset[str], clock: Callable[[], datetime]) -> None:
+    def __init__(self, contacts: Contacts, wanted: frozenset[str], clock: Clock) -> None:
         self._contacts = contacts
         self._wanted = wanted
         self._clock = clock

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 import duckdb
@@ -16,37 +17,42 @@ from icontact_assets.audiences.audience import version_hash
 from icontact_assets.audiences.choice import ChoiceError, chosen
 from icontact_assets.audiences.consent import (
     Denial,
-    Elsewhere,
-    Evidence,
     Permit,
     RemovalEvidence,
     RemovalPermit,
-    Subscription,
     decide,
     decide_removal,
+    is_fresh,
 )
 from icontact_assets.audiences.exclusion import ExclusionError, ExclusionList, read_exclusion_list
 from icontact_assets.audiences.history import (
-    History,
     Memory,
     Sight,
     Written,
     addresses,
     contacts_stored,
-    read_history,
+    lists_before,
     read_memory,
-    refused,
-    seen_unsubscribed,
+)
+from icontact_assets.audiences.knowledge import (
+    Knowledge,
+    Shelf,
+    Watch,
+    erased,
+    read_opt_outs,
+    stored_addresses,
 )
 from icontact_assets.audiences.limits import Exceeded, Figures, exceeded
-from icontact_assets.audiences.live import Contact, Contacts, Lists, LiveList, PlanError, pause
+from icontact_assets.audiences.live import Clock, Contact, Contacts, Lists, LiveList, PlanError, pause
 from icontact_assets.audiences.pace import allowance, quiet_until
+from icontact_assets.audiences.person import normal_address
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.values import as_id
 from icontact_assets.settings import Export
 from icontact_assets.warehouse.warehouse import Warehouse
 
-Clock = Callable[[], datetime]
+OPEN_FOR = timedelta(hours=24)
+"""How long a write is looked for on a list that does not show it."""
 
 _MANY, _MANY_SHARE = 50, 0.2
 """More people than this, and more than this share of the list, are not gone before a second reading agrees."""
@@ -83,6 +89,7 @@ class Settled:
 
     written: Written
     outcome: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -111,11 +118,16 @@ class Plan:
     members: int
     reader: Contacts
     """Reads a contact again when its status is no longer fresh."""
+    knowledge: Knowledge
+    """What is known against people; it grows while the plan is applied."""
+    contacts: Mapping[str, Contact]
+    """The contacts as read for the plan."""
     additions: tuple[Permit, ...]
-    """Those who entered the audience first come first."""
+    """Those who entered the audience first come first, but after all others those with whom it failed last time."""
     removals: tuple[RemovalPermit, ...]
     already: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
+    waiting: tuple[Permit, ...] = ()
+    """In the order in which they take the places of those who could not be added."""
     denials: tuple[Denial, ...] = ()
     denied_removals: tuple[DeniedRemoval, ...] = ()
     unmatched: Mapping[str, str] = field(default_factory=dict)
@@ -132,6 +144,8 @@ class Plan:
     quiet_until: datetime | None = None
     others: Mapping[str, LiveList] = field(default_factory=dict)
     """The other lists that people are moved to or from, by id."""
+    elsewhere: tuple[str, ...] = ()
+    """The lists that `consent: strict` asks about."""
 
     @property
     def chosen(self) -> int:
@@ -170,7 +184,8 @@ class Plan:
 @dataclass(frozen=True)
 class Place:
     """Where an export's facts are. `schema` holds audience, outcomes and plans; `folder` holds the list;
-    `folder_schema`: the schema of the import that reads this folder, None if there is none."""
+    `folder_schema`: the schema of the import that reads this folder, None if there is none. The `watch` observes
+    everything that is read of the folder."""
 
     warehouse: Warehouse
     schema: str
@@ -178,6 +193,36 @@ class Place:
     folder_schema: str | None
     clock: Clock
     """Gives aware times."""
+    watch: Watch = field(default_factory=Watch)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", self.folder.watched(self.watch))
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where opt-outs and addresses of the list's client folder are kept."""
+        if self.folder_schema is not None:
+            return Shelf(self.folder_schema, "", imported=True)
+        return Shelf(self.schema, self.folder.key, imported=False)
+
+    @property
+    def records(self) -> frozenset[str]:
+        """The schemas with records of exports to the list's client folder."""
+        return frozenset({self.schema, self.folder_schema or self.schema})
+
+    def remember(self) -> None:
+        """Store what the watch saw, in a transaction of its own."""
+        if self.watch.unsaved:
+            with self.warehouse.write("recording opt-outs") as connection:
+                self.watch.store(connection, self.shelf, self.clock())
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Whatever becomes of the block: what any answer in it showed is stored."""
+        try:
+            yield
+        finally:
+            self.remember()
 
 
 @dataclass(frozen=True)
@@ -188,6 +233,8 @@ class Facts:
     live: LiveList
     holding: LiveList | None
     """The list that people are moved to."""
+    elsewhere: tuple[str, ...]
+    """The lists that `consent: strict` asks about."""
     audience_version: str
     members: tuple[str, ...]
     """Those who entered the audience first come first."""
@@ -197,34 +244,15 @@ class Facts:
     contacts: Mapping[str, Contact]
     reader: Contacts
     """Reads contacts again, as they were read for the plan."""
-    histories: Mapping[str, History]
-    """By list id."""
-    refused: Mapping[str, frozenset[str]]
-    """By list id."""
-    left_anywhere: frozenset[str] | None
-    """Who left any list, live or by history; None: not asked."""
-    erased: frozenset[str]
+    knowledge: Knowledge
     memory: Memory
     settled: tuple[Settled, ...]
     now: datetime
 
-    def evidence(self, contact_id: str, on: LiveList) -> Evidence:
-        """What is known of a contact and a list."""
-        contact = self.contacts.get(contact_id)
-        history = self.histories[on.list_id]
-        return Evidence(
-            contact_status=contact.status if contact else None,
-            read_at=contact.read_at if contact else self.now,
-            subscription_status=on.statuses.get(contact_id, Subscription.ABSENT),
-            seen_unsubscribed=contact_id in history.seen_unsubscribed,
-            unsubscribed_by_message=contact_id in history.unsubscribed_by_message,
-            unsubscribed_elsewhere=Elsewhere.NOT_ASKED
-            if self.left_anywhere is None
-            else contact_id in self.left_anywhere,
-            refused_before=contact_id in self.refused[on.list_id],
-            erased=contact_id in self.erased,
-            exclusion=contact.exclusion if contact else None,
-        )
+    def decide(self, contact_id: str, on: LiveList) -> Permit | Denial:
+        """Whether a contact may be put on a list."""
+        evidence = self.knowledge.evidence(contact_id, self.contacts.get(contact_id), on, self.now)
+        return decide(contact_id, on.list_id, evidence)
 
 
 def make_plan(place: Place, export: Export) -> Plan:
@@ -235,7 +263,8 @@ def make_plan(place: Place, export: Export) -> Plan:
     request per member; for `consent: strict` the pages of every list. Raises PlanError, and the errors of iContact:
     what is not read whole makes no plan.
     """
-    return plan_from(gather(place, export))
+    with place.remembering():
+        return plan_from(gather(place, export))
 
 
 def gather(place: Place, export: Export) -> Facts:
@@ -245,6 +274,7 @@ def gather(place: Place, export: Export) -> Facts:
     live = lists.named(export.list, "list")
     to = export.remove.move_to if export.remove else None
     holding = lists.named(to, "remove.move_to") if to is not None else None
+    _same_lists(place, export, live, holding)
     if holding is not None and holding.list_id == live.list_id:
         raise PlanError(f"`remove.move_to` names the list {live.list_id} of the export itself. Name another list.")
     with place.warehouse.read() as connection:
@@ -260,9 +290,9 @@ def gather(place: Place, export: Export) -> Facts:
     found.left_out = choice.left_out
     on = [live] if holding is None else [live, holding]
     for each in on:
-        each.read(place.folder)
+        each.read(place.folder, place.clock)
     reread_if_shrunken(place, live, memory)
-    settled = settle(place, memory.unsettled, on)
+    settled = settle(place, memory.unsettled, lists, on)
     memory = replace(memory, sights=with_settled(memory.sights, settled, live.list_id))
     candidates = [contact_id for contact_id in found.members if not live.holds(contact_id)]
     if holding is not None:
@@ -302,31 +332,30 @@ def complete(
     Reads the contacts, for `consent: strict` every list, and what the warehouse holds against them.
     """
     member_ids = {id_: sight.member_id for id_, sight in memory.sights.items() if sight.member_id} | found.member_ids
+    strict = export.consent == "strict"
+    knowledge = Knowledge(place.watch, place.shelf, exclusions, strict=strict)
+    if strict:
+        read_other_lists(place, knowledge, lists.names, on)
+    source = {} if place.folder_schema == place.schema else {id_: member_ids.get(id_, "") for id_ in candidates}
     with place.warehouse.read() as connection:
         total = contacts_stored(connection, place.folder_schema) if place.folder_schema else None
-        histories = {
-            each.list_id: read_history(connection, place.folder_schema, candidates, each.list_id)
-            if place.folder_schema
-            else History()
-            for each in on
-        }
-        refusals = {each.list_id: refused(connection, place.schema, each.list_id) for each in on}
-        seen = {each.list_id: seen_unsubscribed(connection, place.schema, [each.list_id]) for each in on}
-        erased = frozenset[str]().union(*(history.erased for history in histories.values()))
-        elsewhere = seen_unsubscribed(connection, place.schema, lists.names)
-        elsewhere = elsewhere.union(*(history.elsewhere for history in histories.values()))
-        if place.folder_schema != place.schema:
-            asked = {contact_id: member_ids[contact_id] for contact_id in candidates if contact_id in member_ids}
-            source = read_history(connection, place.schema, asked.values(), "")
-            erased |= {contact_id for contact_id, member_id in asked.items() if member_id in source.erased}
-            elsewhere |= {contact_id for contact_id, member_id in asked.items() if member_id in source.elsewhere}
-    left = elsewhere | _left_any_list(place.folder, lists, on) if export.consent == "strict" else None
-    reader = Contacts(place.folder, exclusions, member_ids, total, place.clock)
+        knowledge.add(read_opt_outs(connection, place.shelf, place.records, [each.list_id for each in on]))
+        if place.folder_schema:
+            knowledge.erased |= erased(connection, place.folder_schema, candidates)
+        if source:
+            _add_source(connection, place.schema, source, knowledge)
+    if candidates:
+        knowledge.learn(place.warehouse, place.folder)
+    reader = Contacts(place.folder, exclusions, member_ids, total, place.clock, place.watch)
     contacts = found.contacts | reader.read([id_ for id_ in candidates if id_ not in found.contacts])
+    with place.warehouse.read() as connection:
+        for contact_id, email in stored_addresses(connection, place.shelf, candidates):
+            knowledge.had(contact_id, email, candidate=True)
     return Facts(
         export=export,
         live=on[0],
         holding=holding,
+        elsewhere=tuple(lists.names) if strict else (),
         audience_version=audience_version,
         members=tuple(found.members),
         member_ids=member_ids,
@@ -334,17 +363,41 @@ def complete(
         left_out=found.left_out,
         contacts=contacts,
         reader=reader,
-        histories={
-            list_id: replace(history, seen_unsubscribed=history.seen_unsubscribed | seen[list_id])
-            for list_id, history in histories.items()
-        },
-        refused=refusals,
-        left_anywhere=left,
-        erased=erased,
+        knowledge=knowledge,
         memory=memory,
         settled=settled,
         now=place.clock(),
     )
+
+
+def _add_source(
+    connection: duckdb.DuckDBPyConnection, schema: str, source: Mapping[str, str], knowledge: Knowledge
+) -> None:
+    """What the audience's own client folder holds against its members. `source`: contact ids of the list's client
+    folder to those of the audience's."""
+    shelf = Shelf(schema, "", imported=True)
+    opt_outs = read_opt_outs(connection, shelf, (), ())
+    knowledge.add(opt_outs, schema=schema)
+    for contact_id, email in stored_addresses(connection, shelf, opt_outs.do_not_contact | opt_outs.anywhere):
+        knowledge.had(f"{schema}/{contact_id}", email)
+    gone = erased(connection, schema, source.values())
+    of_member: dict[str, list[str]] = {}
+    for contact_id, member_id in source.items():
+        of_member.setdefault(member_id, []).append(contact_id)
+        knowledge.stands_for(contact_id, f"{schema}/{member_id}")
+        if member_id in gone:
+            knowledge.erased.add(contact_id)
+    for member_id, email in stored_addresses(connection, shelf, of_member):
+        for contact_id in of_member[member_id]:
+            knowledge.had(contact_id, email, candidate=True)
+
+
+def read_other_lists(place: Place, knowledge: Knowledge, list_ids: Iterable[str], known: Sequence[LiveList]) -> None:
+    """Read every list of the client folder whole, but for those that are `known`: the watch sees who left any."""
+    began = place.clock()
+    for list_id in set(list_ids) - {on.list_id for on in known}:
+        LiveList(list_id).read(place.folder, place.clock)
+    knowledge.elsewhere_at = min([began, *(on.read_at for on in known)])
 
 
 def plan_from(facts: Facts) -> Plan:
@@ -358,14 +411,15 @@ def plan_from(facts: Facts) -> Plan:
     for contact_id in facts.members:
         if live.holds(contact_id):
             continue
-        evidence = facts.evidence(contact_id, live)
-        decision = decide(contact_id, live.list_id, evidence)
+        decision = facts.decide(contact_id, live)
         if isinstance(decision, Denial):
             denials.append(decision)
         elif contact_id in off:
-            denials.append(Denial(contact_id, "was taken off the list by others", evidence))
+            denials.append(Denial(contact_id, "was taken off the list by others", decision.evidence))
         else:
             permits.append(decision)
+    # Nobody with whom it fails each time is in the way of others.
+    permits.sort(key=lambda permit: permit.contact_id in memory.failed)
     most = allowance(export.pace, memory.added_at, facts.now)
     additions = tuple(permits[:most])
     removals, denied_removals = _removals(facts, sights) if export.mode == "mirror" else ((), ())
@@ -379,7 +433,7 @@ def plan_from(facts: Facts) -> Plan:
         additions=additions,
         removals=removals,
         already=already,
-        waiting=tuple(permit.contact_id for permit in permits[len(additions) :]),
+        waiting=tuple(permits[len(additions) :]),
         denials=tuple(denials),
         denied_removals=denied_removals,
         unmatched=facts.unmatched,
@@ -390,6 +444,9 @@ def plan_from(facts: Facts) -> Plan:
         member_ids=facts.member_ids,
         quiet_until=quiet_until(export.pace, facts.now),
         reader=facts.reader,
+        knowledge=facts.knowledge,
+        contacts=facts.contacts,
+        elsewhere=facts.elsewhere,
         others={} if facts.holding is None else {facts.holding.list_id: facts.holding},
     )
     return with_limits(made, export, made.chosen, memory.last_chosen)
@@ -408,7 +465,12 @@ def _removals(facts: Facts, sights: Mapping[str, Sight]) -> tuple[tuple[RemovalP
     wanted = belonging(facts.members, facts.unmatched, facts.memory.sights)
     ours = removable(facts.export)
     permits, denied = [], []
-    for contact_id in leaving(facts.export, live, sights, wanted):
+
+    def late(contact_id: str) -> bool:
+        # Where iContact refuses to move somebody onto a list that holds them, that is not in the way of others.
+        return contact_id in facts.memory.failed or (onto is not None and onto.holds(contact_id))
+
+    for contact_id in sorted(leaving(facts.export, live, sights, wanted), key=late):
         decision = remove(
             facts,
             contact_id,
@@ -451,14 +513,16 @@ def remove(
     facts: Facts, contact_id: str, off: LiveList, onto: LiveList | None, *, ours: bool, wanted: bool
 ) -> RemovalPermit | Denial:
     """The decision to take a contact off one list and, if `onto` is given, to put it on another."""
+    status, read_at = off.status(contact_id)
     return decide_removal(
         contact_id,
         off.list_id,
         RemovalEvidence(
-            subscription_status=off.statuses.get(contact_id, Subscription.ABSENT),
+            subscription_status=status,
+            list_read_at=read_at,
             ours=ours,
             wanted=wanted,
-            onto=None if onto is None else decide(contact_id, onto.list_id, facts.evidence(contact_id, onto)),
+            onto=None if onto is None else facts.decide(contact_id, onto),
         ),
     )
 
@@ -511,6 +575,26 @@ def compare(memory: Memory, live: LiveList, member_ids: Mapping[str, str]) -> tu
     return sights, foreign
 
 
+def _same_lists(place: Place, export: Export, live: LiveList, holding: LiveList | None) -> None:
+    """Refuses a list that took the name of another: who left that one may not be put on this. Raises PlanError."""
+    with place.warehouse.read() as connection:
+        before = lists_before(connection, place.schema, export.name)
+    to = export.remove.move_to if export.remove else None
+    for key, named, on in (("list", export.list, live), ("remove.move_to", to, holding)):
+        if named is None or on is None or before.get(named, on.list_id) == on.list_id:
+            continue
+        raise PlanError(
+            f"The list {named!r} is another one than at the last run: its id was {before[named]} and is {on.list_id} "
+            f"now. Who left the former list must not be put on a new one of its name. If it is the right list, write "
+            f"its id as `{key}` of the export: {on.list_id}."
+        )
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two texts are one address."""
+    return normal_address(one) is not None and normal_address(one) == normal_address(other)
+
+
 def reread_if_shrunken(place: Place, live: LiveList, memory: Memory) -> None:
     """Read a list a second time that lost many people since it was last seen: an empty answer is not an empty list.
 
@@ -522,7 +606,7 @@ def reread_if_shrunken(place: Place, live: LiveList, memory: Memory) -> None:
         return
     first = dict(live.statuses)
     pause()
-    live.read(place.folder)
+    live.read(place.folder, place.clock)
     if live.statuses != first:
         raise PlanError(
             f"The list {live.list_id} lost {gone} of {len(seen)} people at once, and a second reading did not agree. "
@@ -530,36 +614,53 @@ def reread_if_shrunken(place: Place, live: LiveList, memory: Memory) -> None:
         )
 
 
-def settle(place: Place, unsettled: Sequence[Written], known: Iterable[LiveList]) -> tuple[Settled, ...]:
+def settle(place: Place, unsettled: Sequence[Written], lists: Lists, known: Iterable[LiveList]) -> tuple[Settled, ...]:
     """What became of writes whose outcome is not known, by the lists as they are; `known` are those read already.
 
-    Where a list does not show a write, it is read once more after a pause. Raises PlanError and the errors of iContact.
+    A write that no list shows stays `unconfirmed` for a day, since its effect may show late; after that it failed. If
+    it was sent within the last ten minutes, the lists are read once more after a pause. Of a list that was deleted
+    nothing can be found out. Raises PlanError and the errors of iContact.
     """
-    lists = {on.list_id: on for on in known}
-    for written in unsettled:
-        for list_id in (written.list_id, written.to_list_id):
-            if list_id is not None and list_id not in lists:
-                lists[list_id] = LiveList(list_id)
-                lists[list_id].read(place.folder)
-    doubtful = [written for written in unsettled if outcome_of(written, lists) == "failed"]
-    if doubtful:
+    on = {each.list_id: each for each in known}
+    now = place.clock()
+    there = [written for written in unsettled if written.lists <= lists.names.keys()]
+    last = {(written.contact_id, written.action, written.list_id): written for written in unsettled}
+    for list_id in {list_id for written in there for list_id in written.lists} - on.keys():
+        on[list_id] = LiveList(list_id)
+        on[list_id].read(place.folder, place.clock)
+    recent = [w for w in there if is_fresh(w.recorded_at, now) and outcome_of(w, on) is None]
+    if recent:
         pause()
-        for list_id in {
-            id_ for written in doubtful for id_ in (written.list_id, written.to_list_id) if id_ is not None
-        }:
-            lists[list_id].read(place.folder)
-    return tuple(Settled(written, outcome_of(written, lists)) for written in unsettled)
+        for list_id in {list_id for written in recent for list_id in written.lists}:
+            on[list_id].read(place.folder, place.clock)
+
+    def settled(written: Written) -> Settled:
+        if written != last[written.contact_id, written.action, written.list_id]:
+            return Settled(written, "failed", "what became of it was not known; a later run tried again")
+        if not written.lists <= on.keys():
+            return Settled(written, "failed", "a list that it was about was deleted")
+        outcome = outcome_of(written, on)
+        if outcome is not None:
+            return Settled(written, outcome, "what became of it was not known; the list said so later")
+        if now - written.recorded_at > OPEN_FOR:
+            return Settled(written, "failed", "what became of it was not known; the list never showed it")
+        return Settled(written, "unconfirmed", "what became of it is not known; the list does not show it so far")
+
+    return tuple(settled(written) for written in unsettled)
 
 
-def outcome_of(written: Written, lists: Mapping[str, LiveList]) -> str:
-    """What became of a write, by the lists that it was about. Pure."""
-    on = lists[written.list_id]
+def outcome_of(written: Written, lists: Mapping[str, LiveList]) -> str | None:
+    """What became of a write, by the lists that it was about; None: they do not tell. Pure."""
+    contact_id, on = written.contact_id, lists[written.list_id]
+    status = on.statuses.get(contact_id, "absent")
     if written.action == "subscribe":
-        return "added" if on.holds(written.contact_id) else "failed"
+        # Who was not on the list and is found unsubscribed went on it by this, and left.
+        return {"normal": "added", "unsubscribed": "added", "absent": None}.get(status or "", "failed")
     if written.action == "unsubscribe":
-        return "unsubscribed" if on.statuses.get(written.contact_id) == "unsubscribed" else "failed"
-    moved = written.to_list_id is not None and lists[written.to_list_id].holds(written.contact_id)
-    return "moved" if moved and not on.holds(written.contact_id) else "failed"
+        return "unsubscribed" if status == "unsubscribed" else None
+    if written.to_list_id is not None and contact_id in lists[written.to_list_id].statuses and status == "absent":
+        return "moved"
+    return "failed" if status not in ("normal", "absent") else None
 
 
 def with_settled(sights: Mapping[str, Sight], settled: Sequence[Settled], list_id: str) -> dict[str, Sight]:
@@ -610,7 +711,7 @@ def _by_address(place: Place, wanted: Sequence[str], known: Mapping[str, str], e
             continue
         at = place.clock()
         try:
-            rows = place.folder.contacts_by_email(address)
+            rows = place.folder.contacts_by_email(address, same_address)
         except ValueError as error:
             found.unmatched[member_id] = str(error)
             continue
@@ -625,26 +726,20 @@ def _by_address(place: Place, wanted: Sequence[str], known: Mapping[str, str], e
         else:
             found.members.append(contact_id)
             found.member_ids[contact_id] = member_id
-            reader = Contacts(place.folder, exclusions, found.member_ids, None, place.clock)
+            reader = Contacts(place.folder, exclusions, found.member_ids, None, place.clock, place.watch)
             found.contacts[contact_id] = reader.of(contact_id, rows[0], at)
     return found
 
 
-def _left_any_list(folder: Folder, lists: Lists, known: Sequence[LiveList]) -> frozenset[str]:
-    """Everybody unsubscribed from any list of the folder, each list read whole; `known` are those read already."""
-    read = {on.list_id: on for on in known}
-    left = set[str]()
-    for list_id in lists.names:
-        on = read.get(list_id)
-        if on is None:
-            on = LiveList(list_id)
-            on.read(folder)
-        left |= {contact_id for contact_id, status in on.statuses.items() if status == "unsubscribed"}
-    return frozenset(left)
-
-
 def read_exclusions(export: Export, connection: duckdb.DuckDBPyConnection, schema: str) -> ExclusionList:
+    """The exclusion list of an export, by person: a contact id on it also stands for every address it ever had.
+    Raises PlanError."""
     try:
-        return read_exclusion_list(export.never, connection, schema)
+        exclusions = read_exclusion_list(export.never, connection, schema)
     except ExclusionError as error:
         raise PlanError(f"{error} Nobody is added without it.") from error
+    if not exclusions.contact_ids:
+        return exclusions
+    stored = stored_addresses(connection, Shelf(schema, "", imported=True), exclusions.contact_ids)
+    found = {normal_address(email) for _, email in stored if email is not None}
+    return replace(exclusions, emails=exclusions.emails | {address for address in found if address is not None})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -14,10 +15,9 @@ import pyarrow as pa
 
 from icontact_assets.audiences.consent import Denial, Evidence, Permit, RemovalEvidence
 from icontact_assets.audiences.history import Sight
-from icontact_assets.audiences.plan import Plan, sight_after
+from icontact_assets.audiences.plan import Place, Plan, sight_after
 from icontact_assets.settings import Export
 from icontact_assets.warehouse.tables import EXPORT_OUTCOMES
-from icontact_assets.warehouse.warehouse import Warehouse
 
 APPROVAL_LASTS = timedelta(hours=24)
 
@@ -60,9 +60,10 @@ _SIGHTS = pa.schema([(name, pa.string()) for name in ("contact_id", "member_id",
 class Record:
     """The record of one export in one run. Each call is one short transaction of its own."""
 
-    def __init__(self, warehouse: Warehouse, schema: str, export: Export, run_id: str) -> None:
-        self._warehouse = warehouse
-        self._schema = schema
+    def __init__(self, place: Place, export: Export, run_id: str) -> None:
+        self._place = place
+        self._warehouse = place.warehouse
+        self._schema = place.schema
         self._export = export
         self._run_id = run_id
 
@@ -80,6 +81,7 @@ class Record:
                 {
                     "audience_version": plan.audience_version,
                     "list_id": plan.live.list_id,
+                    **self._lists_named(plan),
                     "plan_hash": plan.hash,
                     "compared_at": naive(at),
                     "members": plan.members,
@@ -88,7 +90,7 @@ class Record:
                     "list_size_before": plan.live.size,
                 },
             )
-            self._settle(connection, plan, at)
+            self._settle(connection, plan)
             self._sights(connection, plan, at)
             for start in range(0, len(outcomes), _AT_ONCE):
                 self._outcomes(connection, plan, outcomes[start : start + _AT_ONCE], at)
@@ -118,16 +120,9 @@ class Record:
             return f"it was shown at {created_at:%Y-%m-%d %H:%M} UTC, more than 24 hours ago"
         return None
 
-    def applied(self, plan: Plan, at: datetime) -> None:
-        """Use up the approval of a plan that was applied to its end."""
-        with self._write() as connection:
-            connection.execute(
-                f'UPDATE "{self._schema}".export_plans SET applied_at = ? WHERE export = ? AND hash = ?',
-                [naive(at), plan.export, plan.hash],
-            )
-
-    def outcomes(self, plan: Plan, outcomes: Sequence[Outcome], at: datetime) -> None:
-        """Write what became of people, or is about to, and how the list is thereby.
+    def outcomes(self, plan: Plan, outcomes: Sequence[Outcome], at: datetime, *, first: bool = False) -> None:
+        """Write what became of people, or is about to, and how the list is thereby. `first`: the plan's first write is
+        about to go out, which uses up its approval.
 
         A later outcome replaces an earlier one of the same run, but a step that is tried again in its run does not
         forget what it did: `already` and `skipped` do not replace what was done.
@@ -136,9 +131,28 @@ class Record:
             with self._write() as connection:
                 rows = self._outcomes(connection, plan, outcomes, at)
                 self._seen(connection, plan, rows)
+                if first:
+                    connection.execute(
+                        f'UPDATE "{self._schema}".export_plans SET applied_at = ? WHERE export = ? AND hash = ?',
+                        [naive(at), plan.export, plan.hash],
+                    )
 
-    def _write(self) -> Any:
-        return self._warehouse.write(f"recording the export {self._export.name}")
+    @contextmanager
+    def _write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._warehouse.write(f"recording the export {self._export.name}") as connection:
+            yield connection
+            self._place.watch.store(connection, self._place.shelf, self._place.clock())
+
+    def _lists_named(self, plan: Plan) -> dict[str, str | None]:
+        """The lists as the settings name them; an undo may name others."""
+        if plan.undoes is not None:
+            return {}
+        to = self._export.remove.move_to if self._export.remove else None
+        return {
+            "list_setting": self._export.list,
+            "move_to_setting": to,
+            "move_to_id": next(iter(plan.others), None) if to is not None else None,
+        }
 
     def _run(self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Any]) -> None:
         key = {"run_id": self._run_id, "export": self._export.name}
@@ -154,7 +168,7 @@ class Record:
             {**key, **columns},
         )
 
-    def _settle(self, connection: duckdb.DuckDBPyConnection, plan: Plan, at: datetime) -> None:
+    def _settle(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         if not plan.settled:
             return
         rows = [
@@ -163,19 +177,20 @@ class Record:
                 "contact_id": item.written.contact_id,
                 "action": item.written.action,
                 "outcome": item.outcome,
+                "reason": item.reason,
             }
             for item in plan.settled
         ]
         connection.register("settled", pa.Table.from_pylist(rows))
+        # The time stays that of the write: a pace counts from it, and it says how long it has been open.
         connection.execute(
             f"""
-            UPDATE "{self._schema}".export_outcomes o
-            SET outcome = s.outcome, reason = 'what became of it was not known; the list said so later', recorded_at = ?
+            UPDATE "{self._schema}".export_outcomes o SET outcome = s.outcome, reason = s.reason
             FROM settled s
             WHERE o.export = ? AND o.run_id = s.run_id AND o.contact_id = s.contact_id AND o.action = s.action
                 AND o.outcome IN ('intended', 'unconfirmed')
             """,
-            [naive(at), self._export.name],
+            [self._export.name],
         )
         connection.unregister("settled")
 
@@ -239,6 +254,16 @@ class Record:
             f"INSERT INTO {table} ({_NAMES}) SELECT {_NAMES} FROM batch b "
             f"WHERE outcome <> '{WITHDRAWN}' AND NOT EXISTS (FROM {table} o WHERE {same})",
             values,
+        )
+        # One effect has one write: what former runs left open has become nothing of its own.
+        connection.execute(
+            f"""
+            UPDATE {table} o SET outcome = 'failed', reason = 'what became of it was not known; a later run did it'
+            FROM batch b WHERE o.export = ? AND o.run_id <> ? AND o.outcome IN ('intended', 'unconfirmed')
+                AND b.outcome IN ({done}) AND o.contact_id = b.contact_id AND o.action = b.action
+                AND o.list_id = b.list_id
+            """,
+            [self._export.name, self._run_id],
         )
         connection.unregister("batch")
         return rows

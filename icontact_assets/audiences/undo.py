@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from icontact_assets.audiences.audience import version_hash
-from icontact_assets.audiences.consent import Denial, RemovalPermit, decide
+from icontact_assets.audiences.consent import Denial, RemovalPermit
 from icontact_assets.audiences.history import Written, last_writers, read_memory, written
 from icontact_assets.audiences.live import Lists, LiveList, PlanError
 from icontact_assets.audiences.plan import (
@@ -39,6 +39,12 @@ def exports_of_run(warehouse: Warehouse, schema: str, run_id: str) -> list[str]:
 
 
 def plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
+    """As `_plan_undo`."""
+    with place.remembering():
+        return _plan_undo(place, export, run_id, way)
+
+
+def _plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
     """Plan the way back for a run of an export, by the lists and contacts as they are now.
 
     Those it added, and that are still there by its doing, are removed by `way`; those it moved are moved back, if they
@@ -65,13 +71,13 @@ def plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
     if holding is not None and holding.list_id == list_id:
         raise PlanError(f"The people would be moved to the list {list_id} that they are on. Name another list.")
     on = {each.list_id: each for each in (live, holding) if each is not None}
-    for row in rows:
-        for id_ in (row.list_id, row.to_list_id):
-            if id_ is not None and id_ not in on:
-                on[id_] = lists.named(id_, "list")
+    # Of a list that was deleted nobody can be moved, nor onto it.
+    rows = tuple(row for row in rows if row.lists <= lists.names.keys())
+    for id_ in {id_ for row in rows for id_ in row.lists} - on.keys():
+        on[id_] = lists.named(id_, "list")
     for each in on.values():
-        each.read(place.folder)
-    settled = settle(place, memory.unsettled, on.values())
+        each.read(place.folder, place.clock)
+    settled = settle(place, memory.unsettled, lists, on.values())
     memory = replace(memory, sights=with_settled(memory.sights, settled, list_id))
     facts = complete(
         place,
@@ -125,6 +131,9 @@ def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on
         audience_version=facts.audience_version,
         members=0,
         reader=facts.reader,
+        knowledge=facts.knowledge,
+        contacts=facts.contacts,
+        elsewhere=facts.elsewhere,
         additions=(),
         removals=tuple(removals),
         denials=tuple(denials),
@@ -140,6 +149,6 @@ def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on
 
 def _gone(facts: Facts, contact_id: str, on: LiveList) -> Denial:
     """Why somebody whom the run unsubscribed is not subscribed again, whatever the evidence says."""
-    decision = decide(contact_id, on.list_id, facts.evidence(contact_id, on))
+    decision = facts.decide(contact_id, on)
     reason = "was unsubscribed by the run, which cannot be taken back"
     return Denial(contact_id, reason, decision.evidence)

@@ -46,11 +46,22 @@ class NotFound(IContactError):
 
 
 class Rejected(IContactError):
-    """The request itself is at fault (400, 405, 406, 415, 501, a redirect): asking again changes nothing."""
+    """The request itself is at fault (400, 405, 406, 415, 501, a redirect): asking again changes nothing.
+
+    `without_effect`: the API reference says that such an answer leaves everything as it was. After any other answer to
+    a write, only the state tells.
+    """
+
+    def __init__(self, text: str, *, without_effect: bool = True) -> None:
+        super().__init__(text)
+        self.without_effect = without_effect
 
 
 class Unconfirmed(Rejected):
     """A 200 that holds neither what was asked for nor a word about it: after a write only the state tells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, without_effect=False)
 
 
 class Incomplete(IContactError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from icontact_assets.icontact.errors import Incomplete, NotFound, Rejected, TermIgnored, Transient, Unconfirmed
 from icontact_assets.icontact.listing import (
@@ -19,7 +20,7 @@ from icontact_assets.icontact.listing import (
     read_by_key,
     read_by_offset,
 )
-from icontact_assets.icontact.session import Reply, Session
+from icontact_assets.icontact.session import Before, Reply, Session, addresses_in, remarks
 from icontact_assets.icontact.values import as_id, as_instant, as_int
 
 MESSAGES_PAGE = 50
@@ -27,6 +28,8 @@ MESSAGES_PAGE = 50
 
 _IDS_PER_REQUEST = 50
 _SUBSCRIBE_AT_MOST = 100
+_REMARK_LENGTH = 2000
+_NUMBER = re.compile(r"[0-9]{1,30}")
 _LITERAL = re.compile(r"[^\s,*@]+@[^\s,*@]+")
 _ALL = {"status": "total"}
 """Without it, contacts on no list may be left out (API reference, 3.1)."""
@@ -50,12 +53,30 @@ class Statistics:
     complaints: int | None
 
 
+class Observer(Protocol):
+    """Is shown every row of contacts and subscriptions that any answer holds, also of a reading that then fails."""
+
+    def contact(self, row: Row) -> None: ...
+
+    def subscription(self, row: Row) -> None: ...
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A text of the service: `words` with every e-mail address masked, and what it names: numbers as ids, addresses as
+    they came."""
+
+    words: str
+    ids: frozenset[str]
+    addresses: tuple[str, ...] = field(repr=False)
+
+
 @dataclass(frozen=True)
 class SubscribeReply:
-    """What a bulk subscription answered: the rows that came back, and the service's words about the others."""
+    """What a bulk subscription answered: the rows that came back, and the service's remarks about the others."""
 
     rows: list[Row]
-    warnings: tuple[str, ...]
+    remarks: tuple[Remark, ...]
 
 
 class Account:
@@ -100,6 +121,14 @@ class Folder:
         self._reread_pages = reread_pages
         self._by_key = True
         self._in_order = True
+        self._observer: Observer | None = None
+        self.key = f"{account_id}/{client_folder_id}"
+
+    def watched(self, observer: Observer) -> Folder:
+        """The same client folder, with an observer of everything that is read from now on."""
+        folder = copy.copy(self)
+        folder._observer = observer
+        return folder
 
     def contacts(self, sink: Sink, known: Known | None = None) -> Proof:
         """Every contact, on a list or not: by ascending id where the service takes that, else by offset."""
@@ -186,25 +215,29 @@ class Folder:
 
     def contacts_by_id(self, ids: Sequence[str]) -> dict[str, Row]:
         """The contacts of these ids as they are now, 50 a request; those that do not exist are left out."""
+        found = self.contacts_shown(ids)
+        for id_ in dict.fromkeys(ids):
+            if id_ not in found:
+                try:
+                    found[id_] = self.contact(id_)
+                except NotFound:
+                    continue
+        return found
+
+    def contacts_shown(self, ids: Sequence[str]) -> dict[str, Row]:
+        """Those of the contacts that a search by id shows, 50 a request: deleted ones may be left out."""
         found: dict[str, Row] = {}
         for start in range(0, len(ids), _IDS_PER_REQUEST):
             wanted = list(dict.fromkeys(ids[start : start + _IDS_PER_REQUEST]))
             params: dict[str, str | int] = {**_ALL, "contactId": ",".join(wanted), "limit": len(wanted), "offset": 0}
             reply = self.session.get(f"{self._base}/contacts", params, _holds("contacts"))
-            page = _collection(reply.body, "contacts")
+            page = self._seen(_collection(reply.body, "contacts"), "contacts")
             rows = {} if reply.warnings else {as_id(row.get("contactId")): row for row in page.rows}
-            for id_ in wanted:
-                row = rows.get(id_)
-                if row is None:
-                    try:
-                        row = self.contact(id_)
-                    except NotFound:
-                        continue
-                found[id_] = row
+            found |= {id_: rows[id_] for id_ in wanted if id_ in rows}
         return found
 
-    def contacts_by_email(self, address: str) -> list[Row]:
-        """The contacts with exactly this address, on a list or not; in a client folder there is at most one.
+    def contacts_by_email(self, address: str, same: Callable[[str, str], bool]) -> list[Row]:
+        """The contacts with exactly this address, on a list or not; `same` tells whether two texts are one address.
 
         Raises ValueError for an address that iContact would read as a pattern or as several, and Incomplete if the
         answer may not be about this address alone; neither shows it.
@@ -213,7 +246,7 @@ class Folder:
             raise ValueError("the address cannot be looked up exactly")
         params: dict[str, str | int] = {**_ALL, "email": address, "limit": 10, "offset": 0}
         page = self._page("contacts", "contacts", params)
-        mine = [row for row in page.rows if str(row.get("email")).casefold() == address.casefold()]
+        mine = [row for row in page.rows if same(str(row.get("email")), address)]
         if len(mine) < len(page.rows) or page.total not in (None, len(mine)):
             raise Incomplete("iContact ignored the filter on contacts by address: others came too")
         return mine
@@ -225,31 +258,48 @@ class Folder:
         except NotFound:
             return None
 
-    def subscribe(self, list_id: str, contact_ids: Sequence[str]) -> SubscribeReply:
-        """Subscribe at most 100 contacts in one POST. A 200 may hold refusals: see the rows that did not come back."""
+    def subscribe(self, list_id: str, contact_ids: Sequence[str], before: Before) -> SubscribeReply:
+        """Subscribe at most 100 contacts in one POST. A 200 may hold refusals: see the rows that did not come back.
+
+        `before` as in `Session.post`, here and for the other writes.
+        """
         if not 0 < len(contact_ids) <= _SUBSCRIBE_AT_MOST:
             raise ValueError(f"a batch has 1 to {_SUBSCRIBE_AT_MOST} contacts, not {len(contact_ids)}")
         body = [{"contactId": id_, "listId": list_id, "status": "normal"} for id_ in contact_ids]
-        reply = self.session.post(f"{self._base}/subscriptions", body)
-        rows = reply.body.get("subscriptions") if isinstance(reply.body, dict) else None
-        return SubscribeReply([row for row in rows or [] if isinstance(row, dict)], reply.warnings)
+        reply = self.session.post(f"{self._base}/subscriptions", body, before)
+        found = reply.body.get("subscriptions") if isinstance(reply.body, dict) else None
+        rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+        self._seen(Page(rows, None), "subscriptions")
+        return SubscribeReply(rows, tuple(map(_remark, remarks(reply.body), reply.warnings)))
 
-    def unsubscribe(self, list_id: str, contact_id: str) -> Row:
+    def unsubscribe(self, list_id: str, contact_id: str, before: Before) -> Row:
         """Unsubscribe a contact from a list, for good; returns the subscription as iContact then has it.
 
         Raises Unconfirmed if the answer does not hold it.
         """
         path = f"{self._base}/subscriptions/{list_id}_{contact_id}"
-        return _one(self.session.post(path, {"status": "unsubscribed"}), "subscription", path)
+        return self._one(self.session.post(path, {"status": "unsubscribed"}, before), "subscription", path)
 
-    def move_subscription(self, list_id: str, contact_id: str, to_list_id: str) -> Row:
+    def move_subscription(self, list_id: str, contact_id: str, to_list_id: str, before: Before) -> Row:
         """Move a subscription to another list; returns the new one. Raises Unconfirmed if the answer has none."""
         path = f"{self._base}/subscriptions/{list_id}_{contact_id}"
-        return _one(self.session.put(path, {"listId": to_list_id}), "subscription", path)
+        return self._one(self.session.put(path, {"listId": to_list_id}, before), "subscription", path)
 
     def _single(self, path: str, key: str) -> Row:
         full = f"{self._base}/{path}"
-        return _one(self.session.get(full), key, full)
+        return self._one(self.session.get(full), key, full)
+
+    def _one(self, reply: Reply, key: str, path: str) -> Row:
+        row = _one(reply, key, path)
+        self._seen(Page([row], None), f"{key}s")
+        return row
+
+    def _seen(self, page: Page, key: str) -> Page:
+        if self._observer is not None and key in ("contacts", "subscriptions"):
+            show = self._observer.contact if key == "contacts" else self._observer.subscription
+            for row in page.rows:
+                show(row)
+        return page
 
     def _contacts_after(self, after: str, limit: int) -> Page:
         params: dict[str, str | int] = {
@@ -266,13 +316,14 @@ class Folder:
             raise KeyPagingUnsupported from error
         if reply.warnings:
             raise KeyPagingUnsupported
-        return _collection(reply.body, "contacts")
+        return self._seen(_collection(reply.body, "contacts"), "contacts")
 
     def _page(self, path: str, key: str, params: Mapping[str, str | int]) -> Page:
         reply = self.session.get(f"{self._base}/{path}", params, _holds(key))
+        page = self._seen(_collection(reply.body, key), key)
         if reply.warnings and params.keys() - {"limit", "offset"}:
             raise TermIgnored(f"iContact may have ignored the filter on {path}: {' '.join(reply.warnings)[:300]}")
-        return _collection(reply.body, key)
+        return page
 
     def _by_offset(
         self,
@@ -331,6 +382,12 @@ def _collection(body: Any, key: str) -> Page:
 def _one(reply: Reply, key: str, path: str) -> Row:
     row = reply.body.get(key) if isinstance(reply.body, dict) else None
     if not isinstance(row, dict):
-        kind = Rejected if reply.warnings else Unconfirmed
-        raise kind(f"{path}: the answer holds no {key}. {' '.join(reply.warnings)[:300]}")
+        text = f"{path}: the answer holds no {key}. {' '.join(reply.warnings)[:300]}"
+        raise Rejected(text, without_effect=False) if reply.warnings else Unconfirmed(text)
     return row
+
+
+def _remark(text: str, shown: str) -> Remark:
+    text = text[:_REMARK_LENGTH]
+    numbers = (as_id(number) for number in _NUMBER.findall(text))
+    return Remark(shown[:_REMARK_LENGTH], frozenset(i for i in numbers if i is not None), tuple(addresses_in(text)))

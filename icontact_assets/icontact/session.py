@@ -47,12 +47,20 @@ ENABLE_REMEDY = (
     "login password."
 )
 
+_WITHOUT_EFFECT = frozenset({400, 401, 402, 403, 404, 405, 406, 415, 501, 507})
+"""Statuses that leave everything as it was (API reference, 7.1). 503, 429 and 409 are not among them."""
+
+Before = Callable[[], None]
+
 _REFUSALS = {
     401: ENABLE_REMEDY,
     402: "iContact says that the account's bill is unpaid: settle it, then run again.",
     403: "This user may not read that account or client folder: check both ids with `icontact-assets discover`.",
     507: "The account's storage at iContact is used up: free some, then run again.",
 }
+
+
+def _nothing() -> None: ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Reply:
-    """A decoded answer: the body as it came, and the texts of its `warnings`."""
+    """A decoded answer: the body as it came, and the texts of its `errors` and `warnings`, fit to be shown."""
 
     status: int
     body: Any
@@ -97,9 +105,9 @@ class Session:
     """Signed requests to one iContact. Safe for several threads. `requests` counts those sent, `repaired` the answers
     in which U+FFFD replaces something that is no character.
 
-    Only `base_url`'s host is ever called, over verified TLS (plain http for loopback). A GET is tried `tries` times; a
-    POST is repeated only if iContact cannot have acted on it (not connected; 429, 420 or a JSON 503, which the
-    documentation gives for requests turned away).
+    Only `base_url`'s host is ever called, over verified TLS (plain http for loopback). A GET is tried `tries` times. A
+    write is tried again only if there was no connection: after any other failure iContact may have acted on it, and
+    the caller reads the state first.
     """
 
     def __init__(
@@ -157,13 +165,18 @@ class Session:
         `errors.py`."""
         return self._ask("GET", path, params, None, usable)
 
-    def post(self, path: str, body: Any) -> Reply:
-        """POST a JSON body. Raises UnknownOutcome when the answer was lost and iContact may have acted."""
-        return self._ask("POST", path, None, orjson.dumps(body), lambda _: True)
+    def post(self, path: str, body: Any, before: Before = _nothing) -> Reply:
+        """POST a JSON body. `before` is called right before each try, when the budget has let it pass; what it raises
+        ends the request unsent.
 
-    def put(self, path: str, body: Any) -> Reply:
-        """PUT a JSON body: used for moving a subscription, nothing else. Raises as `post`."""
-        return self._ask("PUT", path, None, orjson.dumps(body), lambda _: True)
+        A 200 that holds `errors` is a reply, with these texts among its `warnings`: it may hold rows that were written
+        too (API reference, 7.1). Raises UnknownOutcome when iContact may have acted and did not say.
+        """
+        return self._ask("POST", path, None, orjson.dumps(body), lambda _: True, before)
+
+    def put(self, path: str, body: Any, before: Before = _nothing) -> Reply:
+        """PUT a JSON body: used for moving a subscription, nothing else. As `post`."""
+        return self._ask("PUT", path, None, orjson.dumps(body), lambda _: True, before)
 
     def _ask(
         self,
@@ -172,6 +185,7 @@ class Session:
         params: Mapping[str, str | int] | None,
         body: bytes | None,
         usable: Callable[[Any], bool],
+        before: Before = _nothing,
     ) -> Reply:
         attempts = Retrying(
             retry=retry_if_exception_type(_Lost),
@@ -180,7 +194,7 @@ class Session:
             reraise=True,
         )
         try:
-            return attempts(self._once, method, path, params, body, usable)
+            return attempts(self._once, method, path, params, body, usable, before)
         except _Lost as error:
             where = f"{method} {path}"
             if method != "GET" and error.processed:
@@ -218,8 +232,10 @@ class Session:
         params: Mapping[str, str | int] | None,
         body: bytes | None,
         usable: Callable[[Any], bool],
+        before: Before,
     ) -> Reply:
         self._budget.take()
+        before()
         with self._count_lock:
             self.requests += 1
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
@@ -297,10 +313,11 @@ class Session:
             host = _host(response.headers.get("Location", "")) or "nowhere"
             raise Rejected(
                 f"{where}: answered with a redirect to {plain(host)[:100]}, which is not followed. "
-                "Check ICONTACT_BASE_URL."
+                "Check ICONTACT_BASE_URL.",
+                without_effect=False,
             )
         if status in (429, 420) or (status == 503 and decoded):
-            raise _Lost(f"turned away with {status}.{said}", processed=False, pause_until=self._pause(response))
+            raise _Lost(f"turned away with {status}.{said}", processed=True, pause_until=self._pause(response))
         if status == 404 or (status == 500 and "No result" in words):
             raise NotFound(f"{where}: there is no such thing.{said}")
         if status in _REFUSALS and (decoded or status != 403):
@@ -310,16 +327,17 @@ class Session:
                 f"answered {status}.{said}", processed=True, pause_until=self._pause(response), answered=decoded
             )
         if status >= 400:
-            raise Rejected(f"{where}: rejected with {status}.{said} The request itself is at fault.")
+            raise Rejected(
+                f"{where}: rejected with {status}.{said} The request itself is at fault.",
+                without_effect=status in _WITHOUT_EFFECT,
+            )
         if not decoded:
             kind = re.sub(r"[^\w/+.-]", "", response.headers.get("Content-Type", "").partition(";")[0])[:40]
             what = f" but {len(sent):,} bytes of {kind or 'no declared type'}" if sent else ": it is empty"
             raise _Lost(f"the answer is not JSON{what}", processed=True)
-        if isinstance(body, dict) and body.get("errors"):
-            if method != "GET":
-                raise Rejected(f"{where}: rejected in a 200.{said}")
+        if method == "GET" and isinstance(body, dict) and body.get("errors"):
             raise _Lost(f"answered 200 with errors.{said}", processed=False, answered=True)
-        return Reply(status, body, tuple(self._shown(body, "warnings")))
+        return Reply(status, body, (*self._shown(body, "errors"), *self._shown(body, "warnings")))
 
     def _shown(self, body: Any, key: str) -> list[str]:
         """What the service says under a key, fit to be shown: it may repeat a credential."""
@@ -363,6 +381,18 @@ def _innermost(error: BaseException) -> str:
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def remarks(body: Any) -> list[str]:
+    """The texts of an answer's `errors` and `warnings`, as they came: an address in them is not masked."""
+    if not isinstance(body, dict):
+        return []
+    return [str(text) for key in ("errors", "warnings") for text in _as_list(body.get(key))]
+
+
+def addresses_in(text: str) -> list[str]:
+    """The e-mail addresses in a text of the service."""
+    return _ADDRESS.findall(text)
 
 
 def _retry_after(value: str) -> float | None:

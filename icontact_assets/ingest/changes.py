@@ -191,6 +191,7 @@ def _land(
             connection.execute("CREATE OR REPLACE TEMP TABLE single AS SELECT DISTINCT * FROM page_rows")
             connection.execute("CREATE OR REPLACE TEMP TABLE page_rows AS FROM single")
         _note_listed(connection, listing, rejected)
+        _remember_opt_outs(connection, schema, listing, now)
         refusal: IContactError | None = None
         try:
             known = KnownFields.load(connection, schema, drift, now)
@@ -247,6 +248,24 @@ def _note_listed(connection: duckdb.DuckDBPyConnection, listing: Listing, reject
         "UNION ALL SELECT unnest(?::VARCHAR[])",
         [[id_ for id_ in unread if id_ is not None]],
     )
+
+
+_OPT_OUTS = {
+    "contacts": "SELECT DISTINCT '' AS list_id, id AS contact_id FROM page_rows WHERE {} = 'donotcontact'",
+    "subscriptions": "SELECT DISTINCT list_id, contact_id FROM page_rows WHERE {} = 'unsubscribed'",
+}
+
+
+def _remember_opt_outs(connection: duckdb.DuckDBPyConnection, schema: str, listing: Listing, now: datetime) -> None:
+    """Keep who is opted out by the rows of `page_rows`, also if the reading is not believed: a version that is replaced
+    on its own day leaves no other trace."""
+    if listing.resource in _OPT_OUTS:
+        found = _OPT_OUTS[listing.resource].format("lower(trim(status))")
+        connection.execute(
+            f"INSERT INTO \"{schema}\".opt_outs SELECT '', list_id, contact_id, $now FROM ({found}) ANTI JOIN "
+            f"(SELECT list_id, contact_id FROM \"{schema}\".opt_outs WHERE folder = '') USING (list_id, contact_id)",
+            {"now": naive(now)},
+        )
 
 
 def _suspicion(
@@ -339,9 +358,17 @@ def _store(
         """,
         {"reading_day": reading_day, "start_date": start_date, "change_day": change_day, "now": naive(now)},
     )
-    connection.execute(
-        f'DELETE FROM {target} t USING versions v WHERE t."{id_}" = v."{id_}" AND t.partition_date = v.partition_date'
-    )
+    replaced = f't."{id_}" = v."{id_}" AND t.partition_date = v.partition_date'
+    if listing.resource == "contacts":
+        # An opt-out follows the addresses that a contact ever had.
+        connection.execute(
+            f"INSERT INTO \"{schema}\".contact_addresses SELECT DISTINCT '', t.id, t.email, $now FROM {target} t "
+            f"JOIN versions v ON {replaced} AND t.email IS DISTINCT FROM v.email WHERE t.email IS NOT NULL "
+            f'AND (t.id, t.email) NOT IN (SELECT (contact_id, email) FROM "{schema}".contact_addresses '
+            "WHERE folder = '' AND email IS NOT NULL)",
+            {"now": naive(now)},
+        )
+    connection.execute(f"DELETE FROM {target} t USING versions v WHERE {replaced}")
     connection.execute(
         f"INSERT INTO {target} ({columns}, deleted_at, observed_at, partition_date) "
         f'SELECT {columns}, deleted_at, $now, partition_date FROM versions ORDER BY partition_date, "{id_}"',

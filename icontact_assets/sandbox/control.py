@@ -225,7 +225,7 @@ class Control:
             "sends/delete": (OneSend, lambda folder, edit: self._drop(folder.sends, edit.send_id)),
             "lists/add": (AddList, self._add_list),
             "lists/update": (UpdateList, self._update_list),
-            "lists/delete": (OneList, lambda folder, edit: self._drop(folder.lists, edit.list_id)),
+            "lists/delete": (OneList, self._delete_list),
             "subscriptions/set": (SetSubscription, self._set_subscription),
             "subscriptions/delete": (OneSubscription, self._delete_subscription),
             "events/add": (AddEvent, self._add_event),
@@ -495,6 +495,10 @@ class Control:
         else:
             folder.statistics[edit.message_id] = edit.values
         return folder.statistics.get(edit.message_id)
+
+    def _delete_list(self, folder: Folder, edit: Any) -> Json:
+        folder.keep_last_id("lists", 5001)
+        return self._drop(folder.lists, edit.list_id)
 
     def _drop(self, rows: dict[Any, Any], key: int) -> Json:
         self._present(rows, key, "row")

@@ -302,11 +302,15 @@ class Folder:
 
     def new_id(self, resource: str, first: int, wanted: int | None = None) -> int:
         """An id that was never given out, or the wanted one; delayed writes have theirs before they show."""
-        if resource not in self._last_ids:
-            self._last_ids[resource] = max(getattr(self, resource), default=first - 1)
+        self.keep_last_id(resource, first)
         given = self._last_ids[resource] + 1 if wanted is None else wanted
         self._last_ids[resource] = max(self._last_ids[resource], given)
         return given
+
+    def keep_last_id(self, resource: str, first: int) -> None:
+        """Remember the last id that was given out: before a row goes, whose id must not come again."""
+        if resource not in self._last_ids:
+            self._last_ids[resource] = max(getattr(self, resource), default=first - 1)
 
     def log(self, message_id: int, kind: Kind) -> ActivityLog:
         return self.activity.setdefault((message_id, kind), ActivityLog.empty())

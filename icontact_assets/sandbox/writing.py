@@ -450,6 +450,8 @@ class Writer:
             self.later(folder, lambda: _put(folder, folder.sends, row.id, changed(row, cancelled=True, released=NEVER)))
         else:
             rows = getattr(folder, name)
+            if name == "lists":
+                folder.keep_last_id("lists", 5001)
             self.later(folder, lambda: _take(folder, rows, row.id))
         return reply([])
 

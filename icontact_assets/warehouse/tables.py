@@ -364,6 +364,36 @@ AUDIENCE_COMPUTATIONS = Table(
     key=("audience", "computed_at"),
 )
 
+_FOLDER = Column(
+    "folder",
+    "VARCHAR",
+    "'' for the client folder of the import; <account>/<client folder> for another that an export writes to",
+)
+
+OPT_OUTS = Table(
+    "opt_outs",
+    "Everybody whom any answer of iContact ever showed as opted out. A row stays, whatever the contact becomes later.",
+    (
+        _FOLDER,
+        Column("list_id", "VARCHAR", "the list that the contact left; '' for do-not-contact, which is all lists"),
+        _MEMBER,
+        Column("seen_at", "TIMESTAMP", "when it was first seen (UTC)"),
+    ),
+    key=("folder", "list_id", "contact_id"),
+)
+
+CONTACT_ADDRESSES = Table(
+    "contact_addresses",
+    "Addresses that contacts had at some time and that raw_contacts does not show: an opt-out follows the address.",
+    (
+        _FOLDER,
+        _MEMBER,
+        Column("email", "VARCHAR", "address as iContact gave it; NULL: it was asked for and has none", personal=True),
+        Column("seen_at", "TIMESTAMP", "when it was first seen (UTC)"),
+    ),
+    key=("folder", "contact_id", "email"),
+)
+
 EXPORT_RUNS = Table(
     "export_runs",
     "Every run of every export, with its counts.",
@@ -374,6 +404,9 @@ EXPORT_RUNS = Table(
         Column("audience_storage_id", "VARCHAR", "storage id of the audience materialization that was exported"),
         Column("audience_version", "VARCHAR", "hash of the membership that was exported"),
         Column("list_id", "VARCHAR", "iContact list id"),
+        Column("list_setting", "VARCHAR", "the list as the settings name it: an id, or an exact name"),
+        Column("move_to_id", "VARCHAR", "id of the list that people are moved to; NULL without one"),
+        Column("move_to_setting", "VARCHAR", "that list as the settings name it"),
         Column("mode", "VARCHAR", "dry_run, add, mirror or undo"),
         Column("undoes", "VARCHAR", "id of the run that an undo took back"),
         Column("plan_hash", "VARCHAR", "hash of the plan: mode, lists and ordered actions"),
@@ -418,7 +451,7 @@ EXPORT_OUTCOMES = Table(
             "VARCHAR",
             "added, moved, unsubscribed: done. already: on the list before. skipped: may not be written to, or left out. "
             "refused: by iContact, because the person may not be mailed; never tried again. "
-            "failed: not done; tried next time. unconfirmed: iContact said yes, the list does not show it. "
+            "failed: not done; tried next time. unconfirmed: whether it was done is not known; later runs look again. "
             "intended: about to be written; a run that leaves it was cut off. planned: by a dry run",
         ),
         Column("reason", "VARCHAR", "why"),
@@ -454,7 +487,7 @@ EXPORT_PLANS = Table(
         Column("list_id", "VARCHAR", "iContact list id"),
         Column("undoes", "VARCHAR", "id of the run that it takes back"),
         Column("created_at", "TIMESTAMP", "when it was first made, or last shown by the command line (UTC)"),
-        Column("applied_at", "TIMESTAMP", "when it was applied to its end (UTC); an approval is good for once"),
+        Column("applied_at", "TIMESTAMP", "when it was first written by it (UTC); an approval is good for once"),
         Column("adds", "BIGINT", "people to be added, or moved back"),
         Column("removes", "BIGINT", "people to be removed"),
         Column("exceeded", "VARCHAR", "the limits that it exceeds, one sentence; NULL if none"),
@@ -479,6 +512,8 @@ TABLES = (
     EXPORT_OUTCOMES,
     EXPORT_MEMBERS,
     EXPORT_PLANS,
+    OPT_OUTS,
+    CONTACT_ADDRESSES,
 )
 """Every table that `Warehouse.prepare` creates in the schema of an import."""
 

@@ -438,7 +438,7 @@ class ExportMachine(RuleBasedStateMachine):
             assert "that made a plan" in str(error)  # noqa: PT017
             return
         assert not self.writes or self.writes[-1].run_id != "plan"
-        Record(self.store.warehouse, SCHEMA, export, "").show(made, self.clock())
+        Record(self.place(), export, "").show(made, self.clock())
         self.perform(export, fuse, faults, [], 0, undone=undone, way=way, exactly=made.hash)
         asked = {write.contact_id for write in self.writes if write.run_id == undone}
         assert {write.contact_id for write in self.writes if write.run_id == self.runs[-1]} <= asked

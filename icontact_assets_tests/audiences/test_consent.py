@@ -27,16 +27,18 @@ from icontact_assets.audiences.consent import (
     decide_removal,
     speaks_of_consent,
 )
-from icontact_assets.audiences.export import _subscribe, _take_off
+from icontact_assets.audiences.export import _Stale, _subscribe, _take_off
 
 READ_AT = datetime(2026, 9, 14, 12, tzinfo=UTC)
 GOOD = Evidence(
     contact_status="normal",
     read_at=READ_AT,
     subscription_status=Subscription.ABSENT,
+    list_read_at=READ_AT,
     seen_unsubscribed=False,
     unsubscribed_by_message=False,
     unsubscribed_elsewhere=False,
+    do_not_contact_before=False,
     refused_before=False,
     erased=False,
     exclusion=Exclusion.NOT_LISTED,
@@ -57,6 +59,7 @@ VALUES = {
     "seen_unsubscribed": (ANSWERS, [False]),
     "unsubscribed_by_message": (ANSWERS, [False]),
     "unsubscribed_elsewhere": (ELSEWHERE, [False, Elsewhere.NOT_ASKED]),
+    "do_not_contact_before": (ANSWERS, [False]),
     "refused_before": (ANSWERS, [False]),
     "erased": (ANSWERS, [False]),
     "exclusion": (EXCLUSIONS, [Exclusion.NOT_LISTED]),
@@ -74,7 +77,7 @@ def check(values):
 
 
 def test_every_field_of_the_evidence_is_tried():
-    assert {field.name for field in fields(Evidence)} == {*VALUES, "read_at"}
+    assert {field.name for field in fields(Evidence)} == {*VALUES, "read_at", "list_read_at"}
 
 
 @pytest.mark.parametrize("names", list(itertools.combinations(VALUES, 2)))
@@ -109,6 +112,7 @@ def test_no_wording_of_a_status_slips_through(contact, on_list):
             "unsubscribed by a message that went to the list, or whose lists are not known",
         ),
         ({"unsubscribed_elsewhere": True}, "unsubscribed from another list"),
+        ({"do_not_contact_before": True}, "was do-not-contact before"),
         ({"refused_before": True}, "iContact refused it before, because the contact may not be mailed"),
         ({"erased": True}, "the contact was deleted or vanished from iContact"),
         ({"exclusion": Exclusion.EMAIL}, "on the exclusion list (by address)"),
@@ -127,7 +131,7 @@ def onto(contact_id: str = "90000001", list_id: str = "5001") -> Permit | Denial
 
 
 DENIED = decide("90000001", "5001", replace(GOOD, contact_status="bounced"))
-LEAVING = RemovalEvidence(subscription_status="normal", ours=True, wanted=False, onto=None)
+LEAVING = RemovalEvidence(subscription_status="normal", list_read_at=READ_AT, ours=True, wanted=False, onto=None)
 
 
 MOVES = [
@@ -141,7 +145,7 @@ MOVES = [
 
 def test_only_those_the_export_put_there_and_does_not_want_there_are_removed():
     for on_list, ours, wanted, (move, fine) in itertools.product(ON_LIST, ANSWERS, ANSWERS, MOVES):
-        evidence = RemovalEvidence(on_list, ours, wanted, move)
+        evidence = RemovalEvidence(on_list, READ_AT, ours, wanted, move)
         decision = decide_removal("90000001", "5004", evidence)
         good = on_list == "normal" and ours is True and wanted is False and fine
         assert isinstance(decision, RemovalPermit if good else Denial)
@@ -189,7 +193,18 @@ def test_a_permit_is_fresh_for_ten_minutes_after_the_reading(age):
     assert isinstance(permit, Permit)
     fresh = timedelta(0) <= age <= timedelta(minutes=10)
     assert permit.fresh(READ_AT + age) == fresh
+    old_list = decide("90000001", "5004", replace(GOOD, read_at=READ_AT + age, list_read_at=READ_AT))
+    old_contact = decide("90000001", "5004", replace(GOOD, list_read_at=READ_AT + age))
+    assert (old_list.fresh(READ_AT + age), old_contact.fresh(READ_AT + age)) == (fresh, fresh)
     moving = decide_removal("90000001", "5004", replace(LEAVING, onto=onto()))
+    moved_late = decide_removal(
+        "90000001",
+        "5004",
+        replace(
+            LEAVING, onto=decide("90000001", "5001", replace(GOOD, read_at=READ_AT + age, list_read_at=READ_AT + age))
+        ),
+    )
+    assert moved_late.fresh(READ_AT + age) == fresh
     leaving = decide_removal("90000001", "5004", LEAVING)
     assert (moving.fresh(READ_AT + age), leaving.fresh(READ_AT + age)) == (fresh, True)
 
@@ -204,18 +219,46 @@ def test_one_place_in_the_package_writes_to_lists():
         if isinstance(node, ast.Attribute) and node.attr in writes
     }
     assert callers == {(name, "audiences/export.py") for name in writes}
-    late = READ_AT + timedelta(minutes=11)
-    for permits, now in (
-        (["90000001"], READ_AT),
-        ([decide("90000001", "5003", GOOD)], READ_AT),
-        ([decide("90000001", "5004", GOOD)], late),
-        ([decide_removal("90000001", "5004", LEAVING)], READ_AT),
+    permit = decide("90000001", "5004", GOOD)
+    for permits in (
+        ["90000001"],
+        [decide("90000001", "5003", GOOD)],
+        [decide_removal("90000001", "5004", LEAVING)],
     ):
         with pytest.raises(TypeError, match="permit"):
-            _subscribe(None, "5004", permits, now)
-    for permit in (decide("90000001", "5004", GOOD), decide_removal("90000001", "5004", replace(LEAVING, onto=onto()))):
-        with pytest.raises(TypeError, match="permit"):
-            _take_off(None, permit, late)
+            _subscribe(None, "5004", permits, lambda: READ_AT)
+    with pytest.raises(TypeError, match="permit"):
+        _take_off(None, permit, lambda: READ_AT)
+
+
+class Tries:
+    """In place of a client folder: calls what is to be called before each of three tries, and counts them."""
+
+    def __init__(self):
+        self.made = 0
+
+    def tried(self, *args):
+        for _ in range(3):
+            args[-1]()
+            self.made += 1
+
+    subscribe = unsubscribe = move_subscription = tried
+
+
+@pytest.mark.parametrize("late_at", [1, 2, 3])
+def test_the_age_of_a_permit_is_checked_at_each_try(late_at):
+    ages = iter([timedelta(minutes=11 if n == late_at else 1) for n in (1, 2, 3)])
+    folder = Tries()
+    with pytest.raises(_Stale):
+        _subscribe(folder, "5004", [decide("90000001", "5004", GOOD)], lambda: READ_AT + next(ages))
+    assert folder.made == late_at - 1
+    ages = iter([timedelta(minutes=11 if n == late_at else 1) for n in (1, 2, 3)])
+    folder = Tries()
+    with pytest.raises(_Stale):
+        _take_off(
+            folder, decide_removal("90000001", "5004", replace(LEAVING, onto=onto())), lambda: READ_AT + next(ages)
+        )
+    assert folder.made == late_at - 1
 
 
 def test_nothing_in_the_package_writes_to_contacts():

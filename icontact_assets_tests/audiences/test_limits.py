@@ -111,7 +111,7 @@ def test_an_approval_lasts_24_hours_and_for_one_application(house):
     text, _ = stopped(house, **FEW, approve=report.plan_hash)
     assert "it was shown at 2026-09-14 12:00 UTC, more than 24 hours ago" in text
     made = make_plan(house.place(), house.settings(**FEW))
-    Record(house.store.warehouse, "icontact", house.settings(**FEW), "cli").show(made, house.clock())
+    Record(house.place(), house.settings(**FEW), "").show(made, house.clock())
     assert house.export(**FEW, approve=report.plan_hash).added == 3
     for id_ in (1, 2, 3):
         house.sandbox.control("subscriptions/delete", list_id=5004, contact_id=id_)

@@ -109,7 +109,7 @@ def test_nothing_is_written_in_quiet_hours(house):
 
 def test_an_export_stops_between_batches_when_quiet_hours_begin(house):
     people(house, *range(1, 251))
-    house.clock.now = NOW - timedelta(seconds=14)
+    house.clock.now = NOW - timedelta(seconds=26)
     house.clock.step = timedelta(seconds=1)
     report = house.export(pace=Pace(quiet_hours="12:00-13:30"))
     assert 0 < report.added < 250

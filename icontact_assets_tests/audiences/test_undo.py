@@ -25,7 +25,7 @@ def undo(house: House, run_id: str, way: Remove = MOVE, mode: str = "mirror", **
     """Show the way back, and go it."""
     export = house.settings(mode, **options)
     made = plan_undo(house.place(), export, run_id, way)
-    Record(house.store.warehouse, SCHEMA, export, "").show(made, house.clock())
+    Record(house.place(), export, "").show(made, house.clock())
     house.runs += 1
     return run_export(
         house.place(),
