@@ -27,6 +27,10 @@ _VERSION = "1"
 _BUCKET_EVENTS = 10_000_000
 """Events that one statement of a full computation holds at most, roughly: memory is bounded by it."""
 
+_EVENT_BYTES = 400
+"""Memory that an event takes in that statement. Where DuckDB may use little, a statement holds fewer events: spilling
+them takes twice the time."""
+
 _BATCH_TEXTS = 200_000
 """Distinct texts that are in Python's memory at one time."""
 
@@ -113,7 +117,10 @@ def build_activity(
     if full:
         columns = ", ".join(f'"{field.name}" {field.sql_type}' for field in fields)
         connection.execute(f"CREATE OR REPLACE TABLE {target} ({columns})")
-        buckets = _count(connection, f'"{schema}".raw_activity') // _BUCKET_EVENTS + 1
+        [(fitting,)] = connection.execute(
+            f"SELECT parse_formatted_bytes(current_setting('memory_limit')) // {_EVENT_BYTES}"
+        ).fetchall()
+        buckets = _count(connection, f'"{schema}".raw_activity') // min(_BUCKET_EVENTS, fitting) + 1
         for bucket in range(buckets):
             _insert(connection, schema, f"{semi_join} WHERE hash(contact_id) % {buckets} = {bucket}")
         computed = _count(connection, target)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from icontact_assets.mapping.build import build_activity
 from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
 
 LARGE = "CREATE TEMP TABLE t AS SELECT hash(range)::VARCHAR || repeat('x', 40) AS s FROM range(400000)"
@@ -27,6 +28,22 @@ def test_spills_go_beside_the_database(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir("/proc")
     small(warehouse)
     assert not list(tmp_path.glob("*.spill"))
+
+
+def test_activity_is_computed_in_little_memory_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse.prepare("icontact")
+    monkeypatch.chdir("/proc")
+    with warehouse.write("test") as connection:
+        connection.execute("SET memory_limit = '60MB'")
+        connection.execute(
+            "INSERT INTO icontact.raw_activity SELECT (i % 50)::VARCHAR, (hash(i) % 10000)::VARCHAR, 'open', "
+            "TIMESTAMP '2026-01-01' + i * INTERVAL 1 SECOND, NULL, 0, TIMESTAMP '2026-01-01', DATE '2026-01-01' "
+            "FROM range(300000) t(i)"
+        )
+        built = build_activity(connection, "icontact")
+        [(opens,)] = connection.execute("SELECT sum(email_open_ct) FROM icontact.icontact_activity").fetchall()
+    assert (built.rows, opens) == (10_000, 300_000)
 
 
 def test_what_a_killed_process_spilled_is_removed(tmp_path: Path) -> None:
