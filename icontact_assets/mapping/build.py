@@ -117,8 +117,10 @@ def build_activity(
     if full:
         columns = ", ".join(f'"{field.name}" {field.sql_type}' for field in fields)
         connection.execute(f"CREATE OR REPLACE TABLE {target} ({columns})")
+        # A limit of more than any machine has is not parsed.
         [(fitting,)] = connection.execute(
-            f"SELECT parse_formatted_bytes(current_setting('memory_limit')) // {_EVENT_BYTES}"
+            "SELECT coalesce(TRY(parse_formatted_bytes(current_setting('memory_limit'))) // ?, ?)",
+            [_EVENT_BYTES, _BUCKET_EVENTS],
         ).fetchall()
         buckets = _count(connection, f'"{schema}".raw_activity') // min(_BUCKET_EVENTS, fitting) + 1
         for bucket in range(buckets):

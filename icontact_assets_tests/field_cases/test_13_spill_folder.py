@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icontact_assets.mapping.build import build_activity
+from icontact_assets.mapping import build
 from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
 
 LARGE = "CREATE TEMP TABLE t AS SELECT hash(range)::VARCHAR || repeat('x', 40) AS s FROM range(400000)"
@@ -34,16 +34,19 @@ def test_activity_is_computed_in_little_memory_from_any_folder(tmp_path: Path, m
     warehouse = Warehouse(tmp_path / "warehouse.duckdb")
     warehouse.prepare("icontact")
     monkeypatch.chdir("/proc")
+    statements, insert = list[str](), build._insert
+    monkeypatch.setattr(build, "_insert", lambda *given: (statements.append(given[2]), insert(*given)))
     with warehouse.write("test") as connection:
-        connection.execute("SET memory_limit = '60MB'")
+        connection.execute("SET memory_limit = '40MB'")
         connection.execute(
             "INSERT INTO icontact.raw_activity SELECT (i % 50)::VARCHAR, (hash(i) % 10000)::VARCHAR, 'open', "
             "TIMESTAMP '2026-01-01' + i * INTERVAL 1 SECOND, NULL, 0, TIMESTAMP '2026-01-01', DATE '2026-01-01' "
             "FROM range(300000) t(i)"
         )
-        built = build_activity(connection, "icontact")
+        built = build.build_activity(connection, "icontact")
         [(opens,)] = connection.execute("SELECT sum(email_open_ct) FROM icontact.icontact_activity").fetchall()
     assert (built.rows, opens) == (10_000, 300_000)
+    assert len(statements) > 2
 
 
 def test_what_a_killed_process_spilled_is_removed(tmp_path: Path) -> None:
