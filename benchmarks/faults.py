@@ -21,6 +21,7 @@ from icontact_assets_tests.ingest.scenarios import FAULTS, REQUESTS, Impossible,
 from icontact_assets_tests.ingest.stage import Stage
 
 PAGE = Path("docs/faults.md")
+KEPT = "## Cases from the field"
 HEAD = """# What the reader stands
 
 Written by `python -m benchmarks.faults`: every row is played over HTTP against the sandbox, with real Dagster runs and
@@ -97,7 +98,13 @@ def page(lines: Mapping[Row, str]) -> str:
         parts += [title, "", COLUMNS.format(*heads)]
         parts += [lines.get(row, f"{first_cells(row)} not played | | | |") for row in rows]
         parts.append("")
-    return "\n".join(parts)
+    return "\n".join([*parts, kept()])
+
+
+def kept() -> str:
+    """What follows the tables in the page, which is written by hand."""
+    text = PAGE.read_text() if PAGE.exists() else ""
+    return text[text.index(KEPT) :] if KEPT in text else ""
 
 
 def main() -> None:
