@@ -55,6 +55,8 @@ class Hostile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Closed alone, it would still be waited on.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _serve(self) -> None:

@@ -1,14 +1,17 @@
-"""Values that fit nowhere, as JSON, and listings that hold each of them in each field among rows that are fine."""
+"""Values that fit nowhere, listings that hold each of them in each field, and answers that no service should send."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from icontact_assets.icontact.decoding import decode
+from icontact_assets.icontact.errors import IContactError
+from icontact_assets.icontact.folder import Account, Folder
+from icontact_assets.icontact.listing import Row
 from icontact_assets.icontact.values import as_id
 from icontact_assets_tests.hostile import Answer, Hostile, http
 
@@ -111,3 +114,88 @@ def rows_of(resource: str, odd: Sequence[str] = ODD) -> Iterator[tuple[str | Non
             number += 1
         yield None, row(resource, number)
         number += 1
+
+
+class Says(Hostile):
+    """Answers everything with `reply`."""
+
+    reply: Answer = b""
+
+    def answer(self, request: bytes) -> Answer:
+        return self.reply
+
+
+BODIES: tuple[bytes, ...] = (
+    *(b"", b" ", b"null", b"<html>", b"{", b"[]]", b"\xef\xbb\xbf", b"\xff\xfe{\x00", b"\x00" * 9, b"\xed\xa0\xbd", b"{}{}"),
+    *(b'{"a": 1, "a": 2}', b"{'a': 1}", b'{"errors": [[["x"]]]}', b'{"errors": {"a": 1e400}}', b'{"warnings": "\\ud83c"}'),
+    *(f'{{"errors": ["{"x" * 100_000}"], "warnings": ["{"y" * 100_000}"]}}'.encode(), b"[" * 50_000, b'"' * 9001),
+    *(value.encode() for value in ODD),
+    *(f'{{"{name}": {value}}}'.encode() for value in ODD for name in ("time", "contact", "statistics")),
+    *(f'{{"lists": [], "contacts": [{{"contactId": {value}}}], "total": {value}}}'.encode() for value in ODD),
+    *(f'{{"lists": {value}, "contacts": {value}, "accounts": {value}, "total": 1}}'.encode() for value in ODD),
+)  # fmt: skip
+"""Bodies that no service should send."""
+
+HEADERS: tuple[str, ...] = (
+    *("Retry-After: \xb2", "Retry-After: -1", "Retry-After: soon", "Retry-After: Mon, 99 Foo 99999", "Retry-After: 1e9"),
+    *("Content-Encoding: gzip", "Content-Encoding: br", "Content-Encoding: deflate", "Content-Encoding: \xff, gzip"),
+    *("Content-Type: \x01", "Content-Type: text/html; charset=\xff", "Content-Type: ;;;charset=utf-7", "Content-Type:"),
+    *("Transfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked", "Content-Length: -1", "Content-Length: \xb2"),
+    *("Content-Length: 99999999999999999999", "Content-Length: 5, 6", "Location: http://[", "Location: \xff", "Location:"),
+    *("Set-Cookie: \x00=\xff; expires=x; max-age=y", f"Set-Cookie: {'a' * 60_000}", "Connection: upgrade", ": x", "x"),
+    *(" folded: x", f"X: {'y' * 70_000}", "Link: <", "Date: \xb2", "Strict-Transport-Security: x", "WWW-Authenticate: ="),
+)  # fmt: skip
+"""Headers that no service should send."""
+
+STATUSES = (
+    "200 OK",
+    "200",
+    "201 \xff",
+    "204 -",
+    "206 x",
+    "301 x",
+    "304 -",
+    "400 x",
+    "429 x",
+    "500 x",
+    "503 x",
+    "599 x",
+    "999 x",
+)
+"""Status lines, from the code on."""
+
+OPERATIONS: Mapping[str, Callable[[Folder], object]] = {
+    "time": lambda folder: Account(folder.session).time(),
+    "accounts": lambda folder: Account(folder.session).accounts(),
+    "folders": lambda folder: Account(folder.session).client_folders("1"),
+    "lists": lambda folder: folder.lists(Forgetful()),
+    "contacts": lambda folder: folder.contacts(Forgetful()),
+    "messages": lambda folder: folder.messages(Forgetful()),
+    "clicks": lambda folder: folder.activity("1", "clicks", Forgetful()),
+    "statistics": lambda folder: folder.statistics("1"),
+    "count": lambda folder: folder.count("contacts"),
+    "contact": lambda folder: folder.contact("1"),
+    "contacts by id": lambda folder: folder.contacts_by_id(["1", "2"]),
+    "subscription": lambda folder: folder.subscription("5", "1"),
+    "POST": lambda folder: folder.session.post("/subscriptions", []),
+    "PUT": lambda folder: folder.session.put("/subscriptions/5_1", {}),
+}
+"""Everything that is asked of a service."""
+
+
+class Forgetful:
+    """A sink that keeps nothing."""
+
+    def start(self) -> None: ...
+
+    def page(self, offset: int, rows: list[Row]) -> None: ...
+
+
+def play(folder: Folder, server: Says, operation: str, reply: Answer) -> str:
+    """The name of the error that an operation ends with under one answer, or `fine`. Anything untyped is raised."""
+    server.reply = reply
+    try:
+        OPERATIONS[operation](folder)
+    except IContactError as error:
+        return type(error).__name__
+    return "fine"

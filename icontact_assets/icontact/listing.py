@@ -25,6 +25,7 @@ OVERLAP = 10
 
 _ATTEMPTS = 3
 _SMALLEST_PAGE = 1
+_REPEATED = 100
 _SHRINK = 8
 """A page that fails is asked for again so much smaller: each size costs a session's tries."""
 
@@ -269,6 +270,7 @@ class _ByOffset:
 
     def _to_end(self, seen: _Seen, following: _Next) -> int:
         """Take in a page and all that follow it; returns how many rows have an id that came before, and equal it."""
+        repeated = 0
         while True:
             page, matched = following.page, following.matched
             self._check_total(page, seen)
@@ -298,6 +300,9 @@ class _ByOffset:
                 raise _Moved(f"the answer ended after {seen.count} of {page.total} rows")
             # A server that caps its pages below the overlap would show nothing new.
             following = self._next(seen, min(self._overlap, len(seen.tail), max(0, len(page.rows) - 1)))
+            repeated = repeated + 1 if following.page.rows == page.rows else 0
+            if repeated == _REPEATED:
+                raise _Moved(f"the same page came {_REPEATED} times, whatever offset was asked for")
         doubled, equal = _doubled(seen.ids), _doubled(seen.rows)
         if doubled > equal:
             raise _Moved(f"{doubled - equal} rows came whose {self._id_key} had come before with other values")

@@ -7,8 +7,10 @@ import json
 import time
 import tracemalloc
 import zlib
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,10 @@ from icontact_assets.icontact.errors import (
     Transient,
     UnknownOutcome,
 )
+from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session, mask
 from icontact_assets_tests.hostile import Answer, Hostile, drip, endless, http
+from icontact_assets_tests.odd import BODIES, HEADERS, OPERATIONS, STATUSES, Says, play
 
 FINE = b'{"time": "2026-01-01T00:00:00-05:00"}'
 GRIN = "\N{GRINNING FACE}"
@@ -155,6 +159,19 @@ def test_an_odd_value_in_the_answer_to_a_write_is_no_error(tmp_path: Path) -> No
 
 def _page(value: str) -> bytes:
     return f'{{"rows": [{{"a": {value}}}], "total": 1}}'.encode()
+
+
+def test_every_odd_answer_ends_in_a_value_or_a_typed_error(tmp_path: Path) -> None:
+    answers = [
+        *(http(body) for body in BODIES[::3] if len(body) < 10_000),
+        *(http(FINE, header) for header in HEADERS),
+        *(http(body, status=status) for status in STATUSES for body in (FINE, b"", b"<html>")),
+    ]
+    operations = cycle(OPERATIONS)
+    with Says() as server:
+        folder = Folder(session(server, tmp_path), "1", "1")
+        ended = Counter(play(folder, server, next(operations), answer) for answer in answers)
+    assert ended.keys() > {"fine", "Transient", "Rejected", "UnknownOutcome", "PageFailed", "Incomplete"}
 
 
 @pytest.mark.parametrize(

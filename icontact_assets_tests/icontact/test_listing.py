@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icontact_assets.icontact.errors import Incomplete
+from icontact_assets.icontact.errors import IContactError, Incomplete, PageFailed, Rejected
 from icontact_assets.icontact.listing import KeyPagingUnsupported, Known, Page, Row, digest, read_by_key, read_by_offset
 
 
@@ -90,32 +90,32 @@ def test_a_listing_known_whole_that_fits_a_page_is_seen_whole_again() -> None:
 
 @pytest.mark.parametrize("new", [0, 1, 10, 700])
 def test_a_new_end_costs_its_pages(new: int) -> None:
-    rows = [row(n) for n in range(100_000)]
+    rows = [row(n) for n in range(30_000)]
     server, sink = Server([*rows, *(row(n) for n in range(200_000, 200_000 + new))], 500), Rows()
     proof = read_by_offset(server.fetch, sink, page_size=500, known=landed(rows))
-    assert (proof.start, proof.total, proof.missing) == (100_000, 100_000 + new, 0)
+    assert (proof.start, proof.total, proof.missing) == (30_000, 30_000 + new, 0)
     assert server.asked == (1 if new < 490 else 2)
-    assert sink.rows == server.rows[100_000:]
+    assert sink.rows == server.rows[30_000:]
 
 
 @pytest.mark.parametrize("new", [1, 10, 700])
 def test_rows_new_at_the_front_are_read_from_there(new: int) -> None:
-    rows = [row(n) for n in range(100_000)]
+    rows = [row(n) for n in range(30_000)]
     server, sink = Server([*(row(n) for n in range(200_000, 200_000 + new)), *rows], 500), Rows()
     proof = read_by_offset(server.fetch, sink, page_size=500, known=landed(rows))
-    assert (proof.total, proof.missing) == (100_000 + new, 0)
+    assert (proof.total, proof.missing) == (30_000 + new, 0)
     assert server.asked == (2 if new < 490 else 4)
     assert sorted(r["contactId"] for r in sink.rows) == sorted(r["contactId"] for r in server.rows[:new])
     assert (proof.head, proof.tail) == (landed(server.rows).head, landed(server.rows).tail)
 
 
 def test_a_row_in_the_middle_of_a_long_listing_is_missed_openly_and_of_a_short_one_read() -> None:
-    rows = [row(n) for n in range(100_000)]
-    listing = [*rows[:50_000], row(300_000), *rows[50_000:], *(row(n) for n in range(200_000, 200_010))]
+    rows = [row(n) for n in range(30_000)]
+    listing = [*rows[:15_000], row(300_000), *rows[15_000:], *(row(n) for n in range(200_000, 200_010))]
     server, sink = Server(listing, 500), Rows()
     proof = read_by_offset(server.fetch, sink, page_size=500, known=landed(rows), reread_pages=50)
-    assert (proof.total, proof.missing, server.asked) == (100_011, 1, 2)
-    assert sink.rows == listing[100_001:]
+    assert (proof.total, proof.missing, server.asked) == (30_011, 1, 2)
+    assert sink.rows == listing[30_001:]
     short = [*rows[:2000], row(300_000), *rows[2000:4000]]
     server, sink = Server(short, 500), Rows()
     proof = read_by_offset(server.fetch, sink, page_size=500, known=landed(rows[:4000]), reread_pages=50)
@@ -248,6 +248,64 @@ def test_by_key_is_given_up_where_the_server_compares_otherwise() -> None:
         with pytest.raises(KeyPagingUnsupported):
             read_by_key(fetch, lambda: len(rows), Rows(), id_key="contactId", page_size=10)
     assert read_by_key(equal, lambda: 0, Rows(), id_key="contactId", page_size=10).total == 0
+
+
+@pytest.mark.parametrize("total", [None, 10**15])
+def test_a_server_that_shows_one_page_for_ever_is_not_asked_for_ever(total: int | None) -> None:
+    asked: list[int] = []
+
+    def fetch(offset: int, _limit: int) -> Page:
+        asked.append(offset)
+        return Page([row(1)], total)
+
+    with pytest.raises(Incomplete, match="the same page came 100 times"):
+        read_by_offset(fetch, Rows(), page_size=50)
+    assert len(asked) < 500
+
+
+@pytest.mark.parametrize("error", [PageFailed, Rejected])
+def test_pages_shrink_to_one_row_and_then_the_error_is_told(error: type[IContactError]) -> None:
+    rows, sink, bad = [row(n) for n in range(20)], Rows(), [False]
+
+    def fetch(offset: int, limit: int) -> Page:
+        if limit > 1 or (bad[0] and offset == 7):
+            raise error("no")
+        return Page(rows[offset : offset + limit], 20)
+
+    assert (read_by_offset(fetch, sink, page_size=50).total, sink.rows) == (20, rows)
+    bad[0] = True
+    with pytest.raises(error):
+        read_by_offset(fetch, Rows(), page_size=50)
+
+
+@pytest.mark.parametrize("head", [9, 10, 1])
+def test_an_interrupted_reading_goes_on_only_where_its_first_rows_are_still_first(head: int) -> None:
+    rows = [row(n) for n in range(30)]
+    digests = tuple(map(digest, rows))
+    for first, start in ((digests[:head], 15), (digests[1 : head + 1], 0)):
+        sink, server = Rows(), Server(rows, 12)
+        proof = read_by_offset(server.fetch, sink, page_size=12, known=Known(15, digests[5:15], first))
+        assert (proof.start, proof.total, proof.requests) == (start, 30, server.asked)
+        assert sink.rows == rows[start:]
+
+
+def test_by_key_every_request_is_counted() -> None:
+    rows, asked = [row(n) for n in range(1, 26)], [0]
+
+    def after(last: str, limit: int) -> Page:
+        asked[0] += 1
+        left = [r for r in rows if int(r["contactId"]) > int(last)]
+        return Page(left[:limit], len(left))
+
+    def count() -> int:
+        asked[0] += 1
+        return 25
+
+    assert read_by_key(after, count, Rows(), id_key="contactId", page_size=10).requests == asked[0] == 3
+    digests = tuple(map(digest, rows))
+    known = Known(10, digests[:10], digests[:10], "10")
+    proof = read_by_key(after, count, Rows(), id_key="contactId", page_size=10, known=known)
+    assert (proof.start, proof.requests, asked[0]) == (10, 3, 6)
 
 
 # Ids that come twice

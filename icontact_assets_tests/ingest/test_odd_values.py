@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from icontact_assets_tests.hostile import Hostile, http
 from icontact_assets_tests.odd import IDS_FROM, ODD, Listings, row, rows_of
 
 SHORT = [value for value in ODD if len(value) < 10_000]
+LISTINGS = ("contacts", "messages", "sends", "lists", "subscriptions")
 KINDS = ("opens", "clicks", "bounces", "unsubscribes")
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 REASON = re.compile(r"no \w+Id|\w+Id is not an id|recipientCount has more than 64 bits")
@@ -75,11 +77,11 @@ class Reading:
             return connection.execute(sql).fetchall()
 
 
-@pytest.mark.parametrize("resource", ["contacts", "messages", "sends", "lists", "subscriptions"])
-def test_no_value_stops_a_listing(tmp_path: Path, resource: str) -> None:
-    served = list(rows_of(resource, SHORT))
+def check_listing(home: Path, resource: str, odd: Sequence[str]) -> int:
+    """Read a listing of odd rows, and check that each is stored or in quarantine; returns how many they were."""
+    served = list(rows_of(resource, odd))
     with Listings({resource: [text for _, text in served]}) as server:
-        reading = Reading(tmp_path, server)
+        reading = Reading(home, server)
         changes = reading.read(resource)
     column = {"contacts": "id", "subscriptions": "contact_id"}.get(resource, f"{resource[:-1]}_id")
     stored = Counter(id_ for (id_,) in reading.rows(f"SELECT {column} FROM icontact.raw_{resource}"))
@@ -95,13 +97,20 @@ def test_no_value_stops_a_listing(tmp_path: Path, resource: str) -> None:
         with reading.warehouse.write("mapping") as connection:
             build_users(connection, "icontact")
         assert len(reading.rows("SELECT 1 FROM icontact.icontact_users")) == len(stored)
+    return len(served)
 
 
-def test_no_value_stops_the_activity_of_a_message(tmp_path: Path) -> None:
-    served = {kind: list(rows_of(kind, SHORT)) for kind in KINDS}
+@pytest.mark.parametrize("resource", LISTINGS)
+def test_no_value_stops_a_listing(tmp_path: Path, resource: str) -> None:
+    check_listing(tmp_path, resource, SHORT)
+
+
+def check_activity(home: Path, odd: Sequence[str]) -> None:
+    """The same for the four listings of a message."""
+    served = {kind: list(rows_of(kind, odd)) for kind in KINDS}
     listings = {kind: [text for _, text in rows] for kind, rows in served.items()}
     with Listings({**listings, "messages": [row("messages", 1)], "sends": [row("sends", 1)]}) as server:
-        reading = Reading(tmp_path, server)
+        reading = Reading(home, server)
         reading.read("messages")
         reading.read("sends")
         done = reading.read_activity()
@@ -118,7 +127,11 @@ def test_no_value_stops_the_activity_of_a_message(tmp_path: Path) -> None:
         build_activity(connection, "icontact")
 
 
-@pytest.mark.parametrize("resource", ["contacts", "messages", "sends", "lists", "subscriptions"])
+def test_no_value_stops_the_activity_of_a_message(tmp_path: Path) -> None:
+    check_activity(tmp_path, SHORT)
+
+
+@pytest.mark.parametrize("resource", LISTINGS)
 def test_equal_rows_of_one_id_are_one_row_and_told(tmp_path: Path, resource: str) -> None:
     rows = [row(resource, n) for n in range(1, 700)]
     rows[500:500] = rows[499:500] * 2
