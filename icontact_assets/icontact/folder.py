@@ -21,7 +21,7 @@ from icontact_assets.icontact.listing import (
     read_by_offset,
 )
 from icontact_assets.icontact.session import Before, Reply, Session, addresses_in, remarks
-from icontact_assets.icontact.values import as_id, as_instant, as_int
+from icontact_assets.icontact.values import as_id, as_instant, as_int, as_text
 
 MESSAGES_PAGE = 50
 """A page of messages carries all their bodies."""
@@ -88,7 +88,7 @@ class Account:
     def time(self) -> datetime:
         """The service's clock (aware UTC)."""
         body = self._session.get("/time").body
-        stamp = as_instant(body.get("time")) if isinstance(body, dict) else None
+        stamp = as_instant(as_text(body.get("time"))) if isinstance(body, dict) else None
         if stamp is None:
             raise Transient("GET /time: the answer holds no readable time.")
         return stamp

@@ -28,7 +28,7 @@ from icontact_assets.icontact.errors import (
     Transient,
     UnknownOutcome,
 )
-from icontact_assets.icontact.folder import Folder
+from icontact_assets.icontact.folder import Account, Folder
 from icontact_assets.icontact.session import Credentials, Session, mask
 from icontact_assets_tests.hostile import Answer, Hostile, drip, endless, http
 from icontact_assets_tests.odd import BODIES, HEADERS, OPERATIONS, STATUSES, Says, play
@@ -140,6 +140,12 @@ def test_is_a_typed_error(tmp_path: Path, answer: Answer, error: type[IContactEr
         assert peak < 10 << 20
         assert len(server.requests) == 1
         assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("value", ["true", "7", "[]", "{}", "1.5", "null", '"soon"'])
+def test_a_clock_of_another_kind_is_a_typed_error(tmp_path: Path, value: str) -> None:
+    with Hostile(http(f'{{"time": {value}}}'.encode())) as server, pytest.raises(Transient, match="no readable time"):
+        Account(session(server, tmp_path)).time()
 
 
 @pytest.mark.parametrize("answer", [drip(http(length=False)), http(BOMB, "Content-Encoding: gzip"), http(), b"SSH\r\n"])

@@ -308,6 +308,17 @@ def test_by_key_every_request_is_counted() -> None:
     assert (proof.start, proof.requests, asked[0]) == (10, 3, 6)
 
 
+def test_a_total_that_falls_between_two_pages_is_no_proof() -> None:
+    rows, asked = [row(n) for n in range(20)], [0]
+
+    def fetch(offset: int, _limit: int) -> Page:
+        asked[0] += 1
+        return Page(rows[offset : offset + 11], 21 - asked[0] % 2 if offset else 21)
+
+    with pytest.raises(Incomplete, match="the announced total fell from 21 to 20"):
+        read_by_offset(fetch, Rows(), page_size=11)
+
+
 # Ids that come twice
 
 
