@@ -410,8 +410,8 @@ class _Application:
             raise rejections[-1]
 
     def _post(self, batch: Sequence[Permit], *, lost_before: bool = False) -> list[Rejected]:
-        """Subscribe up to 100 people and note what became of each; returns the rejections of single people that were
-        not for their consent."""
+        """Subscribe up to 100 people and note what became of each; returns the rejections of single people, but for
+        refusals for consent that name the person."""
         self._intend(Outcome(permit.contact_id, "subscribe", permit.list_id, "intended") for permit in batch)
         for _ in range(_TRIES):
             # Right before the request: recording may have had to wait for the database.
@@ -444,7 +444,7 @@ class _Application:
         for permit in permits:
             item = self._rejected(Outcome(permit.contact_id, "subscribe", permit.list_id, ""), error)
             self._note(item)
-            return [error] if item.outcome == "failed" else []
+            return [] if item.outcome == "refused" and _names(str(error), permit.contact_id) else [error]
         return []
 
     def _fresh(self, permits: Sequence[Permit]) -> list[Permit]:
@@ -584,7 +584,7 @@ class _Application:
     def _read_subscription(self, on: LiveList, contact_id: str) -> None:
         """Read a contact's status on a list again: the whole list, where that costs fewer requests than those to do."""
         left = sum(_key(_removal(permit, "")) not in self._outcomes for permit in self.plan.removals)
-        if on.proof is not None and 0 < on.proof.requests < left:
+        if on.requests < left:
             on.read(self._folder, self._clock)
         else:
             on.read_alone(self._folder, contact_id, self._clock)
@@ -848,6 +848,11 @@ class _Application:
             )
 
         return tuple(sorted(id_ for id_ in added if id_ in denied or against(id_)))
+
+
+def _names(text: str, contact_id: str) -> bool:
+    """Whether a text of the service, addresses masked, names somebody: a refusal that does not may be the account's."""
+    return "<address>" in text or re.search(rf"(?<!\d)0*{contact_id}(?!\d)", text.partition("It said:")[2]) is not None
 
 
 def _too_slow() -> PlanError:

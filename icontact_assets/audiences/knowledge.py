@@ -63,7 +63,7 @@ class Watch:
         if _word(row) != "unsubscribed":
             return
         contact_id = subscriber(row)
-        list_id = as_id(row.get("listId")) or (as_id(row.get("subscriptionId")) or "").partition("_")[0]
+        list_id = as_id(row.get("listId")) or as_id((as_text(row.get("subscriptionId")) or "").partition("_")[0])
         if contact_id is not None and list_id:
             self.opted_out(list_id, contact_id)
 

@@ -51,7 +51,7 @@ class LiveList:
     """A list as iContact has it: contact id to status, of a whole, proven reading. A sink of its listing.
 
     `read_at` (aware): when the last reading from the first row on began; `grown_at`: the last one that looked for new
-    rows.
+    rows. `requests`: what the former cost.
     """
 
     list_id: str
@@ -61,6 +61,7 @@ class LiveList:
     proof: Proof | None = None
     read_at: datetime = _NEVER
     grown_at: datetime = _NEVER
+    requests: int = 0
     _alone: dict[str, datetime] = field(default_factory=dict)
 
     def start(self) -> None:
@@ -89,7 +90,7 @@ class LiveList:
         self.proof = folder.subscriptions(self.list_id, self, known)
         self.grown_at = began
         if not self.proof.start:
-            self.read_at = began
+            self.read_at, self.requests = began, self.proof.requests
         if self.unreadable:
             raise PlanError(
                 f"{self.unreadable} rows of the list {self.list_id} name no contact, so it is not known who is on it. "
