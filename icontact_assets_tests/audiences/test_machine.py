@@ -1,4 +1,4 @@
-"""Random histories of one export, as long as the suite has time for; benchmarks/histories.py runs as many as one likes."""
+"""Random histories of exports, as long as the suite has time for; benchmarks/histories.py runs as many as one likes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from icontact_assets_tests.audiences.conftest import Store
 from icontact_assets_tests.audiences.machine import ExportMachine
 
 QUICK = settings(
-    max_examples=9,
+    max_examples=6,
     stateful_step_count=10,
     deadline=None,
     database=None,
