@@ -92,3 +92,9 @@ def test_two_contacts_of_one_address_both_come(people: Sandbox) -> None:
     people.control("contacts/add", contact_id=3, email="TWO@news.example")
     answer = ask(people, f"{FOLDER}/contacts?status=total&email=two@news.example")[1]
     assert [row["contactId"] for row in answer["contacts"]] == ["2", "3"]
+
+
+def test_the_id_of_a_list_that_is_gone_is_not_given_to_another(sandbox: Sandbox) -> None:
+    last = max(int(row["list_id"]) for row in sandbox.control("truth?resource=lists"))
+    sandbox.control("lists/delete", list_id=last)
+    assert sandbox.control("lists/add", name="Another")["list_id"] > last
