@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import duckdb
-import pyarrow as pa
 
 from icontact_assets.icontact.session import mask
 from icontact_assets.icontact.values import as_id
 from icontact_assets.settings import Audience
+from icontact_assets.warehouse.rows import texts
 from icontact_assets.warehouse.warehouse import Warehouse
 
 # These speak of the SQL text; any other error of DuckDB may quote a value of somebody's row.
@@ -186,7 +186,7 @@ def _record(
     now: datetime,
 ) -> tuple[int, int]:
     """Bring audience_members to `selected`; returns how many entered and left."""
-    connection.register("selected", pa.table({"contact_id": pa.array(selected, pa.string())}))
+    connection.register("selected", texts({"contact_id": selected}))
     stored = f'"{schema}".audience_members'
     values = {"audience": audience, "at": now.astimezone(UTC).replace(tzinfo=None)}
     connection.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,6 +10,7 @@ import duckdb
 
 from icontact_assets.audiences.audience import whole
 from icontact_assets.settings import Export, Split
+from icontact_assets.warehouse.rows import each
 
 OLDEST = timedelta(hours=24)
 """How much older than the export's own audience those may be that decide who is left out of it."""
@@ -53,15 +55,21 @@ def chosen(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -
         reasons.append((_held_out(export), "held out"))
     cases = " ".join(f"WHEN {condition} THEN '{reason}'" for condition, reason in reasons)
     reason = f"CASE {cases} END" if cases else "NULL"
-    rows = connection.execute(
+    members: dict[str, datetime] = {}
+    left_out: dict[str, str] = {}
+    # Many entered at one time: it is kept once, and so is each id, which other readings show too.
+    times: dict[datetime, datetime] = {}
+    for contact_id, entered_at, why in each(
+        connection,
         f'SELECT contact_id, entered_at, {reason} FROM "{schema}".audience_members WHERE audience = ? '
         "ORDER BY entered_at, contact_id",
         [export.audience],
-    ).fetchall()
-    return Choice(
-        members={contact_id: entered_at for contact_id, entered_at, reason in rows if reason is None},
-        left_out={contact_id: reason for contact_id, _, reason in rows if reason is not None},
-    )
+    ):
+        if why is None:
+            members[sys.intern(contact_id)] = times.setdefault(entered_at, entered_at)
+        else:
+            left_out[sys.intern(contact_id)] = sys.intern(why)
+    return Choice(members=members, left_out=left_out)
 
 
 def _check_computed(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -> None:

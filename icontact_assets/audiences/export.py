@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import TypeVar
 
 from icontact_assets.audiences.consent import (
@@ -334,8 +335,6 @@ class _Application:
     def note_plan(self) -> None:
         """Record the plan: those who are on the list already, those who may not be written to, those left out."""
         plan, list_id = self.plan, self._live.list_id
-        for contact_id in plan.already:
-            self._note(Outcome(contact_id, "subscribe", list_id, "already"))
         for denial in plan.denials:
             item = Outcome(denial.contact_id, "subscribe", list_id, "skipped", reason=denial.reason)
             self._note(replace(item, evidence=denial.evidence))
@@ -354,8 +353,13 @@ class _Application:
                     evidence=denied.denial.evidence,
                 )
             )
-        self._record.plan(plan, self._unsaved, self._compared_at)
+        # Of those who are on the list nothing more is noted: there may be very many.
+        self._record.plan(plan, chain(self._already(plan.already), self._unsaved), self._compared_at)
         self._unsaved.clear()
+
+    def _already(self, contact_ids: Iterable[str]) -> Iterator[Outcome]:
+        for contact_id in contact_ids:
+            yield Outcome(contact_id, "subscribe", self._live.list_id, "already")
 
     def pretend(self) -> None:
         """Record whom a run that writes would subscribe."""
@@ -772,7 +776,7 @@ class _Application:
             planned=len(plan.additions) + len(plan.removals),
             added=by_outcome["added"] + moved_back,
             removed=by_outcome["moved"] + by_outcome["unsubscribed"] - moved_back,
-            already=by_outcome["already"],
+            already=len(plan.already) + by_outcome["already"],
             skipped=dict(Counter(item.reason or "" for item in items if item.outcome == "skipped")),
             refused=_by_words(items, "refused"),
             failed=_by_words(items, "failed", "unconfirmed"),
@@ -791,7 +795,7 @@ class _Application:
             list_size_after=self._size_after,
             compared_at=self._compared_at,
             requests=requests,
-            preview=self._preview(items, undone),
+            preview=self._preview([*items, *self._already(plan.already[:_PREVIEWED])], undone),
         )
 
     @staticmethod

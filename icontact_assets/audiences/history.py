@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import duckdb
-import pyarrow as pa
+
+from icontact_assets.warehouse.rows import each, texts
 
 
 def addresses(connection: duckdb.DuckDBPyConnection, schema: str, contact_ids: Iterable[str]) -> dict[str, str]:
     """The last known address of each contact that has one. To be shown nowhere."""
-    connection.register("asked", pa.table({"contact_id": pa.array(sorted(contact_ids), pa.string())}))
+    connection.register("asked", texts({"contact_id": sorted(contact_ids)}))
     rows = connection.execute(
         f"""
         SELECT id, trim(email) FROM "{schema}".raw_contacts WHERE id IN (SELECT contact_id FROM asked)
@@ -79,11 +81,16 @@ class Memory:
 def read_memory(connection: duckdb.DuckDBPyConnection, schema: str, export: str, list_id: str, now: datetime) -> Memory:
     """What an export remembers at `now` (aware)."""
     values = {"export": export, "list_id": list_id}
-    sights = connection.execute(
-        f'SELECT contact_id, status, changed_by, member_id FROM "{schema}".export_members '
-        "WHERE export = $export AND list_id = $list_id",
-        values,
-    ).fetchall()
+    # Most people are seen alike, and under an id that other readings show too: each text is kept once.
+    sights = {
+        sys.intern(contact_id): Sight(_once(status), sys.intern(changed_by), _once(member_id))
+        for contact_id, status, changed_by, member_id in each(
+            connection,
+            f'SELECT contact_id, status, changed_by, member_id FROM "{schema}".export_members '
+            "WHERE export = $export AND list_id = $list_id",
+            values,
+        )
+    }
     [(compared_at,)] = connection.execute(
         f'SELECT max(compared_at) FROM "{schema}".export_runs WHERE export = $export AND list_id = $list_id', values
     ).fetchall()
@@ -95,14 +102,20 @@ def read_memory(connection: duckdb.DuckDBPyConnection, schema: str, export: str,
         """,
         values,
     ).fetchall()
-    added = connection.execute(
-        f"""
-        SELECT recorded_at FROM "{schema}".export_outcomes
-        WHERE export = ? AND recorded_at > ?
-            AND action = 'subscribe' AND outcome IN ('added', 'intended', 'unconfirmed')
-        """,
-        [export, (now - timedelta(hours=24)).astimezone(UTC).replace(tzinfo=None)],
-    ).fetchall()
+    # A hundred people share one time.
+    times: dict[datetime, datetime] = {}
+    added_at = tuple(
+        times.setdefault(at, at.replace(tzinfo=UTC))
+        for (at,) in each(
+            connection,
+            f"""
+            SELECT recorded_at FROM "{schema}".export_outcomes
+            WHERE export = ? AND recorded_at > ?
+                AND action = 'subscribe' AND outcome IN ('added', 'intended', 'unconfirmed')
+            """,
+            [export, (now - timedelta(hours=24)).astimezone(UTC).replace(tzinfo=None)],
+        )
+    )
     failed = connection.execute(
         f"""
         SELECT contact_id FROM "{schema}".export_outcomes
@@ -112,13 +125,17 @@ def read_memory(connection: duckdb.DuckDBPyConnection, schema: str, export: str,
         [export],
     ).fetchall()
     return Memory(
-        sights={contact_id: Sight(*rest) for contact_id, *rest in sights},
+        sights=sights,
         compared_at=compared_at.replace(tzinfo=UTC) if compared_at else None,
         last_chosen=last[0][0] if last else None,
         unsettled=written(connection, schema, export, "outcome IN ('intended', 'unconfirmed')"),
-        added_at=tuple(at.replace(tzinfo=UTC) for (at,) in added),
+        added_at=added_at,
         failed=frozenset(contact_id for (contact_id,) in failed),
     )
+
+
+def _once(text: str | None) -> str | None:
+    return None if text is None else sys.intern(text)
 
 
 def last_writers(connection: duckdb.DuckDBPyConnection, schema: str, export: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import duckdb
-import pyarrow as pa
 
 from icontact_assets.audiences.consent import Elsewhere, Evidence, Exclusion
 from icontact_assets.audiences.exclusion import ExclusionList
@@ -18,6 +17,7 @@ from icontact_assets.icontact.errors import NotFound
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Row
 from icontact_assets.icontact.values import as_id, as_text
+from icontact_assets.warehouse.rows import texts
 from icontact_assets.warehouse.warehouse import Warehouse
 
 EVERYWHERE = ""
@@ -25,8 +25,6 @@ EVERYWHERE = ""
 
 _ASKED_ALONE = 100
 """Contacts of unknown address that are asked for one by one in one run, after 50 at a time did not show them."""
-
-_PAIRS = pa.schema([("one", pa.string()), ("other", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,7 @@ def _word(row: Row) -> str:
 def _registered(
     connection: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[str, str | None]]
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    columns = [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
-    connection.register("pairs", pa.table([pa.array(column, pa.string()) for column in columns], schema=_PAIRS))
+    connection.register("pairs", texts({"one": (one for one, _ in pairs), "other": (other for _, other in pairs)}))
     try:
         yield connection
     finally:

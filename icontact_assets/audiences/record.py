@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 import duckdb
 import orjson
-import pyarrow as pa
 
 from icontact_assets.audiences.consent import Denial, Evidence, Permit, RemovalEvidence
 from icontact_assets.audiences.history import Sight
 from icontact_assets.audiences.plan import Place, Plan, sight_after
 from icontact_assets.settings import Export
+from icontact_assets.warehouse.rows import each, texts
 from icontact_assets.warehouse.tables import EXPORT_OUTCOMES
 
 APPROVAL_LASTS = timedelta(hours=24)
@@ -27,7 +28,7 @@ DONE = ("added", "moved", "unsubscribed")
 WITHDRAWN = "withdrawn"
 """In place of an outcome: it was intended, and certainly not written. No row is left of it."""
 
-_AT_ONCE = 10_000
+_AT_ONCE = 2_500
 """Rows turned into a table at once: a plan may have something to say about everybody."""
 
 _SIGHTLESS = ("intended", "skipped", "planned")
@@ -51,10 +52,10 @@ class Outcome:
     """What a skip rests on."""
 
 
-_ARROW = {"VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us")}
-_SCHEMA = pa.schema([(column.name, _ARROW[column.type]) for column in EXPORT_OUTCOMES.columns])
-_NAMES = ", ".join(EXPORT_OUTCOMES.column_names)
-_SIGHTS = pa.schema([(name, pa.string()) for name in ("contact_id", "member_id", "status", "changed_by")])
+_OF_THE_RUN = ("run_id", "export", "plan_hash", "recorded_at")
+"""The columns of export_outcomes that are the same for everybody in one call."""
+_OF_A_PERSON = tuple(name for name in EXPORT_OUTCOMES.column_names if name not in _OF_THE_RUN)
+_SIGHTS = ("contact_id", "member_id", "status", "changed_by")
 
 
 class Record:
@@ -72,7 +73,7 @@ class Record:
         with self._write() as connection:
             self._run(connection, columns)
 
-    def plan(self, plan: Plan, outcomes: Sequence[Outcome], at: datetime) -> None:
+    def plan(self, plan: Plan, outcomes: Iterator[Outcome], at: datetime) -> None:
         """Write what a plan found, before anything else is written: settled writes of former runs, the list as it is,
         those for whom there is nothing to do, and the plan itself, if it was not shown before."""
         with self._write() as connection:
@@ -92,10 +93,12 @@ class Record:
             )
             self._settle(connection, plan)
             self._sights(connection, plan, at)
-            for start in range(0, len(outcomes), _AT_ONCE):
-                self._outcomes(connection, plan, outcomes[start : start + _AT_ONCE], at)
             if not self._shown(connection, plan):
                 self._show(connection, plan, at)
+        # Apart from the rest, because of the memory that two large changes take together.
+        with self._write() as connection:
+            while some := list(islice(outcomes, _AT_ONCE)):
+                self._outcomes(connection, plan, some, at)
 
     def show(self, plan: Plan, at: datetime) -> None:
         """Store a plan that is shown to somebody: from now on it can be approved for 24 hours, for one application."""
@@ -130,7 +133,7 @@ class Record:
         if outcomes:
             with self._write() as connection:
                 rows = self._outcomes(connection, plan, outcomes, at)
-                self._seen(connection, plan, rows)
+                self._seen(connection, plan, rows, at)
                 if first:
                     connection.execute(
                         f'UPDATE "{self._schema}".export_plans SET applied_at = ? WHERE export = ? AND hash = ?',
@@ -140,6 +143,8 @@ class Record:
     @contextmanager
     def _write(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._warehouse.write(f"recording the export {self._export.name}") as connection:
+            # Several threads hold several buffers, and these statements are short.
+            connection.execute("SET threads = 1")
             yield connection
             self._place.watch.store(connection, self._place.shelf, self._place.clock())
 
@@ -181,7 +186,7 @@ class Record:
             }
             for item in plan.settled
         ]
-        connection.register("settled", pa.Table.from_pylist(rows))
+        connection.register("settled", texts({name: [row[name] for row in rows] for name in rows[0]}))
         # The time stays that of the write: a pace counts from it, and it says how long it has been open.
         connection.execute(
             f"""
@@ -196,37 +201,26 @@ class Record:
 
     def _sights(self, connection: duckdb.DuckDBPyConnection, plan: Plan, at: datetime) -> None:
         """Bring export_members to what the plan's comparison found; rows that say the same keep their time."""
-        sights = plan.sights.values()
-        columns = {
-            "contact_id": list(plan.sights),
-            "member_id": [sight.member_id for sight in sights],
-            "status": [sight.status for sight in sights],
-            "changed_by": [sight.changed_by for sight in sights],
-        }
-        connection.register("found", pa.table(columns, schema=_SIGHTS))
-        table, values = f'"{self._schema}".export_members', [plan.export, plan.live.list_id]
-        same = "s.contact_id = m.contact_id AND s.status IS NOT DISTINCT FROM m.status AND s.changed_by = m.changed_by"
-        connection.execute(
-            f"DELETE FROM {table} m WHERE export = ? AND list_id = ? AND NOT EXISTS (FROM found s WHERE {same})", values
-        )
-        connection.execute(
-            f"""
-            INSERT INTO {table} (export, list_id, contact_id, member_id, status, changed_by, changed_at)
-            SELECT $export, $list_id, contact_id, member_id, status, changed_by, $at FROM found s
-            WHERE NOT EXISTS (FROM {table} m WHERE export = $export AND list_id = $list_id AND {same})
-            """,
-            {"export": plan.export, "list_id": plan.live.list_id, "at": naive(at)},
-        )
-        connection.unregister("found")
+        fresh, stale = dict(plan.sights), []
+        for contact_id, status, changed_by in each(
+            connection,
+            f'SELECT contact_id, status, changed_by FROM "{self._schema}".export_members '
+            "WHERE export = ? AND list_id = ?",
+            [plan.export, plan.live.list_id],
+        ):
+            sight = plan.sights.get(contact_id)
+            if sight is not None and (sight.status, sight.changed_by) == (status, changed_by):
+                fresh.pop(contact_id, None)
+            else:
+                stale.append(contact_id)
+        sights = [_sight_row(contact_id, sight, None) for contact_id, sight in fresh.items()]
+        self._replace(connection, plan, stale, sights, at)
 
     def _outcomes(
         self, connection: duckdb.DuckDBPyConnection, plan: Plan, outcomes: Iterable[Outcome], at: datetime
     ) -> list[dict[str, Any]]:
         rows = [
             {
-                "run_id": self._run_id,
-                "export": self._export.name,
-                "plan_hash": plan.hash,
                 "contact_id": item.contact_id,
                 "member_id": item.member_id or plan.member_ids.get(item.contact_id or ""),
                 "action": item.action,
@@ -236,12 +230,11 @@ class Record:
                 "reason": item.reason,
                 "words": item.words,
                 "evidence": None if item.evidence is None else orjson.dumps(_plain(item.evidence)).decode(),
-                "recorded_at": naive(at),
             }
             # The last word about a person counts.
             for item in {(item.contact_id, item.member_id, item.action): item for item in outcomes}.values()
         ]
-        connection.register("batch", pa.Table.from_pylist(rows, schema=_SCHEMA))
+        connection.register("batch", texts({name: [row[name] for row in rows] for name in _OF_A_PERSON}))
         table = f'"{self._schema}".export_outcomes'
         # The constants let DuckDB skip the rows of other runs.
         here, values = "o.run_id = ? AND o.export = ?", [self._run_id, self._export.name]
@@ -250,10 +243,11 @@ class Record:
         done = ", ".join(f"'{word}'" for word in DONE)
         keeps = f"o.outcome IN ({done}) AND b.outcome IN ('already', 'skipped', 'planned')"
         connection.execute(f"DELETE FROM {table} o USING batch b WHERE {same} AND NOT ({keeps})", values)
+        names = ", ".join(_OF_A_PERSON)
         connection.execute(
-            f"INSERT INTO {table} ({_NAMES}) SELECT {_NAMES} FROM batch b "
+            f"INSERT INTO {table} ({', '.join(_OF_THE_RUN)}, {names}) SELECT ?, ?, ?, ?, {names} FROM batch b "
             f"WHERE outcome <> '{WITHDRAWN}' AND NOT EXISTS (FROM {table} o WHERE {same})",
-            values,
+            [*values, plan.hash, naive(at), *values],
         )
         # One effect has one write: what former runs left open has become nothing of its own.
         connection.execute(
@@ -268,7 +262,13 @@ class Record:
         connection.unregister("batch")
         return rows
 
-    def _seen(self, connection: duckdb.DuckDBPyConnection, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _seen(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        plan: Plan,
+        rows: Iterable[Mapping[str, Any]],
+        at: datetime,
+    ) -> None:
         """How the list is after what was written; where a write failed, it is as the plan's comparison found it."""
         list_id = plan.live.list_id
         sights: list[dict[str, str | None]] = []
@@ -282,25 +282,36 @@ class Record:
             gone.append(contact_id)
             if sight is not None:
                 sights.append(_sight_row(contact_id, sight, row["member_id"]))
-        if not gone:
-            return
-        connection.register("gone", pa.table({"contact_id": pa.array(gone, pa.string())}))
-        connection.register("sights", pa.Table.from_pylist(sights, schema=_SIGHTS))
-        table, values = f'"{self._schema}".export_members', {"export": plan.export, "list_id": list_id}
-        connection.execute(
-            f"DELETE FROM {table} m USING gone g "
-            "WHERE m.export = $export AND m.list_id = $list_id AND m.contact_id = g.contact_id",
-            values,
-        )
-        connection.execute(
-            f"""
-            INSERT INTO {table} (export, list_id, contact_id, member_id, status, changed_by, changed_at)
-            SELECT $export, $list_id, contact_id, member_id, status, changed_by, $at FROM sights
-            """,
-            {**values, "at": rows[0]["recorded_at"]},
-        )
-        connection.unregister("gone")
-        connection.unregister("sights")
+        self._replace(connection, plan, gone, sights, at)
+
+    def _replace(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        plan: Plan,
+        gone: Sequence[str],
+        sights: Sequence[Mapping[str, str | None]],
+        at: datetime,
+    ) -> None:
+        """Put these sights into export_members in place of those of the contacts `gone`."""
+        table, values = f'"{self._schema}".export_members', {"export": plan.export, "list_id": plan.live.list_id}
+        if gone:
+            connection.register("gone", texts({"contact_id": gone}))
+            connection.execute(
+                f"DELETE FROM {table} m USING gone g "
+                "WHERE m.export = $export AND m.list_id = $list_id AND m.contact_id = g.contact_id",
+                values,
+            )
+            connection.unregister("gone")
+        if sights:
+            connection.register("sights", texts({name: [sight[name] for sight in sights] for name in _SIGHTS}))
+            connection.execute(
+                f"""
+                INSERT INTO {table} (export, list_id, contact_id, member_id, status, changed_by, changed_at)
+                SELECT $export, $list_id, contact_id, member_id, status, changed_by, $at FROM sights
+                """,
+                {**values, "at": naive(at)},
+            )
+            connection.unregister("sights")
 
     def _shown(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> list[tuple[datetime, datetime | None]]:
         rows: list[tuple[datetime, datetime | None]] = connection.execute(
