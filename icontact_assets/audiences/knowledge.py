@@ -274,6 +274,7 @@ class Knowledge:
         self._addressed: set[str] = set()
         self._former: dict[str, tuple[str, ...]] = {}
         self._learned = -1
+        self._alike: dict[Evidence, Evidence] = {}
 
     def add(self, opt_outs: OptOuts, *, schema: str = "") -> None:
         """Take in what is stored. `schema`: the contact ids are of that import's client folder, not of the list's."""
@@ -345,7 +346,7 @@ class Knowledge:
             else Elsewhere.NOT_ASKED
         )
         status, read_at = on.status(contact_id)
-        return Evidence(
+        found = Evidence(
             contact_status=contact.status if contact else None,
             read_at=contact.read_at if contact else now,
             subscription_status=status,
@@ -358,6 +359,8 @@ class Knowledge:
             erased=contact_id in self.erased,
             exclusion=self._exclusion(contact_id, contact),
         )
+        # The same is known of most people: it is kept once.
+        return self._alike.setdefault(found, found)
 
     def _counts(self, list_id: str) -> bool:
         """Whether it matters who left a list."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import chain
 
 import duckdb
 import orjson
@@ -170,15 +171,25 @@ class Plan:
     @cached_property
     def hash(self) -> str:
         """32 hexadecimal digits over exactly what would be done: export, mode, lists, actions in their order."""
-        actions = [["subscribe", permit.contact_id, permit.list_id] for permit in self.additions]
-        actions += [
-            ["unsubscribe", permit.contact_id, permit.list_id]
-            if permit.onto is None
-            else ["move", permit.contact_id, permit.list_id, permit.onto.list_id]
-            for permit in self.removals
-        ]
-        content = [self.export, self.mode, self.undoes, self.live.list_id, actions]
-        return hashlib.blake2b(orjson.dumps(content), digest_size=16).hexdigest()
+        actions = chain(
+            (["subscribe", permit.contact_id, permit.list_id] for permit in self.additions),
+            (
+                ["unsubscribe", permit.contact_id, permit.list_id]
+                if permit.onto is None
+                else ["move", permit.contact_id, permit.list_id, permit.onto.list_id]
+                for permit in self.removals
+            ),
+        )
+        # Piece by piece, the bytes of one JSON array: there may be very many actions.
+        digest = hashlib.blake2b(
+            orjson.dumps([self.export, self.mode, self.undoes, self.live.list_id])[:-1], digest_size=16
+        )
+        before = b",["
+        for action in actions:
+            digest.update(before + orjson.dumps(action))
+            before = b","
+        digest.update(b",[]]" if before == b",[" else b"]]")
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
