@@ -328,7 +328,7 @@ class ExportMachine(RuleBasedStateMachine):
         spelling=spellings,
         there=st.dictionaries(one, st.sampled_from(["normal", "normal", "pending", "unsubscribed"]), max_size=6),
         held=st.dictionaries(one, st.sampled_from(["normal", "unsubscribed", "pending"]), max_size=3),
-        members=st.lists(st.sampled_from(PEOPLE), min_size=4, max_size=14, unique=True),
+        members=st.lists(st.sampled_from(PEOPLE), min_size=8, max_size=14, unique=True),
         customers=st.lists(st.sampled_from(PEOPLE), max_size=6, unique=True),
         mode=st.sampled_from(["add", "mirror", "mirror", "mirror"]),
         way=st.sampled_from(["move", "move", "unsubscribe"]),
@@ -336,10 +336,11 @@ class ExportMachine(RuleBasedStateMachine):
         policy=st.sampled_from(["report", "keep", "repair"]),
         adopt=st.booleans(),
         order=st.sampled_from(["ascending", "descending"]),
+        go=going,
     )
     def begin(
         self, statuses: list[str], spelling: int, there: dict[int, str], held: dict[int, str], members: list[int],
-        customers: list[int], mode: str, way: str, consent: str, policy: str, adopt: bool, order: str,
+        customers: list[int], mode: str, way: str, consent: str, policy: str, adopt: bool, order: str, go: Go,
     ) -> None:  # fmt: skip
         for who, status in zip(PEOPLE, statuses, strict=True):
             self.edit("contacts/add", contact_id=who, email=address(who, (who + spelling) % 5), status=status)
@@ -356,6 +357,7 @@ class ExportMachine(RuleBasedStateMachine):
             self.options["remove"] = Remove(move_to=str(HOLDING)) if way == "move" else Remove()
         self.members, self.customers = set(members), set(customers)
         self.imported_again()
+        self.follow(go)
 
     def edit(self, path: str, **values: Any) -> None:
         self.sandbox.control(path, **values)
@@ -404,15 +406,15 @@ class ExportMachine(RuleBasedStateMachine):
         known = self.look().contacts
         return [id_ for id_ in map(self.newest, people) if id_ in known]
 
-    @rule(toggled=some, zeros=st.sampled_from([1, 1, 7]), go=maybe)
-    def the_audience_changes(self, toggled: list[int], zeros: int, go: Go | None) -> None:
+    @rule(toggled=some, zeros=st.sampled_from([1, 1, 7]), go=going)
+    def the_audience_changes(self, toggled: list[int], zeros: int, go: Go) -> None:
         self.members ^= set(toggled)
         self.zeros = zeros
         self.compute()
         self.follow(go)
 
-    @rule(toggled=some, go=maybe)
-    def the_other_audience_changes(self, toggled: list[int], go: Go | None) -> None:
+    @rule(toggled=some, go=going)
+    def the_other_audience_changes(self, toggled: list[int], go: Go) -> None:
         self.customers ^= set(toggled)
         self.compute()
         self.follow(go)
