@@ -24,7 +24,7 @@ from icontact_assets.audiences.consent import (
 )
 from icontact_assets.audiences.history import read_memory
 from icontact_assets.audiences.knowledge import read_opt_outs
-from icontact_assets.audiences.live import Clock, Contact, LiveList, PlanError, pause, subscriber
+from icontact_assets.audiences.live import Clock, LiveList, PlanError, pause, subscriber
 from icontact_assets.audiences.pace import next_allowance, quiet_until
 from icontact_assets.audiences.person import normal_address
 from icontact_assets.audiences.plan import Place, Plan, make_plan, read_other_lists
@@ -321,7 +321,7 @@ class _Application:
         self._compared_at = place.clock()
         self._live = plan.live
         self._lists = {plan.live.list_id: plan.live, **plan.others}
-        self._contacts: dict[str, Contact | None] = dict(plan.contacts)
+        self._contacts = plan.contacts
         self._not_normal = {id_ for id_, status in plan.live.statuses.items() if status != "normal"}
         self._size_before = plan.live.size
         self._size_after: int | None = None
@@ -475,7 +475,12 @@ class _Application:
         now = self._clock()
         stale = [id_ for id_ in contact_ids if (c := self._contacts.get(id_)) is None or not is_fresh(c.read_at, now)]
         if stale:
-            self._contacts |= dict.fromkeys(stale) | self.plan.reader.read_again(stale, self._not_done())
+            read = self.plan.reader.read_again(stale, self._not_done())
+            for contact_id, contact in {**dict.fromkeys(stale), **read}.items():
+                before = self._contacts.get(contact_id)
+                if before is not None and (contact is None or contact.address != before.address):
+                    self.plan.knowledge.had(contact_id, before.address, candidate=True)
+                self._contacts[contact_id] = contact
 
     def _read_lists(self) -> None:
         """Read what is new on the list, and for `consent: strict` every list, if that was more than ten minutes ago."""

@@ -17,7 +17,7 @@ from icontact_assets.icontact.errors import NotFound
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Row
 from icontact_assets.icontact.values import as_id, as_text
-from icontact_assets.warehouse.rows import texts
+from icontact_assets.warehouse.rows import each, texts
 from icontact_assets.warehouse.warehouse import Warehouse
 
 EVERYWHERE = ""
@@ -48,6 +48,7 @@ class Watch:
         """How many opt-outs were seen so far, each once."""
         self._opt_outs: list[tuple[str, str]] = []
         self._addresses: dict[tuple[str, str | None], None] = {}
+        self._stored: set[int] = set()
 
     def contact(self, row: Row) -> None:
         """Notes a do-not-contact and its address."""
@@ -67,7 +68,12 @@ class Watch:
 
     def address(self, contact_id: str, email: str | None) -> None:
         """Notes that a contact has this address; None: it was asked for and has none."""
-        self._addresses[contact_id, email] = None
+        if hash((contact_id, email)) not in self._stored:
+            self._addresses[contact_id, email] = None
+
+    def are_stored(self, addresses: Iterable[tuple[str, str | None]]) -> None:
+        """These addresses need not be stored again."""
+        self._stored.update(map(hash, addresses))
 
     def opted_out(self, list_id: str, contact_id: str) -> None:
         """Notes that a contact left a list; EVERYWHERE: it is do-not-contact."""
@@ -82,7 +88,7 @@ class Watch:
         values = {"folder": shelf.folder, "at": at.astimezone(UTC).replace(tzinfo=None)}
         if self._opt_outs:
             table = f'"{shelf.schema}".opt_outs'
-            with _registered(connection, self._opt_outs):
+            with _registered(connection, **_columns(self._opt_outs)):
                 connection.execute(
                     f"INSERT INTO {table} SELECT $folder, p.one, p.other, $at FROM pairs p WHERE NOT EXISTS "
                     f"(FROM {table} o WHERE o.folder = $folder AND o.list_id = p.one AND o.contact_id = p.other)",
@@ -91,7 +97,7 @@ class Watch:
         if self._addresses:
             table = f'"{shelf.schema}".contact_addresses'
             known = f"SELECT contact_id, email FROM ({addresses_sql(shelf)})"
-            with _registered(connection, list(self._addresses)):
+            with _registered(connection, **_columns(self._addresses)):
                 connection.execute(
                     f"INSERT INTO {table} SELECT $folder, p.one, p.other, $at FROM pairs p WHERE NOT EXISTS "
                     f"(FROM ({known}) k WHERE k.contact_id = p.one AND k.email IS NOT DISTINCT FROM p.other)",
@@ -106,17 +112,21 @@ class Watch:
         return bool(self._opt_outs or self._addresses)
 
 
+def _columns(pairs: Iterable[tuple[str, str | None]]) -> dict[str, list[str | None]]:
+    kept = list(pairs)
+    return {"one": [one for one, _ in kept], "other": [other for _, other in kept]}
+
+
 def _word(row: Row) -> str:
     return (as_text(row.get("status")) or "").strip().casefold()
 
 
 @contextmanager
-def _registered(
-    connection: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[str, str | None]]
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    connection.register("pairs", texts({"one": (one for one, _ in pairs), "other": (other for _, other in pairs)}))
+def _registered(connection: duckdb.DuckDBPyConnection, **columns: Iterable[str | None]) -> Iterator[None]:
+    """The columns as the table `pairs`."""
+    connection.register("pairs", texts(columns))
     try:
-        yield connection
+        yield
     finally:
         connection.unregister("pairs")
 
@@ -132,12 +142,13 @@ def addresses_sql(shelf: Shelf) -> str:
 
 def stored_addresses(
     connection: duckdb.DuckDBPyConnection, shelf: Shelf, contact_ids: Iterable[str]
-) -> list[tuple[str, str | None]]:
+) -> Iterator[tuple[str, str | None]]:
     """The stored addresses of these contacts: contact id and text as iContact gave it, NULL where there is none."""
-    with _registered(connection, [(contact_id, None) for contact_id in contact_ids]):
-        return connection.execute(
-            f"SELECT a.contact_id, a.email FROM ({addresses_sql(shelf)}) a SEMI JOIN pairs p ON a.contact_id = p.one"
-        ).fetchall()
+    with _registered(connection, one=contact_ids):
+        yield from each(
+            connection,
+            f"SELECT a.contact_id, a.email FROM ({addresses_sql(shelf)}) a SEMI JOIN pairs p ON a.contact_id = p.one",
+        )
 
 
 @dataclass
@@ -209,7 +220,7 @@ def read_opt_outs(
 
 def erased(connection: duckdb.DuckDBPyConnection, schema: str, contact_ids: Iterable[str]) -> frozenset[str]:
     """Those of the contacts that vanished from iContact or were deleted there, by the last complete reading."""
-    with _registered(connection, [(contact_id, None) for contact_id in contact_ids]):
+    with _registered(connection, one=contact_ids):
         return frozenset(
             _ids(
                 connection,

@@ -121,8 +121,8 @@ class Plan:
     """Reads a contact again when its status is no longer fresh."""
     knowledge: Knowledge
     """What is known against people; it grows while the plan is applied."""
-    contacts: Mapping[str, Contact]
-    """The contacts as read for the plan."""
+    contacts: dict[str, Contact | None]
+    """The contacts as read last; None: there is no such one."""
     additions: tuple[Permit, ...]
     """Those who entered the audience first come first, but after all others those with whom it failed last time."""
     removals: tuple[RemovalPermit, ...]
@@ -252,7 +252,7 @@ class Facts:
     member_ids: Mapping[str, str]
     unmatched: Mapping[str, str]
     left_out: Mapping[str, str]
-    contacts: Mapping[str, Contact]
+    contacts: dict[str, Contact | None]
     reader: Contacts
     """Reads contacts again, as they were read for the plan."""
     knowledge: Knowledge
@@ -342,7 +342,10 @@ def complete(
 
     Reads the contacts, for `consent: strict` every list, and what the warehouse holds against them.
     """
-    member_ids = {id_: sight.member_id for id_, sight in memory.sights.items() if sight.member_id} | found.member_ids
+    member_ids: Mapping[str, str] = found.member_ids
+    if export.folder is not None:
+        seen = {id_: sight.member_id for id_, sight in memory.sights.items() if sight.member_id}
+        member_ids = {**seen, **found.member_ids}
     strict = export.consent == "strict"
     knowledge = Knowledge(place.watch, place.shelf, exclusions, strict=strict)
     if strict:
@@ -355,13 +358,17 @@ def complete(
             knowledge.erased |= erased(connection, place.folder_schema, candidates)
         if source:
             _add_source(connection, place.schema, source, knowledge)
+        place.watch.are_stored(stored_addresses(connection, place.shelf, candidates))
     if candidates:
         knowledge.learn(place.warehouse, place.folder)
     reader = Contacts(place.folder, exclusions, member_ids, total, place.clock, place.watch)
-    contacts = found.contacts | reader.read([id_ for id_ in candidates if id_ not in found.contacts])
+    contacts: dict[str, Contact | None] = {**reader.read([id_ for id_ in candidates if id_ not in found.contacts])}
+    contacts.update(found.contacts)
     with place.warehouse.read() as connection:
         for contact_id, email in stored_addresses(connection, place.shelf, candidates):
-            knowledge.had(contact_id, email, candidate=True)
+            now = contacts.get(contact_id)
+            if email is not None and (now is None or normal_address(email) != now.address):
+                knowledge.had(contact_id, email, candidate=True)
     return Facts(
         export=export,
         live=on[0],
@@ -674,8 +681,10 @@ def outcome_of(written: Written, lists: Mapping[str, LiveList]) -> str | None:
     return "failed" if status not in ("normal", "absent") else None
 
 
-def with_settled(sights: Mapping[str, Sight], settled: Sequence[Settled], list_id: str) -> dict[str, Sight]:
+def with_settled(sights: dict[str, Sight], settled: Sequence[Settled], list_id: str) -> dict[str, Sight]:
     """What the export last saw or did, the settled writes counted in."""
+    if not settled:
+        return sights
     known = dict(sights)
     for item in settled:
         sight = sight_after(item.outcome, item.written.list_id, item.written.to_list_id, list_id)
