@@ -307,6 +307,9 @@ def _take_off(folder: Folder, permit: RemovalPermit, clock: Clock) -> Row:
     return folder.move_subscription(permit.list_id, permit.contact_id, permit.onto.list_id, check)
 
 
+_Key = str | tuple[str | None, str | None, str]
+
+
 class _Application:
     """A plan while it is applied: what became of whom so far."""
 
@@ -325,7 +328,7 @@ class _Application:
         self._not_normal = {id_ for id_, status in plan.live.statuses.items() if status != "normal"}
         self._size_before = plan.live.size
         self._size_after: int | None = None
-        self._outcomes: dict[tuple[str | None, str | None, str], Outcome] = {}
+        self._outcomes: dict[_Key, Outcome] = {}
         self._unsaved: list[Outcome] = []
         self._intended: set[tuple[str, str]] = set()
         self._doubtful: set[tuple[str, str]] = set()
@@ -374,12 +377,12 @@ class _Application:
             for permits in self._places():
                 if self._quiet():
                     break
-                self._intended.clear()
+                self._next_batch()
                 self._add(permits)
             for removals in _batches(self.plan.removals):
                 if self._quiet():
                     break
-                self._intended.clear()
+                self._next_batch()
                 self._remove(removals)
         finally:
             self._withdraw()
@@ -393,7 +396,7 @@ class _Application:
         while batch := line[tried : tried + min(BATCH, places)]:
             yield batch
             tried += len(batch)
-            outcomes = (self._outcomes.get((permit.contact_id, None, "subscribe")) for permit in batch)
+            outcomes = (self._outcomes.get(permit.contact_id) for permit in batch)
             places -= sum(item is None or item.outcome not in _NOT_ADDED for item in outcomes)
 
     def _quiet(self) -> bool:
@@ -409,7 +412,7 @@ class _Application:
         if len(batch) > 1 and len(rejections) == len(batch):
             # Not one person of many: the request itself is at fault, and further batches would fare no better.
             for permit in batch:
-                item = self._outcomes[_key(Outcome(permit.contact_id, "subscribe", permit.list_id, ""))]
+                item = self._outcomes[permit.contact_id]
                 self._note(replace(item, outcome="failed"))
             raise rejections[-1]
 
@@ -725,6 +728,11 @@ class _Application:
         self._outcomes[_key(outcome)] = outcome
         self._unsaved.append(outcome)
 
+    def _next_batch(self) -> None:
+        """What was intended or doubtful before has an outcome by now."""
+        self._intended.clear()
+        self._doubtful.clear()
+
     def _intend(self, outcomes: Iterable[Outcome]) -> None:
         """Record what is about to be written, together with what is known so far, before the request goes out."""
         new = [item for item in outcomes if (item.contact_id or "", item.action) not in self._intended]
@@ -754,7 +762,7 @@ class _Application:
     def _withdraw(self) -> None:
         """Take back the intents of which it is certain that nothing was written."""
         for contact_id, action in sorted(self._intended - self._doubtful):
-            if (contact_id, None, action) in self._outcomes:
+            if _key(Outcome(contact_id, action, self._live.list_id, WITHDRAWN)) in self._outcomes:
                 continue
             self._unsaved.append(Outcome(contact_id, action, self._live.list_id, WITHDRAWN))
 
@@ -835,7 +843,7 @@ class _Application:
 
     def _waiting(self) -> list[Permit]:
         """Those who wait for the pace."""
-        return [permit for permit in self.plan.waiting if (permit.contact_id, None, "subscribe") not in self._outcomes]
+        return [permit for permit in self.plan.waiting if permit.contact_id not in self._outcomes]
 
     def _violations(self) -> tuple[str, ...]:
         """Those put on the list by this run against whom the list as it was, or the stored history, speaks."""
@@ -895,7 +903,11 @@ def _shows(item: Outcome, lists: Mapping[str, LiveList]) -> bool:
     return not lists[item.list_id].holds(contact_id) and contact_id in lists[item.to_list_id or ""].statuses
 
 
-def _key(outcome: Outcome) -> tuple[str | None, str | None, str]:
+def _key(outcome: Outcome) -> _Key:
+    """What an outcome is kept under: for those who are subscribed the contact id alone, of whom there may be very
+    many."""
+    if outcome.action == "subscribe" and outcome.contact_id is not None and outcome.member_id is None:
+        return outcome.contact_id
     return (outcome.contact_id, outcome.member_id, outcome.action)
 
 
