@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -130,6 +131,14 @@ def rows_of(value: dg.TableMetadataValue) -> list[tuple[Any, ...]]:
     """The rows of a table in metadata."""
     names = [column.name for column in value.schema.columns]
     return [tuple(record.data[name] for name in names) for record in value.records]
+
+
+@pytest.fixture
+def heeds_signals() -> Iterator[None]:
+    """SIGINT interrupts this process, as it does outside of pytest-xdist, whose workers ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Iterator
@@ -43,12 +44,13 @@ def test_a_run_keeps_everything_for_its_owner(project: Project) -> None:
     kept = {"warehouse.duckdb", "warehouse.duckdb.lock", "warehouse.duckdb.holder", "warehouse.duckdb.icontact.staging"}
     assert kept <= found.keys()
     (budget,) = (home / "budget").glob("*.sqlite")
-    folders = {".", "budget"}
+    folders = {".", "budget", "runs"}
     assert {name: oct(mode) for name, mode in found.items()} == {
         name: "0o700" if name in folders else "0o600" for name in found
     }
 
-    # An installation of an earlier version, killed in the middle.
+    # An installation of an earlier version, killed in the middle: it kept no locks of runs.
+    shutil.rmtree(home / "runs")
     for path in (budget, settings.duckdb_path.with_name("warehouse.duckdb.icontact.staging")):
         path.with_name(path.name + "-journal").touch()
     for name in modes(home):

@@ -97,6 +97,7 @@ def test_killed_while_it_moves_the_next_run_settles_it_first(house):
     assert house.store.rows(moved) == [("1", "moved"), ("2", "moved"), ("3", "moved")]
 
 
+@pytest.mark.usefixtures("heeds_signals")
 def test_stopped_by_a_signal_the_run_has_ended_and_the_next_one_settles_it(house):
     people(house, 1, 2)
     house.fault(method="POST", nth=1, do={"kind": "delay", "seconds": 30})

@@ -39,6 +39,7 @@ def test_an_error_is_raised_when_what_has_begun_has_ended() -> None:
     assert len(begun) < 1000
 
 
+@pytest.mark.usefixtures("heeds_signals")
 def test_an_interruption_does_not_wait_for_an_answer() -> None:
     answer, begun = threading.Event(), list[int]()
 

@@ -124,6 +124,7 @@ def test_older_duckdb_opens_what_this_one_wrote(warehouse: Warehouse) -> None:
     assert tags["storage_version"].startswith("v1.5")
 
 
+@pytest.mark.usefixtures("heeds_signals")
 def test_a_signal_ends_a_query_and_gives_the_lock_back(warehouse: Warehouse) -> None:
     def count() -> None:
         with warehouse.write("counting") as connection:
