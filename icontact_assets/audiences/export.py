@@ -904,8 +904,7 @@ def _shows(item: Outcome, lists: Mapping[str, LiveList]) -> bool:
 
 
 def _key(outcome: Outcome) -> _Key:
-    """What an outcome is kept under: for those who are subscribed the contact id alone, of whom there may be very
-    many."""
+    """What an outcome is kept under. Of those who are subscribed there may be very many: it is the contact id alone."""
     if outcome.action == "subscribe" and outcome.contact_id is not None and outcome.member_id is None:
         return outcome.contact_id
     return (outcome.contact_id, outcome.member_id, outcome.action)

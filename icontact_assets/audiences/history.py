@@ -67,7 +67,7 @@ class Memory:
 
     `compared_at`: when the list was last read and compared, None if never; `unsettled`: what a run that was cut off, or
     was not shown the effect of, may have written; `added_at`: the times of the last 24 hours' adds; `failed`: contacts
-    with whom it failed the last time, or that were not shown.
+    whose last write failed, or was not shown by the list.
     """
 
     sights: dict[str, Sight]

@@ -98,7 +98,8 @@ class LiveList:
             )
 
     def status(self, contact_id: str) -> tuple[str | Literal[Subscription.ABSENT] | None, datetime]:
-        """The contact's status on the list, and when that was read. Who is not on it stands in no new row either."""
+        """The contact's status on the list, and when that was read. A contact is absent as of the last look for new
+        rows."""
         alone = self._alone.get(contact_id, _NEVER)
         if contact_id in self.statuses:
             return self.statuses[contact_id], max(alone, self.read_at)

@@ -124,7 +124,7 @@ class Plan:
     contacts: dict[str, Contact | None]
     """The contacts as read last; None: there is no such one."""
     additions: tuple[Permit, ...]
-    """Those who entered the audience first come first, but after all others those with whom it failed last time."""
+    """Those who entered the audience first come first. Those whose last add failed come after all others."""
     removals: tuple[RemovalPermit, ...]
     already: tuple[str, ...] = ()
     waiting: tuple[Permit, ...] = ()
@@ -436,7 +436,7 @@ def plan_from(facts: Facts) -> Plan:
             denials.append(Denial(contact_id, "was taken off the list by others", decision.evidence))
         else:
             permits.append(decision)
-    # Nobody with whom it fails each time is in the way of others.
+    # Contacts that fail each time must not use up the requests and the pace of others.
     permits.sort(key=lambda permit: permit.contact_id in memory.failed)
     most = allowance(export.pace, memory.added_at, facts.now)
     additions = tuple(permits[:most])
