@@ -34,7 +34,7 @@ def budget_of(settings: Settings, import_: Import) -> Budget:
 
 
 def open_warehouse(settings: Settings, *, wait_seconds: float = 300.0) -> Warehouse:
-    """The database of the settings, and their home closed to everybody whom the settings do not let read."""
+    """The database of the settings. Only its owner, and the group that the settings name, can read it and the home."""
     try:
         settings.readers.restrict(settings.home)
     except OSError as error:

@@ -74,7 +74,7 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
         show(
             _summary(settings, sandbox, done, time.monotonic() - started),
             headers=("what", "number"),
-            title=f"{done['days']} days of a sandbox iContact, in tables of one's own",
+            title=f"{done['days']} days of a sandbox iContact in DuckDB tables",
             numbers=True,
         )
     say(f"The database is {settings.duckdb_path}; `make ui` opens Dagster on it.")

@@ -372,7 +372,7 @@ _FOLDER = Column(
 
 OPT_OUTS = Table(
     "opt_outs",
-    "Everybody whom any answer of iContact ever showed as opted out. A row stays, whatever the contact becomes later.",
+    "Every contact that an answer of iContact ever showed as opted out. A row is kept, whatever the contact becomes later.",
     (
         _FOLDER,
         Column("list_id", "VARCHAR", "the list that the contact left; '' for do-not-contact, which is all lists"),
