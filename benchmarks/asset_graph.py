@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import dagster as dg
 
 from icontact_assets.definitions import build_defs
-from icontact_assets.settings import load_settings
+from icontact_assets.settings.load import load_settings
 
 CONFIG = """
 audiences: [{name: active_readers, import: icontact, where: last_active_ts IS NOT NULL}]

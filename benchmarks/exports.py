@@ -22,15 +22,15 @@ import duckdb
 import orjson
 
 from icontact_assets.audiences.audience import compute
-from icontact_assets.audiences.export import ExportReport, run_export
-from icontact_assets.audiences.plan import Place
+from icontact_assets.exports.plan import Place
+from icontact_assets.exports.run import ExportReport, run_export
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.service import APP_ID, PASSWORD, USERNAME
 from icontact_assets.sandbox.world import ACCOUNT
-from icontact_assets.settings import Audience, Export, ExportLimits, Remove
+from icontact_assets.settings.models import Audience, Export, ExportLimits, Remove
 from icontact_assets.warehouse.warehouse import Warehouse
 
 SCHEMA = "icontact"

@@ -23,8 +23,8 @@ from filelock import FileLock, Timeout
 from icontact_assets.ingest.changes import Window
 from icontact_assets.partitions import range_tags
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets_tests.conftest import Project, days_ago
 from icontact_assets_tests.dev import Dev, wait_for
+from icontact_assets_tests.harness import Project, days_ago
 
 DAYS = Window(days_ago(3), days_ago(1))
 SLOW = {"path": "/messages/", "do": {"kind": "delay", "seconds": 0.3}}

@@ -22,7 +22,7 @@ from icontact_assets.ingest.changes import quarantined
 from icontact_assets.ingest.coverage import FIGURE_OF, DayState, days, entries, messages
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
 from icontact_assets.records import Partitions, partitions_of
-from icontact_assets.settings import Import, Settings
+from icontact_assets.settings.models import Import, Settings
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
     RAW_CONTACTS,

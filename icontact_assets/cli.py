@@ -41,7 +41,8 @@ def _ended_by_signals() -> None:
 @app.command()
 def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Check this import only.")] = None) -> None:
     """Check settings, connection, credentials, account, client folder, database; say the remedy for what is wrong."""
-    from icontact_assets.settings import SettingsError, load_settings
+    from icontact_assets.settings.load import load_settings
+    from icontact_assets.settings.models import SettingsError
 
     try:
         settings = load_settings()
@@ -127,11 +128,11 @@ class _Found(Exception):
 
 def _expected() -> tuple[type[Exception], ...]:
     from icontact_assets.audiences.audience import AudienceError
-    from icontact_assets.audiences.export import ExportError
-    from icontact_assets.audiences.live import PlanError
+    from icontact_assets.exports.live import PlanError
+    from icontact_assets.exports.run import ExportError
     from icontact_assets.icontact.errors import IContactError
     from icontact_assets.ingest.staging import StagingError
-    from icontact_assets.settings import SettingsError
+    from icontact_assets.settings.models import SettingsError
     from icontact_assets.warehouse.warehouse import WarehouseError
 
     return AudienceError, ExportError, PlanError, IContactError, SettingsError, StagingError, WarehouseError, _Found
@@ -228,7 +229,7 @@ def discover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     from icontact_assets.connect import open_session
     from icontact_assets.icontact.folder import Account, Folder
     from icontact_assets.icontact.values import as_flag, as_id
-    from icontact_assets.settings import load_settings
+    from icontact_assets.settings.load import load_settings
 
     found: list[dict[str, Any]] = []
     try:
@@ -300,7 +301,7 @@ def forecast(
     """
     from icontact_assets.connect import forecast_window
     from icontact_assets.ingest.changes import Window
-    from icontact_assets.settings import load_settings
+    from icontact_assets.settings.load import load_settings
 
     try:
         settings = load_settings()
@@ -336,7 +337,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what an export would do now: counts, reasons, ids, and the hash to approve or apply it by."""
-    from icontact_assets.audiences.plan import make_plan
+    from icontact_assets.exports.plan import make_plan
 
     try:
         _show(*_export(name), make_plan, as_json)
@@ -350,7 +351,7 @@ def apply(
     plan_hash: Annotated[str, typer.Option("--plan", help="Hash of the plan, as `plan` printed it within 24 hours.")],
 ) -> None:
     """Make the plan of an export anew, and apply it if it is still exactly the one of this hash."""
-    from icontact_assets.audiences.plan import make_plan
+    from icontact_assets.exports.plan import make_plan
 
     try:
         _apply(*_export(name), make_plan, plan_hash)
@@ -368,7 +369,7 @@ def undo(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the way back for one run of an export; with --plan, go it. The next run starts from the audience again."""
-    from icontact_assets.audiences.undo import plan_undo
+    from icontact_assets.exports.undo import plan_undo
 
     try:
         place, export = _export(_export_of_run(run_id, name))
@@ -388,7 +389,7 @@ def undo(
 def _export(name: str) -> tuple[Any, Any]:
     """Place and settings of an export."""
     from icontact_assets.connect import open_place
-    from icontact_assets.settings import load_settings
+    from icontact_assets.settings.load import load_settings
 
     settings = load_settings()
     export = settings.export(name)
@@ -396,9 +397,9 @@ def _export(name: str) -> tuple[Any, Any]:
 
 
 def _export_of_run(run_id: str, name: str | None) -> str:
-    from icontact_assets.audiences.undo import exports_of_run
     from icontact_assets.connect import open_import
-    from icontact_assets.settings import load_settings
+    from icontact_assets.exports.undo import exports_of_run
+    from icontact_assets.settings.load import load_settings
 
     settings = load_settings()
     names: set[str] = set()
@@ -418,7 +419,7 @@ def _export_of_run(run_id: str, name: str | None) -> str:
 
 def _way_back(export: Any, move_to: str | None, unsubscribe: bool) -> Any:
     """How those whom the run added are removed: as the command says, else as the export removes people."""
-    from icontact_assets.settings import Remove
+    from icontact_assets.settings.models import Remove
 
     if move_to is not None and unsubscribe:
         raise _Found("Choose one of --move-to and --unsubscribe.")
@@ -434,7 +435,7 @@ def _way_back(export: Any, move_to: str | None, unsubscribe: bool) -> Any:
 
 def _show(place: Any, export: Any, planner: Callable[[Any, Any], Any], as_json: bool) -> None:
     """Make a plan, store it as shown, and print it."""
-    from icontact_assets.audiences.record import Record
+    from icontact_assets.exports.record import Record
 
     made = planner(place, export)
     Record(place, export, "").show(made, place.clock())
@@ -492,7 +493,7 @@ def _plan_facts(made: Any) -> dict[str, Any]:
 def _apply(place: Any, export: Any, planner: Callable[[Any, Any], Any], plan_hash: str, **more: str) -> None:
     from uuid import uuid4
 
-    from icontact_assets.audiences.export import run_export
+    from icontact_assets.exports.run import run_export
 
     run_id = str(uuid4())
     report = run_export(
@@ -529,7 +530,7 @@ def explain(
     from icontact_assets.connect import open_warehouse
     from icontact_assets.icontact.values import as_id
     from icontact_assets.mapping.expressions import field_table
-    from icontact_assets.settings import load_settings
+    from icontact_assets.settings.load import load_settings
 
     id_ = as_id(contact_id)
     if id_ is None:

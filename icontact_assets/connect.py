@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from icontact_assets.audiences.live import PlanError
-from icontact_assets.audiences.plan import Place
 from icontact_assets.credentials import LOOPBACK
+from icontact_assets.exports.live import PlanError
+from icontact_assets.exports.plan import Place
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
@@ -16,7 +16,7 @@ from icontact_assets.ingest.activity import Run
 from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.coverage import Scope, missing_opt_outs, read_through
 from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
-from icontact_assets.settings import Export, Import, Settings
+from icontact_assets.settings.models import Export, Import, Settings
 from icontact_assets.warehouse.warehouse import Source, Warehouse, WarehouseError
 
 

@@ -13,7 +13,8 @@ from icontact_assets.checks import raw_checks
 from icontact_assets.jobs import export_job, import_job
 from icontact_assets.schedules import continue_schedule, daily_schedule, hourly_schedule
 from icontact_assets.sensors import dead_runs_sensor, export_sensor, follow_raw_sensor
-from icontact_assets.settings import Settings, load_settings
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import Settings
 
 # Backfill policies are marked beta; they are what keeps a range of days in one run.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)

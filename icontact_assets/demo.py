@@ -23,7 +23,7 @@ from icontact_assets.terminal import say, show
 if TYPE_CHECKING:
     import dagster as dg
 
-    from icontact_assets.settings import Settings
+    from icontact_assets.settings.models import Settings
 
 DAYS = 45
 
@@ -66,7 +66,7 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
         raise DemoFailed(f"{home} cannot be used: {error}. Name another folder with --home.") from error
     started = time.monotonic()
     with _sandbox(home) as sandbox, _environment(home, sandbox):
-        from icontact_assets.settings import load_settings
+        from icontact_assets.settings.load import load_settings
 
         settings = load_settings()
         with _progress() as step:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from icontact_assets.settings import load_settings
+from icontact_assets.settings.load import load_settings
 from icontact_assets.warehouse.warehouse import Warehouse
 
 

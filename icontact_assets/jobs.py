@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from icontact_assets.assets.audiences import export_key
-from icontact_assets.settings import Export, Import, Settings
+from icontact_assets.settings.models import Export, Import, Settings
 
 
 def import_job(settings: Settings, import_: Import) -> dg.UnresolvedAssetJobDefinition:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from icontact_assets.ingest.changes import Window
-from icontact_assets.settings import Import
+from icontact_assets.settings.models import Import
 
 
 def daily_partitions(import_: Import) -> dg.DailyPartitionsDefinition:

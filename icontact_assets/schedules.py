@@ -13,7 +13,7 @@ from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.changes import TRAILING_DAYS, Window
 from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, REREAD_TAG, range_tags
 from icontact_assets.records import partitions_of, under_way
-from icontact_assets.settings import Import, Schedule, Settings, SettingsError
+from icontact_assets.settings.models import Import, Schedule, Settings, SettingsError
 from icontact_assets.warehouse.tables import RAW_ACTIVITY, RAW_TABLES
 
 

@@ -19,7 +19,7 @@ from icontact_assets.assets.audiences import (
     newest_audiences,
 )
 from icontact_assets.assets.worker import left_behind
-from icontact_assets.audiences.trigger import (
+from icontact_assets.exports.trigger import (
     ATTEMPT_TAG,
     EXPORT_TAG,
     STORAGE_ID_TAG,
@@ -31,7 +31,7 @@ from icontact_assets.audiences.trigger import (
     target,
 )
 from icontact_assets.records import under_way
-from icontact_assets.settings import Export, Settings
+from icontact_assets.settings.models import Export, Settings
 
 _DEAD = (
     "The process of this run is gone: it was killed, or the machine was restarted. What it had read is kept, and the "

@@ -1,136 +1,18 @@
-"""A sandbox, settings that point to it, and real Dagster runs in this process."""
+"""Fixtures: sandboxes, and what the harness acts with, made anew for each test."""
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import dagster as dg
 import pytest
 
-from icontact_assets.definitions import build_defs
-from icontact_assets.ingest.changes import Window
-from icontact_assets.partitions import range_tags
+from icontact_assets.exports import live
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets.settings import Settings, load_settings
 from icontact_assets.warehouse.warehouse import Warehouse
-
-AUDIENCE = """
-audiences:
-  - {name: readers, import: icontact, where: "last_active_ts IS NOT NULL"}
-exports:
-  - {name: readers, audience: readers, list: Export target, mode: add}
-"""
-
-TODAY = datetime.now(UTC).date()
-
-
-def days_ago(days: int) -> date:
-    return TODAY - timedelta(days=days)
-
-
-@dataclass
-class Project:
-    """The project as a user runs it: settings, definitions, an instance of Dagster's."""
-
-    sandbox: Sandbox
-    home: Path
-    environment: dict[str, str]
-    config: str = ""
-    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
-
-    @property
-    def settings(self) -> Settings:
-        if self.config:
-            (self.home / "icontact.yaml").write_text(self.config)
-        return load_settings(self.environment, self.home)
-
-    def run(
-        self, selection: str = 'key:"icontact/raw_*"', window: Window | None = None, **tags: str
-    ) -> dg.ExecuteInProcessResult:
-        """Materialize a selection of assets, for a window of days where they are partitioned."""
-        assets = [asset for asset in build_defs(self.settings).assets or [] if isinstance(asset, dg.AssetsDefinition)]
-        return dg.materialize(
-            assets,
-            selection=dg.AssetSelection.from_string(selection),
-            instance=self.instance,
-            tags={**(range_tags(window) if window else {}), **tags},
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )
-
-    def begin(self, selection: str, window: Window) -> subprocess.Popen[bytes]:
-        """The same in a process group of its own, to be killed."""
-        command = [
-            *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),
-            *("--select", selection, "--partition-range", f"{window.first}...{window.last}"),
-        ]
-        return subprocess.Popen(
-            command,
-            env={**os.environ, **self.environment},
-            cwd=self.home,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def job(self, window: Window) -> dg.ExecuteInProcessResult:
-        """The daily job."""
-        return (
-            build_defs(self.settings)
-            .resolve_job_def("icontact_import")
-            .execute_in_process(instance=self.instance, tags=range_tags(window), raise_on_error=False)
-        )
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with Warehouse(self.settings.duckdb_path).read() as connection:
-            return connection.execute(sql).fetchall()
-
-    def requests(self) -> list[dict[str, Any]]:
-        log: list[dict[str, Any]] = self.sandbox.control("log")
-        return log
-
-    def stored_events(self) -> Counter[tuple[Any, ...]]:
-        return Counter(
-            self.rows("SELECT message_id, event_type, contact_id, event_time, event_url FROM icontact.raw_activity")
-        )
-
-    def true_events(self) -> Counter[tuple[Any, ...]]:
-        return Counter(
-            (
-                row["message_id"],
-                row["kind"].removesuffix("s"),
-                row["contact_id"],
-                datetime.fromisoformat(row["instant"]).replace(tzinfo=None),
-                row["url"],
-            )
-            for row in self.sandbox.control("truth")["activity"]
-            if row["visible"]
-        )
-
-    def metadata(self, result: dg.ExecuteInProcessResult, asset: str) -> dict[str, dict[str, Any]]:
-        """Metadata of an asset's materializations by partition."""
-        return {
-            str(event.partition): {
-                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
-            }
-            for event in result.get_asset_materialization_events()
-            if event.asset_key == dg.AssetKey(["icontact", asset])
-        }
-
-
-def rows_of(value: dg.TableMetadataValue) -> list[tuple[Any, ...]]:
-    """The rows of a table in metadata."""
-    names = [column.name for column in value.schema.columns]
-    return [tuple(record.data[name] for name in names) for record in value.records]
+from icontact_assets_tests.harness import SCHEMA, House, Project, Store, days_ago
 
 
 @pytest.fixture
@@ -162,3 +44,40 @@ def project(sandbox: Sandbox, tmp_path: Path) -> Project:
         "ICONTACT_WORKERS": "2",
     }
     return Project(sandbox, tmp_path, environment)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the tables of an import. Copying it is much faster than making one for each test."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("prepared") / "warehouse.duckdb")
+    warehouse.prepare(SCHEMA)
+    Store(warehouse).profiles()
+    return warehouse.path
+
+
+@pytest.fixture(scope="session")
+def computed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with an audience `everybody` that nobody is in."""
+    store = Store(Warehouse(tmp_path_factory.mktemp("computed") / "warehouse.duckdb"))
+    shutil.copy(prepared, store.warehouse.path)
+    store.audience()
+    return store.warehouse.path
+
+
+@pytest.fixture
+def store(prepared: Path, tmp_path: Path) -> Store:
+    return Store(Warehouse(Path(shutil.copy(prepared, tmp_path))))
+
+
+@pytest.fixture(scope="session")
+def running_sandbox() -> Iterator[Sandbox]:
+    with Sandbox(contacts=0, messages=0, days=1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def house(running_sandbox: Sandbox, computed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    running_sandbox.control("reset")
+    monkeypatch.setattr(live, "SETTLE_SECONDS", 0.0)
+    store = Store(Warehouse(Path(shutil.copy(computed, tmp_path))))
+    return House(running_sandbox, store, tmp_path / "home")

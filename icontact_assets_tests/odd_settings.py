@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from icontact_assets.definitions import build_defs
-from icontact_assets.settings import Settings, SettingsError, load_settings
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import Settings, SettingsError
 
 _FULL = {
     "authorizations": "name: who|label: W|description: D|app_id: app|username: ${USER}|password: ${PASSWORD}",

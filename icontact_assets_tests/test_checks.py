@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from icontact_assets.ingest.changes import Window
-from icontact_assets_tests.conftest import Project, days_ago, rows_of
+from icontact_assets_tests.harness import Project, days_ago, rows_of
 
 WEEK = Window(days_ago(7), days_ago(1))
 LISTINGS = ("raw_contacts", "raw_messages", "raw_sends", "raw_lists")

@@ -17,7 +17,7 @@ from icontact_assets.demo import DAGSTER
 from icontact_assets.ingest.changes import Window
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.conftest import AUDIENCE, Project, days_ago
+from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
 
 def run(project: Project, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

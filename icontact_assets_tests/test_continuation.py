@@ -19,7 +19,7 @@ from icontact_assets.ingest.changes import Window
 from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, REREAD_TAG, range_tags
 from icontact_assets.schedules import continue_request
 from icontact_assets.warehouse.warehouse import WarehouseBusy
-from icontact_assets_tests.conftest import AUDIENCE, Project, days_ago
+from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
 NOW = datetime(2026, 5, 10, 8, 45, tzinfo=UTC)
 ACTIVITY = dg.AssetKey(["icontact", "raw_activity"])

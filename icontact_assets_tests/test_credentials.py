@@ -20,7 +20,8 @@ from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.errors import IContactError, Rejected
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets.settings import SettingsError, load_settings
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import SettingsError
 from icontact_assets_tests.leaks import FIT, UNFIT, assert_not_in
 
 VARIABLES = {

@@ -10,8 +10,8 @@ import pytest
 
 from icontact_assets.definitions import build_defs
 from icontact_assets.ingest.changes import Window
-from icontact_assets.settings import load_settings
-from icontact_assets_tests.conftest import Project, days_ago
+from icontact_assets.settings.load import load_settings
+from icontact_assets_tests.harness import Project, days_ago
 
 CONFIG = """
 imports:

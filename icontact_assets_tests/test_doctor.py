@@ -15,9 +15,9 @@ from icontact_assets.cli import app
 from icontact_assets.connect import budget_of, open_import, staging_path
 from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.staging import Staging, StagingError, check_staging
-from icontact_assets.settings import Settings
+from icontact_assets.settings.models import Settings
 from icontact_assets.warehouse.warehouse import WarehouseError
-from icontact_assets_tests.conftest import Project
+from icontact_assets_tests.harness import Project
 
 
 def doctor(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from icontact_assets.ingest.changes import Window
-from icontact_assets_tests.conftest import Project, days_ago
+from icontact_assets_tests.harness import Project, days_ago
 
 WINDOW = Window(days_ago(2), days_ago(1))
 

@@ -17,9 +17,10 @@ from icontact_assets.connect import budget_of, open_warehouse
 from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.staging import Staging
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
-from icontact_assets.settings import SettingsError, load_settings
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import SettingsError
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.conftest import Project, days_ago
+from icontact_assets_tests.harness import Project, days_ago
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)

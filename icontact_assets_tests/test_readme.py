@@ -11,9 +11,9 @@ from pathlib import Path
 
 from icontact_assets import demo
 from icontact_assets.mapping.expressions import field_table
-from icontact_assets.settings import load_settings
+from icontact_assets.settings.load import load_settings
 from icontact_assets.warehouse.tables import TABLES
-from icontact_assets_tests.conftest import Project, days_ago
+from icontact_assets_tests.harness import Project, days_ago
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -81,7 +81,7 @@ def test_every_variable_and_table_and_field_is_named() -> None:
     for table in ("icontact_users", "icontact_activity"):
         for field in field_table(table):
             assert f"| `{field.name}` | {field.sql_type} | {field.description} |" in README
-    source = (ROOT / "icontact_assets" / "settings.py").read_text()
+    source = (ROOT / "icontact_assets" / "settings" / "load.py").read_text()
     for variable in set(re.findall(r'"(ICONTACT_\w+)"', source)) - {
         "ICONTACT_REQUESTS_PER_MINUTE",
         "ICONTACT_REQUESTS_PER_DAY",

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icontact_assets.settings import SettingsError, load_settings
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import SettingsError
 from icontact_assets_tests import odd_settings
 from icontact_assets_tests.odd_settings import ODD, VARIABLES, combinations, document, load_variable
 

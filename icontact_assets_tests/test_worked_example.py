@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from icontact_assets.ingest.changes import Window
-from icontact_assets_tests.conftest import TODAY, Project
+from icontact_assets_tests.harness import TODAY, Project
 from icontact_assets_tests.mapping.test_build import profiles
 
 EXAMPLE = json.loads((Path(__file__).parent / "mapping" / "data" / "lytics_vectors.json").read_text())["worked_example"]

@@ -11,7 +11,7 @@ from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.connect import open_import
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.expressions import field_table
-from icontact_assets.settings import Import, Settings
+from icontact_assets.settings.models import Import, Settings
 from icontact_assets.warehouse.tables import Column
 from icontact_assets.warehouse.warehouse import WarehouseError
 

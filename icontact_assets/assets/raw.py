@@ -22,7 +22,7 @@ from icontact_assets.ingest.drift import Finding, listed
 from icontact_assets.ingest.forecast import Forecast, forecast
 from icontact_assets.ingest.staging import Staging, StagingError
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
-from icontact_assets.settings import Import, Settings, SettingsError
+from icontact_assets.settings.models import Import, Settings, SettingsError
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
     RAW_CONTACTS,

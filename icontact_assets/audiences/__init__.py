@@ -1,1 +1,1 @@
-"""Who belongs on a list, and how they get there safely."""
+"""Who belongs on a list, and why: audiences, their members, explanations."""

@@ -13,7 +13,7 @@ import duckdb
 
 from icontact_assets.icontact.session import mask
 from icontact_assets.icontact.values import as_id
-from icontact_assets.settings import Audience
+from icontact_assets.settings.models import Audience
 from icontact_assets.warehouse.rows import texts
 from icontact_assets.warehouse.warehouse import Warehouse
 

@@ -14,7 +14,7 @@ import duckdb
 from icontact_assets.audiences.audience import AudienceError, problem, read_for_users, select, whole
 from icontact_assets.audiences.membership import Standing, standing
 from icontact_assets.icontact.values import as_id
-from icontact_assets.settings import Audience
+from icontact_assets.settings.models import Audience
 from icontact_assets.warehouse.warehouse import Warehouse
 
 Truth = Literal["true", "false", "unknown", "fails"]

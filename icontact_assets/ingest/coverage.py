@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime
 
 import duckdb
 
-from icontact_assets.ingest.ladder import Step
 from icontact_assets.ingest.staging import Listing, ProvenReading
+from icontact_assets.settings.models import Step
 
 FIGURE_OF = {
     "opens": "opens_total",

@@ -9,8 +9,8 @@ import dagster as dg
 
 from icontact_assets.ingest.changes import Window
 from icontact_assets.partitions import range_tags
-from icontact_assets_tests.conftest import Project, days_ago
 from icontact_assets_tests.dev import Dev, wait_for
+from icontact_assets_tests.harness import Project, days_ago
 
 DAYS = Window(days_ago(2), days_ago(1))
 

@@ -11,7 +11,7 @@ from dagster._core.storage.tags import RUN_KEY_TAG
 
 from icontact_assets.definitions import build_defs
 from icontact_assets.ingest.changes import Window
-from icontact_assets_tests.conftest import AUDIENCE, Project, days_ago
+from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
 WEEK = Window(days_ago(7), days_ago(1))
 FEWER = AUDIENCE.replace("last_active_ts IS NOT NULL", "email_open_ct > 1")

@@ -10,7 +10,7 @@ import dagster as dg
 
 from icontact_assets.connect import forecast_window
 from icontact_assets.ingest.changes import Window
-from icontact_assets_tests.conftest import Project, days_ago
+from icontact_assets_tests.harness import Project, days_ago
 
 WEEK = Window(days_ago(7), days_ago(1))
 FILTER = ", filter_by_aid: spring-1"

@@ -23,7 +23,7 @@ from icontact_assets.definitions import build_defs
 from icontact_assets.demo import DAGSTER
 from icontact_assets.ingest.changes import Window
 from icontact_assets.partitions import range_tags
-from icontact_assets_tests.conftest import AUDIENCE, TODAY, Project, days_ago, rows_of
+from icontact_assets_tests.harness import AUDIENCE, TODAY, Project, days_ago, rows_of
 
 WEEK = Window(days_ago(7), days_ago(1))
 TABLES = [

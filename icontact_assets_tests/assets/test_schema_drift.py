@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 from icontact_assets.ingest.changes import Window
-from icontact_assets_tests.conftest import AUDIENCE, TODAY, Project, days_ago
+from icontact_assets_tests.harness import AUDIENCE, TODAY, Project, days_ago
 
 NOW = Window(TODAY, TODAY)
 """A window that has not ended: each run over it reads every listing anew."""

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icontact_assets.audiences.audience import AudienceError, compute, select, version_hash
-from icontact_assets.settings import Audience
-from icontact_assets_tests.audiences.conftest import EVERYBODY, NOW, SCHEMA, Store
+from icontact_assets.settings.models import Audience
+from icontact_assets_tests.harness import EVERYBODY, NOW, SCHEMA, Store
 
 PLANTED = "planted.person@example.com"
 NAME = "Plantagenet"

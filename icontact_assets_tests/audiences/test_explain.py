@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from icontact_assets.audiences.audience import AudienceError, compute
 from icontact_assets.audiences.explain import Explanation, Part, explain, render
 from icontact_assets.audiences.membership import Change
-from icontact_assets.settings import Audience
+from icontact_assets.settings.models import Audience
 from icontact_assets.warehouse.warehouse import WarehouseError
-from icontact_assets_tests.audiences.conftest import NOW, SCHEMA, Store
 from icontact_assets_tests.audiences.test_audience import NAME, PLANTED, query, where
+from icontact_assets_tests.harness import NOW, SCHEMA, Store
 
 PUBLIC = frozenset({"ic_contact_id", "email_open_ct", "last_active_ts", "deleted_at"})
 NOON = datetime(2026, 9, 14, 12)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from icontact_assets.audiences.audience import AudienceError, compute
 from icontact_assets.audiences.membership import Change, Standing, members_on, standing
-from icontact_assets_tests.audiences.conftest import EVERYBODY, NOW, SCHEMA, Store
+from icontact_assets_tests.harness import EVERYBODY, NOW, SCHEMA, Store
 
 DAY = NOW.date()
 

@@ -15,7 +15,7 @@ from icontact_assets.audiences.audience import compute
 from icontact_assets.cli import app
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets.settings import load_settings
+from icontact_assets.settings.load import load_settings
 from icontact_assets.warehouse.warehouse import Warehouse
 
 DATA = Path(__file__).parent / "data" / "02-exclusion-lists"

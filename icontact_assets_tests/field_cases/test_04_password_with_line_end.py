@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from icontact_assets import cli
-from icontact_assets_tests.conftest import Project, days_ago
+from icontact_assets_tests.harness import Project, days_ago
 from icontact_assets_tests.leaks import FIT, UNFIT, assert_not_in, command_lines, files_below
 
 DATA = Path(__file__).parent / "data" / "04-password-with-line-end"

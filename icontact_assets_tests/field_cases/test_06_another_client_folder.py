@@ -15,7 +15,7 @@ from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.staging import Staging
 from icontact_assets.warehouse.tables import RAW_TABLES
 from icontact_assets.warehouse.warehouse import OtherSource, Source, Warehouse
-from icontact_assets_tests.conftest import AUDIENCE, Project, days_ago
+from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
 OWN = Source("app.icontact.com/icp", "1300001", "7601")
 

@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from icontact_assets import cli
-from icontact_assets_tests.conftest import Project
+from icontact_assets_tests.harness import Project
 
 LISTS = json.loads((Path(__file__).parent / "data" / "07-list-names" / "lists.json").read_text())
 NAMES = [row["name"] for row in LISTS["lists"]]

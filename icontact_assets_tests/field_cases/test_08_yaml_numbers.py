@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from icontact_assets.settings import Settings, SettingsError, load_settings
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import Settings, SettingsError
 
 DATA = Path(__file__).parent / "data" / "08-yaml-numbers"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from icontact_assets.settings import SettingsError, load_settings
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import SettingsError
 from icontact_assets.warehouse.warehouse import Warehouse
 
 DATA = Path(__file__).parent / "data" / "10-import-names"

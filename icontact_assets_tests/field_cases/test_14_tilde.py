@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from icontact_assets.settings import SettingsError, load_settings
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import SettingsError
 
 EXPORT = """
 audiences:

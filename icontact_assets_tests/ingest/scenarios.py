@@ -25,7 +25,7 @@ from filelock import FileLock
 
 from icontact_assets.ingest.changes import Window
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.conftest import Project, days_ago
+from icontact_assets_tests.harness import Project, days_ago
 from icontact_assets_tests.ingest.stage import (
     ALL_RAW,
     ENDED,

@@ -23,7 +23,7 @@ from icontact_assets.icontact.values import EASTERN
 from icontact_assets.ingest.changes import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.world import CONTACT_FIELDS
-from icontact_assets_tests.conftest import TODAY, Project, days_ago
+from icontact_assets_tests.harness import TODAY, Project, days_ago
 
 LIST = "5001"
 CONFIG = """

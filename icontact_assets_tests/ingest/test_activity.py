@@ -15,10 +15,10 @@ import time_machine
 from icontact_assets.connect import forecast_window, scope_of
 from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.coverage import Scope, days, messages
-from icontact_assets.ingest.ladder import LADDER, Step
 from icontact_assets.partitions import REREAD_TAG
+from icontact_assets.settings.models import LADDER, Step
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.conftest import TODAY, Project, days_ago
+from icontact_assets_tests.harness import TODAY, Project, days_ago
 
 WEEK = Window(days_ago(7), days_ago(1))
 BIG = 910001

@@ -18,9 +18,9 @@ from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.ingest.activity import ActivityReader, Run
 from icontact_assets.ingest.changes import Window, read_changes
 from icontact_assets.ingest.coverage import Scope
-from icontact_assets.ingest.ladder import LADDER
 from icontact_assets.ingest.staging import Staging
 from icontact_assets.mapping.build import build_activity, build_users
+from icontact_assets.settings.models import LADDER
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.hostile import Hostile, http
 from icontact_assets_tests.odd import IDS_FROM, ODD, Listings, row, rows_of

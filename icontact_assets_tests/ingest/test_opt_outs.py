@@ -22,7 +22,7 @@ from icontact_assets.ingest.coverage import (
     missing_for_audiences,
     missing_opt_outs,
 )
-from icontact_assets.ingest.ladder import LADDER
+from icontact_assets.settings.models import LADDER
 from icontact_assets.warehouse.tables import TABLES
 
 NOW = datetime(2026, 6, 30, 12)

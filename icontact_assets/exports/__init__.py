@@ -1,0 +1,1 @@
+"""How an audience gets to a list safely: plan, guard, apply, check, report."""

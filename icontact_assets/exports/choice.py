@@ -1,0 +1,130 @@
+"""Whom an export is for: its audience without those whom exclusions, priorities, splits and hold-outs leave out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import duckdb
+
+from icontact_assets.audiences.audience import whole
+from icontact_assets.settings.models import Export, Split
+from icontact_assets.warehouse.rows import each
+
+OLDEST = timedelta(hours=24)
+"""How much older than the export's own audience those may be that decide who is left out of it."""
+
+
+class ChoiceError(Exception):
+    """It is not known whom an export is for. One paragraph: which audience is at fault, and the remedy."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Every member of an audience, in one of the two: contact id to when it entered the audience (UTC, naive), those
+    who entered first first; contact id to why it is left out."""
+
+    members: dict[str, datetime]
+    left_out: dict[str, str]
+
+
+def sources(export: Export) -> tuple[str, ...]:
+    """The audiences that decide whom an export is for, each once, its own first."""
+    names = [name for item in (export, *export.before) for name in (item.audience, *item.exclude)]
+    return tuple(dict.fromkeys(names))
+
+
+def chosen(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -> Choice:
+    """Whom an export is for, by the audiences as last computed, and why the other members are left out.
+
+    Of several reasons the first is given, in the order: a member of an audience that is excluded; taken by an export
+    that comes before; outside the split; held out. So those held out differ from those chosen by nothing but chance.
+    An export takes whom it is for, whatever its mode, and whether or not its list can have them. Raises ChoiceError
+    if one of the audiences was never computed, was last kept because data was incomplete, or was computed more than 24
+    hours before the export's own.
+    """
+    _check_computed(connection, schema, export)
+    reasons = [
+        *((_member(schema, name), f"in the audience {name}, which is excluded") for name in export.exclude),
+        *((_fits(schema, other), f"taken by the export {other.name}, which comes first") for other in export.before),
+    ]
+    if export.split is not None:
+        reasons.append((f"NOT ({_within(export.split)})", f"outside this part of the split {export.split.of}"))
+    if export.hold_out:
+        reasons.append((_held_out(export), "held out"))
+    cases = " ".join(f"WHEN {condition} THEN '{reason}'" for condition, reason in reasons)
+    reason = f"CASE {cases} END" if cases else "NULL"
+    members: dict[str, datetime] = {}
+    left_out: dict[str, str] = {}
+    # Many entered at one time: it is kept once, and so is each id, which other readings show too.
+    times: dict[datetime, datetime] = {}
+    for contact_id, entered_at, why in each(
+        connection,
+        f'SELECT contact_id, entered_at, {reason} FROM "{schema}".audience_members WHERE audience = ? '
+        "ORDER BY entered_at, contact_id",
+        [export.audience],
+    ):
+        if why is None:
+            members[sys.intern(contact_id)] = times.setdefault(entered_at, entered_at)
+        else:
+            left_out[sys.intern(contact_id)] = sys.intern(why)
+    return Choice(members=members, left_out=left_out)
+
+
+def _check_computed(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -> None:
+    wanted = f"It decides whom the export {export.name} is for."
+    for name in sources(export):
+        [(other_form,)] = connection.execute(
+            f'SELECT count(*) FROM "{schema}".audience_members '
+            "WHERE audience = ? AND NOT regexp_full_match(contact_id, '0|[1-9][0-9]*')",
+            [name],
+        ).fetchall()
+        if other_form:
+            raise ChoiceError(
+                f"The audience {name} was computed by an earlier version, and holds {other_form} ids in another form: "
+                f"materialize it, and export again. {wanted}"
+            )
+        problem = whole(connection, schema, name)
+        if problem is not None:
+            raise ChoiceError(f"{problem[0].upper()}{problem[1:].rstrip('.')}. {wanted}")
+    computed: dict[str, datetime] = dict(
+        connection.execute(
+            f'SELECT audience, max(computed_at) FROM "{schema}".audience_computations GROUP BY audience'
+        ).fetchall()
+    )
+    for name in sources(export):
+        if computed[export.audience] - computed[name] > OLDEST:
+            raise ChoiceError(
+                f"The audience {name} was last computed at {computed[name]:%Y-%m-%d %H:%M} UTC, more than 24 hours "
+                f"before {export.audience}: materialize it, and export again. {wanted}"
+            )
+
+
+def _fits(schema: str, export: Export) -> str:
+    """The SQL condition that an export is for a contact, the exports before it left aside."""
+    conditions = [_member(schema, export.audience), *(f"NOT {_member(schema, name)}" for name in export.exclude)]
+    if export.split is not None:
+        conditions.append(f"({_within(export.split)})")
+    if export.hold_out:
+        conditions.append(f"NOT ({_held_out(export)})")
+    return f"({' AND '.join(conditions)})"
+
+
+def _member(schema: str, audience: str) -> str:
+    return f"(contact_id IN (SELECT contact_id FROM \"{schema}\".audience_members WHERE audience = '{audience}'))"
+
+
+def _within(split: Split) -> str:
+    place = _place("split", split.of)
+    return f"{place} >= {int(split.start * 100)} AND {place} < {int(split.end * 100)}"
+
+
+def _held_out(export: Export) -> str:
+    return f"{_place('hold_out', export.name)} < {int(export.hold_out * 100)}"
+
+
+def _place(kind: str, name: str) -> str:
+    """A contact's place, by chance, from 0 to 9999: the first 8 bytes, as a number, of the SHA-256 of
+    `<kind>/<name>/<contact id>`, modulo 10,000. The same for ever and everywhere, and independent for other names."""
+    return f"(CAST('0x' || sha256('{kind}/{name}/' || contact_id)[:16] AS UBIGINT) % 10000)"

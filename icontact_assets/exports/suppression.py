@@ -1,0 +1,167 @@
+"""The people an export never adds: read from a CSV file or a DuckDB table, matched by contact id, address or domain."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from icontact_assets.audiences.audience import problem
+from icontact_assets.exports.consent import Exclusion
+from icontact_assets.exports.person import normal_address, normal_domain
+from icontact_assets.icontact.values import as_id
+from icontact_assets.settings.models import Never
+
+_COLUMNS = ("contact_id", "email", "domain")
+_EXPECTED = f"one or more of the columns {', '.join(_COLUMNS)}, each once, and no other"
+_ONE_OF = {
+    "contact_id": "not a contact id. Write its digits",
+    "email": "not exactly one address. Write each address on its own line, and a domain in the column domain",
+    "domain": (
+        "not exactly one domain with a full stop in it. Write each domain on its own line, an address in the column "
+        "email, and a top-level domain with a full stop before it"
+    ),
+}
+
+
+class ExclusionError(Exception):
+    """The exclusion list cannot be read whole, so nobody may be added. One paragraph; no value of anybody's."""
+
+
+@dataclass(frozen=True)
+class ExclusionList:
+    """Contact ids, addresses and domains in their normal forms. A domain also stands for those below it."""
+
+    contact_ids: frozenset[str] = frozenset()
+    emails: frozenset[str] = field(default=frozenset(), repr=False)
+    domains: frozenset[str] = frozenset()
+
+    def match(self, contact_id: str, email: str | None) -> Exclusion | None:
+        """How a contact with this address stands on the list; None if that needs an address and there is none."""
+        if as_id(contact_id) in self.contact_ids:
+            return Exclusion.CONTACT_ID
+        if not self.emails and not self.domains:
+            return Exclusion.NOT_LISTED
+        address = normal_address(email or "")
+        if address is None:
+            return None
+        if address in self.emails:
+            return Exclusion.EMAIL
+        parts = address.rpartition("@")[2].split(".")
+        if any(".".join(parts[n:]) in self.domains for n in range(len(parts))):
+            return Exclusion.DOMAIN
+        return Exclusion.NOT_LISTED
+
+
+def read_exclusion_list(never: Never | None, connection: duckdb.DuckDBPyConnection, schema: str) -> ExclusionList:
+    """The exclusion list of an export; a table without a schema is one of `schema`. Raises ExclusionError."""
+    if never is None:
+        return ExclusionList()
+    if never.file is not None:
+        return _collect(str(never.file), _from_file(never.file))
+    table = never.table or ""
+    parts = (table if "." in table else f"{schema}.{table}").split(".")
+    quoted = ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+    try:
+        described = [(str(row[0]), str(row[1])) for row in connection.execute(f"DESCRIBE {quoted}").fetchall()]
+        places = _places(table, [name for name, _ in described])
+        inexact = [name for name, place in places.items() if described[place][1] == "FLOAT"]
+        if inexact:
+            raise ExclusionError(
+                f"The column {inexact[0]} of the exclusion list {table} is of the type FLOAT, which does not hold "
+                "every id exactly. Make it a VARCHAR or BIGINT."
+            )
+        values = ", ".join(f"CAST(#{places[name] + 1} AS VARCHAR)" if name in places else "NULL" for name in _COLUMNS)
+        rows = connection.execute(f"SELECT {values} FROM (FROM {quoted})").fetchall()
+    except duckdb.CatalogException as error:
+        raise ExclusionError(
+            f"There is no table {table} in the database, which `never` names. Create it, or correct the name."
+        ) from error
+    except duckdb.Error as error:
+        raise ExclusionError(f"The exclusion list {table} cannot be read: {problem(error)}. Correct it.") from None
+    return _collect(table, enumerate(rows, start=1))
+
+
+def _from_file(path: Path) -> Iterator[tuple[int, Sequence[str | None]]]:
+    """The first line of each row with its values, in the order of _COLUMNS."""
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ExclusionError(
+            f"The exclusion list {path} cannot be read ({type(error).__name__}). Check that it exists and that this "
+            "user may read it."
+        ) from None
+    _check_text(path, content)
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig"), strict=True)
+    places: dict[str, int] = {}
+    width, line = 0, 0
+    try:
+        for row in reader:
+            line, began = reader.line_num, line + 1
+            if not any(map(str.strip, row)):
+                continue
+            if not places:
+                places, width = _places(f"{path}:{began}", row), len(row)
+                continue
+            if len(row) != width:
+                raise ExclusionError(f"{path}:{began}: the line has {len(row)} values, the header {width}. Correct it.")
+            yield began, [row[places[name]] if name in places else None for name in _COLUMNS]
+    except csv.Error as error:
+        raise ExclusionError(
+            f"{path}:{line + 1}: what begins here is not CSV ({error}). Correct the quotation marks of the line."
+        ) from None
+    if not places:
+        raise ExclusionError(f"The exclusion list {path} is empty. It must begin with a header of {_EXPECTED}.")
+
+
+def _check_text(path: Path, content: bytes) -> None:
+    """Raises ExclusionError unless the file is text in UTF-8."""
+    at = content.find(b"\0")
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        at = error.start if at < 0 else min(at, error.start)
+    if at >= 0:
+        lines = len(content[:at].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
+        raise ExclusionError(f"{path}:{lines}: the line is not text in UTF-8. Save the exclusion list as CSV in UTF-8.")
+
+
+def _places(source: str, header: Sequence[str]) -> dict[str, int]:
+    """Where the known columns are. Raises ExclusionError, without the names: those of a file that lacks its header are
+    somebody's address."""
+    names = [" ".join(name.replace("\ufeff", "").split()).strip("'\"").casefold() for name in header]
+    known = {name: place for place, name in enumerate(names) if name in _COLUMNS}
+    if not names or len(known) < len(names):
+        fitting = ", ".join(name for name in _COLUMNS if name in known) or "none"
+        raise ExclusionError(
+            f"The header of the exclusion list {source} does not fit: of its {len(names)} columns, these are "
+            f"known: {fitting} (no other name is shown). It must have {_EXPECTED}. In a file, commas separate them."
+        )
+    return known
+
+
+def _collect(source: str, rows: Iterable[tuple[int, Sequence[str | None]]]) -> ExclusionList:
+    forms = {"contact_id": as_id, "email": normal_address, "domain": _listed_domain}
+    found: dict[str, set[str]] = {name: set() for name in _COLUMNS}
+    for line, row in rows:
+        for name, value in zip(_COLUMNS, row, strict=True):
+            if value is None or not value.strip():
+                continue
+            form = forms[name](value)
+            if form is None:
+                raise ExclusionError(f"{source}:{line}: {name} is {_ONE_OF[name]} (the value is not shown).")
+            found[name].add(form)
+    return ExclusionList(*(frozenset(found[name]) for name in _COLUMNS))
+
+
+def _listed_domain(text: str) -> str | None:
+    """The normal form of a domain that a list may name. Of one label, it is a slip (`shop` for `shop.example`) unless
+    it is marked as one that stands for those below it."""
+    domain = normal_domain(text)
+    if domain is None or "." in domain or ":" in domain:
+        return domain
+    return domain if text.strip(" \t'\"@*").startswith(".") else None

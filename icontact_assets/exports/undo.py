@@ -1,0 +1,154 @@
+"""The way back for one run of an export: what it added goes, what it moved comes back, as far as the guard allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from icontact_assets.audiences.audience import version_hash
+from icontact_assets.exports.consent import Denial, RemovalPermit
+from icontact_assets.exports.history import Written, last_writers, read_memory, written
+from icontact_assets.exports.live import Lists, LiveList, PlanError
+from icontact_assets.exports.plan import (
+    DeniedRemoval,
+    Facts,
+    Found,
+    Place,
+    Plan,
+    as_number,
+    compare,
+    complete,
+    outcome_of,
+    read_exclusions,
+    remove,
+    settle,
+    with_limits,
+    with_settled,
+)
+from icontact_assets.settings.models import Export, Remove
+from icontact_assets.warehouse.warehouse import Warehouse
+
+
+def exports_of_run(warehouse: Warehouse, schema: str, run_id: str) -> list[str]:
+    """The names of the exports that a run wrote outcomes for."""
+    with warehouse.read() as connection:
+        rows = connection.execute(
+            f'SELECT DISTINCT export FROM "{schema}".export_runs WHERE run_id = ? ORDER BY export', [run_id]
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
+def plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
+    """As `_plan_undo`."""
+    with place.remembering():
+        return _plan_undo(place, export, run_id, way)
+
+
+def _plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
+    """Plan the way back for a run of an export, by the lists and contacts as they are now.
+
+    Those it added, and that are still there by its doing, are removed by `way`; those it moved are moved back, if they
+    may be on the list; those it unsubscribed do not come back: each is reported and stays. Whom a later run of the
+    export wrote to is that run's affair, and left out. Costs what a plan of the export costs. Raises PlanError, and the
+    errors of iContact.
+    """
+    with place.warehouse.read() as connection:
+        rows = written(connection, place.schema, export.name, "run_id = ?", [run_id])
+        runs = connection.execute(
+            f'SELECT list_id FROM "{place.schema}".export_runs WHERE run_id = ? AND export = ? AND list_id IS NOT NULL',
+            [run_id, export.name],
+        ).fetchall()
+        if not runs:
+            raise PlanError(f"The export {export.name} has no run {run_id} that made a plan: there is nothing to undo.")
+        [(list_id,)] = runs
+        later = {id_ for id_, run in last_writers(connection, place.schema, export.name).items() if run != run_id}
+        memory = read_memory(connection, place.schema, export.name, list_id, place.clock())
+        exclusions = read_exclusions(export, connection, place.schema)
+    lists = Lists()
+    place.folder.lists(lists)
+    live = lists.named(list_id, "list")
+    holding = lists.named(way.move_to, "remove.move_to") if way.move_to is not None else None
+    if holding is not None and holding.list_id == list_id:
+        raise PlanError(f"The people would be moved to the list {list_id} that they are on. Name another list.")
+    on = {each.list_id: each for each in (live, holding) if each is not None}
+    # Of a list that was deleted nobody can be moved, nor onto it.
+    rows = tuple(row for row in rows if row.lists <= lists.names.keys())
+    for id_ in {id_ for row in rows for id_ in row.lists} - on.keys():
+        on[id_] = lists.named(id_, "list")
+    for each in on.values():
+        each.read(place.folder, place.clock)
+    settled = settle(place, memory.unsettled, lists, on.values())
+    memory = replace(memory, sights=with_settled(memory.sights, settled, list_id))
+    facts = complete(
+        place,
+        export,
+        lists,
+        list(on.values()),
+        Found(member_ids={row.contact_id: row.member_id for row in rows if row.member_id}),
+        [
+            row.contact_id
+            for row in rows
+            if row.outcome in ("added", "moved", "unsubscribed", "intended", "unconfirmed")
+        ],
+        exclusions,
+        memory,
+        settled,
+        holding=holding,
+        audience_version=version_hash([]),
+    )
+    return _plan(facts, export, run_id, [row for row in rows if row.contact_id not in later], on)
+
+
+def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on: dict[str, LiveList]) -> Plan:
+    live, holding = facts.live, facts.holding
+    sights, foreign = compare(facts.memory, live, facts.member_ids)
+    removals: list[RemovalPermit] = []
+    denied: list[DeniedRemoval] = []
+    denials: list[Denial] = []
+    for row in sorted(rows, key=lambda row: as_number(row.contact_id)):
+        unsettled = row.outcome in ("intended", "unconfirmed")
+        outcome = outcome_of(row, on) if unsettled else row.outcome
+        if outcome == "added":
+            sight = sights.get(row.contact_id)
+            off, onto, ours = on[row.list_id], holding, sight is not None and sight.changed_by == "export"
+        elif outcome == "moved" and row.to_list_id is not None:
+            off, onto, ours = on[row.to_list_id], on[row.list_id], True
+        elif outcome == "unsubscribed":
+            denials.append(_gone(facts, row.contact_id, on[row.list_id]))
+            continue
+        else:
+            continue
+        decision = remove(facts, row.contact_id, off, onto, ours=ours, wanted=False)
+        if isinstance(decision, RemovalPermit):
+            removals.append(decision)
+        else:
+            denied.append(DeniedRemoval(decision, off.list_id, onto.list_id if onto else None))
+    made = Plan(
+        export=export.name,
+        mode="undo",
+        undoes=run_id,
+        live=live,
+        audience_version=facts.audience_version,
+        members=0,
+        reader=facts.reader,
+        knowledge=facts.knowledge,
+        contacts=facts.contacts,
+        elsewhere=facts.elsewhere,
+        additions=(),
+        removals=tuple(removals),
+        denials=tuple(denials),
+        denied_removals=tuple(denied),
+        foreign=foreign,
+        settled=facts.settled,
+        sights=sights,
+        member_ids=facts.member_ids,
+        others={list_id: each for list_id, each in on.items() if list_id != live.list_id},
+    )
+    return with_limits(made, export, None, None)
+
+
+def _gone(facts: Facts, contact_id: str, on: LiveList) -> Denial:
+    """Why somebody whom the run unsubscribed is not subscribed again, whatever the evidence says."""
+    decision = facts.decide(contact_id, on)
+    reason = "was unsubscribed by the run, which cannot be taken back"
+    return Denial(contact_id, reason, decision.evidence)

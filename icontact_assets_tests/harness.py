@@ -1,0 +1,346 @@
+"""What tests act with: the project as a user runs it, a database filled by hand, a sandbox with an export."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import orjson
+import pyarrow as pa
+
+from icontact_assets.audiences.audience import compute
+from icontact_assets.definitions import build_defs
+from icontact_assets.exports.plan import Place
+from icontact_assets.exports.run import ExportReport, run_export
+from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.folder import Folder
+from icontact_assets.icontact.session import Credentials, Session
+from icontact_assets.ingest.changes import Window
+from icontact_assets.partitions import range_tags
+from icontact_assets.sandbox.process import Sandbox
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import Audience, Export, Settings
+from icontact_assets.warehouse.tables import TABLES
+from icontact_assets.warehouse.warehouse import Warehouse
+
+AUDIENCE = """
+audiences:
+  - {name: readers, import: icontact, where: "last_active_ts IS NOT NULL"}
+exports:
+  - {name: readers, audience: readers, list: Export target, mode: add}
+"""
+
+TODAY = datetime.now(UTC).date()
+
+
+SCHEMA = "icontact"
+LIST = 5004
+HOLDING = 5001
+FREE = {"removes": 10_000, "removed_share": 1, "shrink": 1, "growth": 1_000, "empty_audience": "allow"}
+"""Limits that stop nothing."""
+NOW = datetime(2026, 9, 14, 12, 0, tzinfo=UTC)
+EVERYBODY = Audience(name="everybody", label="Everybody", import_name="icontact", where="true")
+
+PROFILE = pa.schema(
+    [
+        ("ic_contact_id", pa.string()),
+        ("email", pa.string()),
+        ("first_name", pa.string()),
+        ("email_open_ct", pa.int64()),
+        ("last_active_ts", pa.timestamp("us")),
+        ("deleted_at", pa.timestamp("us")),
+    ]
+)
+"""The part of the view of profiles that these tests ask for."""
+
+
+def days_ago(days: int) -> date:
+    return TODAY - timedelta(days=days)
+
+
+@dataclass
+class Project:
+    """The project as a user runs it: settings, definitions, an instance of Dagster's."""
+
+    sandbox: Sandbox
+    home: Path
+    environment: dict[str, str]
+    config: str = ""
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+
+    @property
+    def settings(self) -> Settings:
+        if self.config:
+            (self.home / "icontact.yaml").write_text(self.config)
+        return load_settings(self.environment, self.home)
+
+    def run(
+        self, selection: str = 'key:"icontact/raw_*"', window: Window | None = None, **tags: str
+    ) -> dg.ExecuteInProcessResult:
+        """Materialize a selection of assets, for a window of days where they are partitioned."""
+        assets = [asset for asset in build_defs(self.settings).assets or [] if isinstance(asset, dg.AssetsDefinition)]
+        return dg.materialize(
+            assets,
+            selection=dg.AssetSelection.from_string(selection),
+            instance=self.instance,
+            tags={**(range_tags(window) if window else {}), **tags},
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+
+    def begin(self, selection: str, window: Window) -> subprocess.Popen[bytes]:
+        """The same in a process group of its own, to be killed."""
+        command = [
+            *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),
+            *("--select", selection, "--partition-range", f"{window.first}...{window.last}"),
+        ]
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **self.environment},
+            cwd=self.home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def job(self, window: Window) -> dg.ExecuteInProcessResult:
+        """The daily job."""
+        return (
+            build_defs(self.settings)
+            .resolve_job_def("icontact_import")
+            .execute_in_process(instance=self.instance, tags=range_tags(window), raise_on_error=False)
+        )
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with Warehouse(self.settings.duckdb_path).read() as connection:
+            return connection.execute(sql).fetchall()
+
+    def requests(self) -> list[dict[str, Any]]:
+        log: list[dict[str, Any]] = self.sandbox.control("log")
+        return log
+
+    def stored_events(self) -> Counter[tuple[Any, ...]]:
+        return Counter(
+            self.rows("SELECT message_id, event_type, contact_id, event_time, event_url FROM icontact.raw_activity")
+        )
+
+    def true_events(self) -> Counter[tuple[Any, ...]]:
+        return Counter(
+            (
+                row["message_id"],
+                row["kind"].removesuffix("s"),
+                row["contact_id"],
+                datetime.fromisoformat(row["instant"]).replace(tzinfo=None),
+                row["url"],
+            )
+            for row in self.sandbox.control("truth")["activity"]
+            if row["visible"]
+        )
+
+    def metadata(self, result: dg.ExecuteInProcessResult, asset: str) -> dict[str, dict[str, Any]]:
+        """Metadata of an asset's materializations by partition."""
+        return {
+            str(event.partition): {
+                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+            }
+            for event in result.get_asset_materialization_events()
+            if event.asset_key == dg.AssetKey(["icontact", asset])
+        }
+
+
+def rows_of(value: dg.TableMetadataValue) -> list[tuple[Any, ...]]:
+    """The rows of a table in metadata."""
+    names = [column.name for column in value.schema.columns]
+    return [tuple(record.data[name] for name in names) for record in value.records]
+
+
+@dataclass
+class Store:
+    """A database with the tables of an import and a stand-in for the view of profiles."""
+
+    warehouse: Warehouse
+
+    def profiles(self, *rows: dict[str, Any]) -> None:
+        """Replace all profiles; columns left out are NULL."""
+        batch = pa.Table.from_pylist([{name: row.get(name) for name in PROFILE.names} for row in rows], PROFILE)
+        with self.warehouse.write("test") as connection:
+            connection.register("batch", batch)
+            connection.execute(f"CREATE OR REPLACE TABLE {SCHEMA}.icontact_profiles AS FROM batch")
+
+    def insert(self, table: str, **row: Any) -> None:
+        names = ", ".join(row)
+        self.run(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
+
+    def run(self, sql: str, values: list[Any] | None = None) -> None:
+        with self.warehouse.write("test") as connection:
+            connection.execute(f'USE warehouse_file."{SCHEMA}"')
+            connection.execute(sql, values)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.warehouse.read() as connection:
+            connection.execute(f'USE warehouse_file."{SCHEMA}"')
+            return connection.execute(sql).fetchall()
+
+    def audience(self, *contact_ids: int | str, now: datetime = NOW) -> None:
+        """Make these the members of the audience `everybody`."""
+        self.profiles(*({"ic_contact_id": str(id_)} for id_ in contact_ids))
+        compute(self.warehouse, SCHEMA, EVERYBODY, now=now, missing=None)
+
+    def incomplete(self, missing: str | None) -> None:
+        """Compute the audience `everybody` while that data is incomplete; None: complete."""
+        compute(self.warehouse, SCHEMA, EVERYBODY, now=NOW, missing=missing)
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is moved, or moves by `step` at each look."""
+
+    now: datetime = NOW
+    step: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        self.now += self.step
+        return self.now
+
+
+@dataclass
+class House:
+    """The sandbox, and everything an export needs."""
+
+    sandbox: Sandbox
+    store: Store
+    home: Path
+    clock: Clock = field(default_factory=Clock)
+    runs: int = 0
+
+    def folder(self, **limits: Any) -> Folder:
+        budget = Budget(self.home, "a", **{"per_second": 0, "per_minute": 0, "per_day": 0, **limits})
+        session = Session(
+            self.sandbox.url,
+            Credentials("sandbox-app", "sandbox-user", "sandbox-pass"),
+            budget,
+            tries=2,
+            first_wait=0.01,
+        )
+        return Folder(session, "1300001", "7601")
+
+    def contact(
+        self, contact_id: int, status: str = "normal", *, on: str | None = None, email: str | None = None
+    ) -> None:
+        """A contact; `on`: its status on the target list."""
+        email = email or f"planted{contact_id}@example.com"
+        self.sandbox.control("contacts/add", contact_id=contact_id, email=email, status=status)
+        if on is not None:
+            self.sandbox.control("subscriptions/set", list_id=LIST, contact_id=contact_id, status=on)
+
+    def imported(self) -> None:
+        """Contacts and subscriptions of the sandbox become the tables' latest versions: a stand-in for the import."""
+        self.clock.now += timedelta(minutes=1)
+        at = self.clock.now.replace(tzinfo=None)
+        people = self.sandbox.control("truth?resource=contacts")
+        subscriptions = self.sandbox.control("truth?resource=subscriptions")
+        contacts = [
+            {"id": row["contact_id"], "email": row["fields"]["email"], "status": row["status"]} for row in people
+        ]
+        rows = [{name: row[name] for name in ("list_id", "contact_id", "status")} for row in subscriptions]
+        with self.store.warehouse.write("test") as connection:
+            connection.execute(f'USE warehouse_file."{SCHEMA}"')
+            for table, found in (("raw_contacts", contacts), ("raw_subscriptions", rows)):
+                if found:
+                    connection.register("found", pa.Table.from_pylist(found))
+                    connection.execute(
+                        f"INSERT INTO {table} BY NAME "
+                        "SELECT *, $at AS observed_at, CAST($at AS DATE) AS partition_date FROM found",
+                        {"at": at},
+                    )
+                    connection.unregister("found")
+            connection.execute(
+                "INSERT INTO raw_contacts BY NAME SELECT * REPLACE ($at AS observed_at, $at AS deleted_at) "
+                "FROM raw_contacts WHERE NOT list_contains($there, id) "
+                "QUALIFY row_number() OVER (PARTITION BY id ORDER BY observed_at DESC) = 1",
+                {"at": at, "there": [row["id"] for row in contacts]},
+            )
+
+    def place(self, **limits: Any) -> Place:
+        return Place(self.store.warehouse, SCHEMA, self.folder(**limits), SCHEMA, self.clock)
+
+    def settings(self, mode: str = "add", wanted: str = str(LIST), **options: Any) -> Export:
+        """The export `to_list` of the audience `everybody`, with the options of an export in icontact.yaml."""
+        options = {"limits": FREE, **({"remove": {"move_to": str(HOLDING)}} if mode == "mirror" else {}), **options}
+        return Export(name="to_list", label="To list", audience="everybody", list=wanted, mode=mode, **options)
+
+    def export(
+        self,
+        mode: str = "add",
+        wanted: str = str(LIST),
+        *,
+        run_id: str | None = None,
+        exactly: str | None = None,
+        requests: dict[str, int] | None = None,
+        **options: Any,
+    ) -> ExportReport:
+        """Run the export; `requests`: the budget, not limited by default."""
+        self.runs += 1
+        return run_export(
+            self.place(**(requests or {})),
+            self.settings(mode, wanted, **options),
+            audience_storage_id="77",
+            run_id=run_id or f"run{self.runs}",
+            exactly=exactly,
+        )
+
+    def on_list(self) -> dict[int, str]:
+        """Who is on the target list, and how, by the sandbox's own truth."""
+        return self.on(LIST)
+
+    def on(self, list_id: int) -> dict[int, str]:
+        """Who is on a list, and how."""
+        rows = self.sandbox.control("truth?resource=subscriptions")
+        return {int(row["contact_id"]): row["status"] for row in rows if row["list_id"] == str(list_id)}
+
+    def posts(self) -> list[list[int]]:
+        """The contact ids of each bulk subscription that reached the sandbox, in order."""
+        return [
+            [int(row["contactId"]) for row in orjson.loads(entry["body"])]
+            for entry in self.writes()
+            if entry["method"] == "POST" and entry["path"].endswith("/subscriptions")
+        ]
+
+    def writes(self) -> list[dict[str, Any]]:
+        """The log entries of everything that was no GET; nothing else than lists is ever written to."""
+        log = self.sandbox.control("log")
+        assert {row["method"] for row in log} <= {"GET", "POST", "PUT"}
+        written = [entry for entry in log if entry["method"] != "GET"]
+        assert all("/subscriptions" in entry["path"] for entry in written)
+        return written
+
+    def removals(self) -> list[tuple[str, int]]:
+        """Method and contact id of each request that was to take somebody off a list, in order."""
+        return [
+            (entry["method"], int(entry["path"].rpartition("_")[2]))
+            for entry in self.writes()
+            if not entry["path"].endswith("/subscriptions")
+        ]
+
+    def outcomes(self, run_id: str | None = None) -> dict[int, str]:
+        """Contact id to outcome of a run, by default the last."""
+        rows = self.store.rows(
+            f"SELECT contact_id, outcome FROM export_outcomes WHERE run_id = '{run_id or f'run{self.runs}'}'"
+        )
+        assert len(rows) == len({row[0] for row in rows})
+        return {int(contact_id): outcome for contact_id, outcome in rows}
+
+    def forget(self) -> None:
+        """A new sandbox and empty tables."""
+        self.sandbox.control("reset")
+        self.store.run("; ".join(f"DELETE FROM {table.name}" for table in TABLES))
+
+    def fault(self, **fault: Any) -> None:
+        self.sandbox.control("faults", faults=[fault])
