@@ -44,7 +44,7 @@ def place(url: str, path: Path) -> Place:
     """Where the export happens, its budget unlimited."""
     budget = Budget(path.parent / "budget", "a", per_second=0, per_minute=0, per_day=0)
     folder = Folder(Session(url, Credentials(APP_ID, USERNAME, PASSWORD), budget), str(ACCOUNT), "7601")
-    return Place(Warehouse(path), SCHEMA, folder, SCHEMA, lambda: datetime.now(UTC))
+    return Place(Warehouse(path, SCHEMA), SCHEMA, folder, SCHEMA, lambda: datetime.now(UTC))
 
 
 def export(url: str, path: Path, run_id: str, mode: str) -> ExportReport:
@@ -71,8 +71,7 @@ def lists(sandbox: Sandbox) -> None:
 
 def audience(path: Path, ids: list[str]) -> None:
     """Make these contacts the members of the audience."""
-    warehouse = Warehouse(path)
-    warehouse.prepare(SCHEMA)
+    warehouse = Warehouse(path, SCHEMA)
     with warehouse.write("benchmark") as connection:
         connection.execute(
             f"CREATE OR REPLACE TABLE {SCHEMA}.icontact_profiles AS "

@@ -29,8 +29,7 @@ def main() -> None:
     live.SETTLE_SECONDS, exporting.BATCH = 0.0, 5
     tally = Counter[str]()
     with tempfile.TemporaryDirectory() as home, Service(contacts=0, messages=0, days=1) as service:
-        warehouse = Warehouse(Path(home) / "warehouse.duckdb")
-        warehouse.prepare(SCHEMA)
+        warehouse = Warehouse(Path(home) / "warehouse.duckdb", SCHEMA)
         Store(warehouse).profiles()
 
         class Machine(ExportMachine):

@@ -20,7 +20,6 @@ from icontact_assets.warehouse.warehouse import Warehouse
 
 def fill(warehouse: Warehouse, events: int, contacts: int, links: int) -> None:
     """Contacts, one in twenty with a name before the address, and events: opens, clicks, a few bounces and leavers."""
-    warehouse.prepare("icontact")
     with warehouse.write("filling") as connection:
         connection.execute(
             f"""
@@ -74,7 +73,7 @@ def main() -> None:
     measure("addresses with a name, in Python", len(named), lambda: [functions.email(text) for text in named])
 
     with tempfile.TemporaryDirectory() as folder:
-        warehouse = Warehouse(Path(folder) / "speed.duckdb")
+        warehouse = Warehouse(Path(folder) / "speed.duckdb", "icontact")
         fill(warehouse, given.events, given.contacts, given.links)
         with warehouse.write("measuring") as connection:
             measure("icontact_users, contacts", given.contacts, lambda: build_users(connection, "icontact"))

@@ -17,11 +17,11 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.assets.report import metadata_table
-from icontact_assets.connect import open_import, open_warehouse, scope_of
 from icontact_assets.ingest.changes import quarantined
 from icontact_assets.ingest.coverage import FIGURE_OF, DayState, days, entries, messages
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
 from icontact_assets.records import Partitions, partitions_of
+from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Import, Settings
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
@@ -74,7 +74,7 @@ def raw_checks(settings: Settings, import_: Import, assets: Iterable[dg.AssetsDe
 def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_: Import, table: Table) -> None:
     """Report the checks of a raw asset whose step fails, and of the assets that its run skips for that."""
     try:
-        open_import(settings, import_)
+        open_import(settings, import_).prepare()
     except WarehouseError as error:
         # The step fails for another reason, which must not be lost.
         context.log.warning(f"The checks are not reported. {error}")
@@ -129,7 +129,9 @@ def _results(
     now = datetime.now(UTC)
     partitions = partitions_of(instance, _key(import_, table), failing)
     results = [_failed_partitions(partitions)]
-    warehouse = open_warehouse(settings) if partitions.asked else open_import(settings, import_)
+    warehouse = open_import(settings, import_)
+    if not partitions.asked:
+        warehouse.prepare()
     with warehouse.read() as connection:
         if _RESOURCES[table]:
             results.append(_quarantine_empty(connection, import_, _RESOURCES[table]))

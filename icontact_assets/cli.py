@@ -140,9 +140,9 @@ def _expected() -> tuple[type[Exception], ...]:
 
 def _import_checks(settings: Any, import_: Any) -> list[tuple[str, Callable[[], str]]]:
     """The checks of one import, in the order in which each needs the ones before."""
-    from icontact_assets.connect import open_session
     from icontact_assets.icontact.folder import Account
     from icontact_assets.icontact.values import as_flag, as_id
+    from icontact_assets.resources import open_session
 
     def account() -> Account:
         return Account(open_session(settings, import_, tries=2))
@@ -200,21 +200,21 @@ def _elsewhere(settings: Any, export: Any) -> str:
 
 
 def _holds(settings: Any, import_: Any) -> str:
-    from icontact_assets.connect import known_source, open_warehouse, staging_path
     from icontact_assets.ingest.staging import check_staging
+    from icontact_assets.resources import known_source, open_warehouse, staging_path
 
     check_staging(staging_path(settings, import_))
     source = known_source(settings, import_)
     if source is None:
         return f"what {import_.name} holds is compared when account and client folder are set"
-    warehouse = open_warehouse(settings, wait_seconds=5)
-    if warehouse.is_claimed(import_.name, source):
+    warehouse = open_warehouse(settings, import_.name, source=source, wait_seconds=5)
+    if warehouse.is_claimed():
         return f"{import_.name} holds {source}"
     return f"the first run records that {import_.name} holds {source}"
 
 
 def _database(settings: Any) -> str:
-    from icontact_assets.connect import open_warehouse
+    from icontact_assets.resources import open_warehouse
 
     warehouse = open_warehouse(settings, wait_seconds=5)
     existed = warehouse.exists()
@@ -226,9 +226,9 @@ def _database(settings: Any) -> str:
 @app.command()
 def discover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the accounts, client folders and lists that the credentials may see, with their ids."""
-    from icontact_assets.connect import open_session
     from icontact_assets.icontact.folder import Account, Folder
     from icontact_assets.icontact.values import as_flag, as_id
+    from icontact_assets.resources import open_session
     from icontact_assets.settings.load import load_settings
 
     found: list[dict[str, Any]] = []
@@ -299,8 +299,8 @@ def forecast(
     Without days: the week that the daily schedule asks for. Reads the ledger; asks iContact for four totals only if
     nothing was ever read.
     """
-    from icontact_assets.connect import forecast_window
     from icontact_assets.ingest.changes import Window
+    from icontact_assets.resources import forecast_window
     from icontact_assets.settings.load import load_settings
 
     try:
@@ -388,7 +388,7 @@ def undo(
 
 def _export(name: str) -> tuple[Any, Any]:
     """Place and settings of an export."""
-    from icontact_assets.connect import open_place
+    from icontact_assets.resources import open_place
     from icontact_assets.settings.load import load_settings
 
     settings = load_settings()
@@ -397,8 +397,8 @@ def _export(name: str) -> tuple[Any, Any]:
 
 
 def _export_of_run(run_id: str, name: str | None) -> str:
-    from icontact_assets.connect import open_import
     from icontact_assets.exports.undo import exports_of_run
+    from icontact_assets.resources import open_import
     from icontact_assets.settings.load import load_settings
 
     settings = load_settings()
@@ -527,9 +527,9 @@ def explain(
     import orjson
 
     from icontact_assets.audiences import explain as explain_module
-    from icontact_assets.connect import open_warehouse
     from icontact_assets.icontact.values import as_id
     from icontact_assets.mapping.expressions import field_table
+    from icontact_assets.resources import open_warehouse
     from icontact_assets.settings.load import load_settings
 
     id_ = as_id(contact_id)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from icontact_assets.errors import UserError
 from icontact_assets.private import OWNER
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.terminal import say, show
@@ -46,7 +47,7 @@ DAGSTER = Path(__file__).with_name("dagster.yaml")
 """What Dagster is told about itself: the file that users copy to their DAGSTER_HOME."""
 
 
-class DemoFailed(Exception):
+class DemoFailed(UserError):
     """The demo did not get through; the text says which step and how to see more."""
 
 
@@ -195,7 +196,7 @@ def _members(sandbox: Sandbox, list_id: str) -> int:
 
 
 def _summary(settings: Settings, sandbox: Sandbox, done: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
-    from icontact_assets.connect import open_warehouse
+    from icontact_assets.resources import open_warehouse
     from icontact_assets.warehouse.tables import RAW_TABLES
 
     names = [table.name for table in RAW_TABLES]

@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from icontact_assets.connect import budget_of
 from icontact_assets.continuation import SOON, Failed, again
 from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.changes import TRAILING_DAYS, Window
 from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, REREAD_TAG, range_tags
 from icontact_assets.records import partitions_of, under_way
+from icontact_assets.resources import budget_of
 from icontact_assets.settings.models import Import, Schedule, Settings, SettingsError
 from icontact_assets.warehouse.tables import RAW_ACTIVITY, RAW_TABLES
 

@@ -49,8 +49,8 @@ def project(sandbox: Sandbox, tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the tables of an import. Copying it is much faster than making one for each test."""
-    warehouse = Warehouse(tmp_path_factory.mktemp("prepared") / "warehouse.duckdb")
-    warehouse.prepare(SCHEMA)
+    warehouse = Warehouse(tmp_path_factory.mktemp("prepared") / "warehouse.duckdb", SCHEMA)
+    warehouse.prepare()
     Store(warehouse).profiles()
     return warehouse.path
 
@@ -58,7 +58,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def computed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, with an audience `everybody` that nobody is in."""
-    store = Store(Warehouse(tmp_path_factory.mktemp("computed") / "warehouse.duckdb"))
+    store = Store(Warehouse(tmp_path_factory.mktemp("computed") / "warehouse.duckdb", SCHEMA))
     shutil.copy(prepared, store.warehouse.path)
     store.audience()
     return store.warehouse.path
@@ -66,7 +66,7 @@ def computed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(prepared: Path, tmp_path: Path) -> Store:
-    return Store(Warehouse(Path(shutil.copy(prepared, tmp_path))))
+    return Store(Warehouse(Path(shutil.copy(prepared, tmp_path)), SCHEMA))
 
 
 @pytest.fixture(scope="session")
@@ -79,5 +79,5 @@ def running_sandbox() -> Iterator[Sandbox]:
 def house(running_sandbox: Sandbox, computed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     running_sandbox.control("reset")
     monkeypatch.setattr(live, "SETTLE_SECONDS", 0.0)
-    store = Store(Warehouse(Path(shutil.copy(computed, tmp_path))))
+    store = Store(Warehouse(Path(shutil.copy(computed, tmp_path)), SCHEMA))
     return House(running_sandbox, store, tmp_path / "home")

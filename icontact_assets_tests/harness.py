@@ -180,12 +180,10 @@ class Store:
 
     def run(self, sql: str, values: list[Any] | None = None) -> None:
         with self.warehouse.write("test") as connection:
-            connection.execute(f'USE warehouse_file."{SCHEMA}"')
             connection.execute(sql, values)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with self.warehouse.read() as connection:
-            connection.execute(f'USE warehouse_file."{SCHEMA}"')
             return connection.execute(sql).fetchall()
 
     def audience(self, *contact_ids: int | str, now: datetime = NOW) -> None:
@@ -251,7 +249,6 @@ class House:
         ]
         rows = [{name: row[name] for name in ("list_id", "contact_id", "status")} for row in subscriptions]
         with self.store.warehouse.write("test") as connection:
-            connection.execute(f'USE warehouse_file."{SCHEMA}"')
             for table, found in (("raw_contacts", contacts), ("raw_subscriptions", rows)):
                 if found:
                     connection.register("found", pa.Table.from_pylist(found))

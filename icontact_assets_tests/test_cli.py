@@ -95,8 +95,7 @@ def test_discover_lists_accounts_folders_and_lists(project: Project) -> None:
 def test_explain_says_who_is_in_an_audience_and_why(project: Project) -> None:
     project.config = AUDIENCE.replace("last_active_ts IS NOT NULL", "email_open_ct > 2 AND email LIKE '%@example.com'")
     settings = project.settings
-    warehouse = Warehouse(settings.duckdb_path)
-    warehouse.prepare("icontact")
+    warehouse = Warehouse(settings.duckdb_path, "icontact")
     with warehouse.write("test") as connection:
         build_users(connection, "icontact")
         build_activity(connection, "icontact")

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from icontact_assets import cli
 from icontact_assets.cli import app
-from icontact_assets.connect import budget_of, open_import, staging_path
 from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.staging import Staging, StagingError, check_staging
+from icontact_assets.resources import budget_of, open_import, staging_path
 from icontact_assets.settings.models import Settings
 from icontact_assets.warehouse.warehouse import WarehouseError
 from icontact_assets_tests.harness import Project
@@ -58,7 +58,7 @@ def test_doctor_says_what_cannot_be_used(
         budget_of(settings, import_).take()
         (path,) = (settings.home / "budget").glob("*.sqlite")
     else:
-        open_import(settings, import_)
+        open_import(settings, import_).prepare()
         path = settings.home / name
     spoil(path)
     code, said = doctor(project, monkeypatch)
@@ -73,7 +73,7 @@ def closed(project: Project) -> Iterator[Settings]:
     project.environment["ICONTACT_REQUESTS_PER_DAY"] = "100"
     settings = project.settings
     (import_,) = settings.imports
-    open_import(settings, import_)
+    open_import(settings, import_).prepare()
     budget_of(settings, import_).take()
     with Staging(staging_path(settings, import_)):
         pass
@@ -94,7 +94,7 @@ def test_files_of_another_owner_are_named(closed: Settings) -> None:
     with pytest.raises(WarehouseError, match="Permission denied"):
         cli._database(closed)
     with pytest.raises(WarehouseError, match="Permission denied"):
-        open_import(closed, import_)
+        open_import(closed, import_).prepare()
     with pytest.raises(BudgetUnusable, match="Permission denied"):
         budget_of(closed, import_)
     for use in (Staging, check_staging):

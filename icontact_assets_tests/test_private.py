@@ -13,10 +13,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from icontact_assets.connect import budget_of, open_warehouse
 from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.staging import Staging
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
+from icontact_assets.resources import budget_of, open_warehouse
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import SettingsError
 from icontact_assets.warehouse.warehouse import Warehouse
@@ -58,7 +58,7 @@ def test_a_run_keeps_everything_for_its_owner(project: Project) -> None:
         (home / name).chmod(0o755 if name in folders else 0o644)
     (import_,) = settings.imports
     budget_of(settings, import_)
-    open_warehouse(settings).prepare("icontact")
+    open_warehouse(settings, "icontact").prepare()
     with Staging(settings.duckdb_path.with_name("warehouse.duckdb.icontact.staging")):
         assert {name: mode & 0o077 for name, mode in modes(home).items() if mode & 0o077} == {}
 
@@ -92,7 +92,7 @@ def test_a_database_elsewhere_leaves_its_folder_as_it_is(project: Project) -> No
     folder.chmod(0o755)
     (folder / "other.csv").touch(0o644)
     project.environment["ICONTACT_ASSETS_DUCKDB"] = str(folder / "own.duckdb")
-    open_warehouse(project.settings).prepare("icontact")
+    open_warehouse(project.settings, "icontact").prepare()
     with Staging(folder / "own.duckdb.icontact.staging"):
         found = modes(folder)
     assert (found.pop("."), found.pop("other.csv")) == (0o755, 0o644)
@@ -116,7 +116,7 @@ def test_a_group_reads_the_database_and_nothing_else(
 ) -> None:
     monkeypatch.chdir("/")
     settings = load_settings({"ICONTACT_ASSETS_GROUP": a_group}, tmp_path)
-    open_warehouse(settings).prepare("icontact")
+    open_warehouse(settings, "icontact").prepare()
     gid = grp.getgrnam(a_group).gr_gid
     assert settings.readers.gid == gid
     home, path = settings.home, settings.duckdb_path
@@ -128,7 +128,7 @@ def test_a_group_reads_the_database_and_nothing_else(
     for end in (".lock", ".holder"):
         found = path.with_name(path.name + end).stat()
         assert (oct(stat.S_IMODE(found.st_mode)), found.st_gid) == ("0o660", gid)
-    Warehouse(path).prepare("icontact")
+    Warehouse(path, "icontact").prepare()
     assert oct(stat.S_IMODE(path.stat().st_mode)) == "0o600"
 
 
@@ -171,7 +171,7 @@ def test_files_of_others_and_folders_of_everybody_are_left_alone(
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in (working, working / "below")} == {0o755}
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-    Warehouse(foreign).prepare("icontact")
+    Warehouse(foreign, "icontact").prepare()
     assert stat.S_IMODE(foreign.stat().st_mode) == 0o664
 
 

@@ -9,13 +9,13 @@ import dagster as dg
 from icontact_assets.assets.report import metadata_table
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.audiences.audience import AudienceError, Membership, compute
-from icontact_assets.connect import open_import, open_place, scope_of
 from icontact_assets.exports.choice import sources
 from icontact_assets.exports.live import PlanError
 from icontact_assets.exports.run import ExportError, ExportReport, run_export
 from icontact_assets.exports.trigger import Computed, target, version
 from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.coverage import missing_for_audiences
+from icontact_assets.resources import open_import, open_place, scope_of
 from icontact_assets.settings.models import Audience, Export, Settings, SettingsError
 from icontact_assets.warehouse.warehouse import WarehouseError
 

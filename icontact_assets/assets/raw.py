@@ -10,7 +10,6 @@ import dagster as dg
 from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began, tell_goes_on
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.checks import report_failed
-from icontact_assets.connect import open_folder, open_import, rates_of, scope_of, source_of, staging_path
 from icontact_assets.continuation import goes_on_at
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactError
 from icontact_assets.icontact.folder import Folder
@@ -22,6 +21,7 @@ from icontact_assets.ingest.drift import Finding, listed
 from icontact_assets.ingest.forecast import Forecast, forecast
 from icontact_assets.ingest.staging import Staging, StagingError
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
+from icontact_assets.resources import open_folder, open_warehouse, rates_of, scope_of, source_of, staging_path
 from icontact_assets.settings.models import Import, Settings, SettingsError
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
@@ -124,8 +124,9 @@ def _open(
     settings: Settings, import_: Import, context: dg.AssetExecutionContext
 ) -> Iterator[tuple[Folder, Warehouse, Staging]]:
     folder = open_folder(settings, import_)
-    warehouse, source = open_import(settings, import_), source_of(settings, import_)
-    database_id, adopted = warehouse.claim(import_.name, source)
+    source = source_of(settings, import_)
+    warehouse = open_warehouse(settings, import_.name, source=source)
+    database_id, adopted = warehouse.claim()
     if adopted:
         context.log.warning(f"Nothing said whose data {import_.name} holds. From now on it is recorded as {source}.")
     with warehouse.write("preparing the view of the days") as connection:

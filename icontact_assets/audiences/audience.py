@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
+from icontact_assets.errors import UserError
 from icontact_assets.icontact.session import mask
 from icontact_assets.icontact.values import as_id
 from icontact_assets.settings.models import Audience
@@ -25,7 +26,7 @@ _AS_TEXT = "SELECT DISTINCT CAST(ic_contact_id AS VARCHAR) FROM ({})"
 _VANISHED = "SELECT ic_contact_id FROM icontact_profiles WHERE deleted_at IS NOT NULL AND ic_contact_id IS NOT NULL"
 
 
-class AudienceError(Exception):
+class AudienceError(UserError):
     """An audience cannot be computed. One paragraph: audience, problem, remedy; no value of anybody's row."""
 
 

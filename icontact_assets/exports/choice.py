@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from icontact_assets.audiences.audience import whole
+from icontact_assets.errors import UserError
 from icontact_assets.settings.models import Export, Split
 from icontact_assets.warehouse.rows import each
 
@@ -16,7 +17,7 @@ OLDEST = timedelta(hours=24)
 """How much older than the export's own audience those may be that decide who is left out of it."""
 
 
-class ChoiceError(Exception):
+class ChoiceError(UserError):
     """It is not known whom an export is for. One paragraph: which audience is at fault, and the remedy."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
+from icontact_assets.errors import UserError
 from icontact_assets.exports.consent import FRESH_FOR, Exclusion, Subscription, is_fresh
 from icontact_assets.exports.person import normal_address
 from icontact_assets.exports.suppression import ExclusionList
@@ -42,7 +43,7 @@ def pause() -> None:
     time.sleep(SETTLE_SECONDS)
 
 
-class PlanError(Exception):
+class PlanError(UserError):
     """There is no plan. One paragraph: what is wrong, and the remedy."""
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import chain
 from typing import TypeVar
 
+from icontact_assets.errors import UserError
 from icontact_assets.exports.consent import (
     Denial,
     Permit,
@@ -102,7 +103,7 @@ class ExportReport:
     preview: tuple[tuple[str, str, str, str], ...]
 
 
-class ExportError(Exception):
+class ExportError(UserError):
     """An export stopped. One paragraph: why, what was done, what happens next. `report` is None if nothing was
     written because there was no plan; the error behind it, if any, is `__cause__`."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from icontact_assets.audiences.audience import problem
+from icontact_assets.errors import UserError
 from icontact_assets.exports.consent import Exclusion
 from icontact_assets.exports.person import normal_address, normal_domain
 from icontact_assets.icontact.values import as_id
@@ -28,7 +29,7 @@ _ONE_OF = {
 }
 
 
-class ExclusionError(Exception):
+class ExclusionError(UserError):
     """The exclusion list cannot be read whole, so nobody may be added. One paragraph; no value of anybody's."""
 
 

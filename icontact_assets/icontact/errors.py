@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from icontact_assets.errors import UserError
 
-class IContactError(Exception):
+
+class IContactError(UserError):
     """Anything that iContact, or the way to it, did not do as asked. The text names request, answer and remedy."""
 
 

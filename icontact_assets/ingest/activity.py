@@ -10,6 +10,7 @@ from time import monotonic
 import duckdb
 import pyarrow as pa
 
+from icontact_assets.errors import UserError
 from icontact_assets.icontact.errors import BudgetSpent, IContactError, Incomplete, NotFound, Refused, Transient
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known
@@ -57,7 +58,7 @@ class MessageFailed(Exception):
         self.kinds = kinds
 
 
-class NothingToRead(Exception):
+class NothingToRead(UserError):
     """Activity was asked for before any message was read; the text says the remedy."""
 
 

@@ -15,6 +15,7 @@ from typing import Self
 import orjson
 import pyarrow as pa
 
+from icontact_assets.errors import UserError
 from icontact_assets.icontact.count import is_surroundings
 from icontact_assets.icontact.listing import OVERLAP, Known, Proof, Row, digest
 from icontact_assets.ingest.rows import RowReader, Seen, Unreadable, fields_seen
@@ -28,7 +29,7 @@ _VERSION = 3
 _TABLES = frozenset({"reading", "page", "probe", "owner"})
 
 
-class StagingError(Exception):
+class StagingError(UserError):
     """The staging file cannot be used, or another run has it; the text names it and the remedy."""
 
 

@@ -8,6 +8,7 @@ from importlib.resources import files
 
 import yaml
 
+from icontact_assets.errors import UserError
 from icontact_assets.mapping.dates import PLAIN as PLAIN_DATE
 from icontact_assets.mapping.functions import PLAIN_ADDRESS
 
@@ -21,7 +22,7 @@ SQL_TYPES = {
 }
 
 
-class MappingError(Exception):
+class MappingError(UserError):
     """A field table holds something that has no meaning; the text names file, field and remedy."""
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from icontact_assets.errors import UserError
+
 DEEPEST = 20
 """Levels of lists and mappings."""
 
@@ -23,7 +25,7 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 Place = tuple[str | int, ...]
 
 
-class Unreadable(Exception):
+class Unreadable(UserError):
     """The text is no document of settings: the line, what was found there, the remedy."""
 
     def __init__(self, line: int, found: str, remedy: str) -> None:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from icontact_assets.errors import UserError
 from icontact_assets.private import Readers
 
 PRODUCTION = "https://app.icontact.com/icp"
@@ -26,7 +27,7 @@ _ONE_A_DAY = 0.000012
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
-class SettingsError(Exception):
+class SettingsError(UserError):
     """A setting cannot be used. One paragraph: file, line, key, what was found, the remedy; never a secret."""
 
 

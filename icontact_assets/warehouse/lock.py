@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from icontact_assets.errors import UserError
 from icontact_assets.private import OWNER
 
 _FIRST_WORD_SECONDS = 2.0
@@ -17,7 +18,7 @@ _NEXT_WORD_SECONDS = 600.0
 _POLL_SECONDS = 0.1
 
 
-class LockTaken(Exception):
+class LockTaken(UserError):
     """Another process kept the lock for longer than this one waits. The text names it."""
 
 

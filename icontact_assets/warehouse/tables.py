@@ -34,6 +34,23 @@ class Table:
         return f'CREATE TABLE IF NOT EXISTS "{schema}"."{self.name}" ({body})'
 
 
+@dataclass(frozen=True)
+class View:
+    """The latest version of each row of a raw table; `id` names the column that identifies it."""
+
+    name: str
+    description: str
+    of: Table
+    id: str
+
+    def ddl(self, schema: str) -> str:
+        """`CREATE OR REPLACE VIEW` for this view in `schema`."""
+        return (
+            f'CREATE OR REPLACE VIEW "{schema}"."{self.name}" AS SELECT * FROM "{schema}"."{self.of.name}" '
+            f"QUALIFY row_number() OVER (PARTITION BY {self.id} ORDER BY observed_at DESC) = 1"
+        )
+
+
 _OBSERVED = Column(
     "observed_at",
     "TIMESTAMP",
@@ -516,6 +533,36 @@ TABLES = (
     CONTACT_ADDRESSES,
 )
 """Every table that `Warehouse.prepare` creates in the schema of an import."""
+
+
+VIEWS = (
+    View(
+        "current_contacts",
+        "The latest version of each contact; `deleted_at` is NULL while it exists.",
+        RAW_CONTACTS,
+        "id",
+    ),
+    View(
+        "current_messages",
+        "The latest version of each message; `deleted_at` is NULL while it exists.",
+        RAW_MESSAGES,
+        "message_id",
+    ),
+    View(
+        "current_sends", "The latest version of each send; `deleted_at` is NULL while it exists.", RAW_SENDS, "send_id"
+    ),
+    View(
+        "current_lists", "The latest version of each list; `deleted_at` is NULL while it exists.", RAW_LISTS, "list_id"
+    ),
+    View(
+        "current_subscriptions",
+        "The latest version of each subscription; `deleted_at` is NULL while it exists.",
+        RAW_SUBSCRIPTIONS,
+        "subscription_id",
+    ),
+    View("current_statistics", "The latest statistics of each message.", RAW_STATISTICS, "message_id"),
+)
+"""Every view that is made beside them. A view is named with its schema, so that it can be read from anywhere."""
 
 
 def audience_on(schema: str) -> str:

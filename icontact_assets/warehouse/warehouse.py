@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import re
@@ -16,13 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import duckdb
 from filelock import FileLock, Timeout
 
+from icontact_assets.errors import UserError
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
-from icontact_assets.warehouse.tables import IMPORT_SOURCE, TABLES, audience_on
+from icontact_assets.warehouse.tables import IMPORT_SOURCE, TABLES, VIEWS, audience_on
+from icontact_assets.warehouse.upgrade import pending
 
 # The file is attached under a name of its own: DuckDB would call it by its file's name, which may be an import's too.
 _CATALOG = "warehouse_file"
@@ -52,8 +56,11 @@ _SAME_SERVICE = " If it is the same service under another address, delete the ro
 
 _KEPT_OF_AN_ERROR = 500
 
+# Which schemas of which files this process has prepared.
+_PREPARED: set[tuple[object, ...]] = set()
 
-class WarehouseError(Exception):
+
+class WarehouseError(UserError):
     """The database file cannot be used; the text names it and the remedy."""
 
 
@@ -87,13 +94,27 @@ class Source:
 class Warehouse:
     """The DuckDB file at `path`. Holds no connection: each `write()` and `read()` opens and closes its own.
 
+    With a `schema`, that of an import, its connections find the tables there without its name, and the schema is
+    prepared when a process first opens the file: made, upgraded, and compared with `source`, whose data it must hold.
+    Without one, tables are named with their schema.
+
     DuckDB admits one read-write process and no reader beside it, so both take an operating-system file lock
     beside the database (released by a kill) and wait for it up to `wait_seconds`. `readers` are those who may read
     the file.
     """
 
-    def __init__(self, path: Path, *, readers: Readers = OWNER, wait_seconds: float = 300.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: str | None = None,
+        *,
+        source: Source | None = None,
+        readers: Readers = OWNER,
+        wait_seconds: float = 300.0,
+    ) -> None:
         self.path = path
+        self.schema = schema
+        self._source = source
         self._readers = readers
         self._wait = wait_seconds
         self._lock_path = path.with_name(path.name + ".lock")
@@ -103,21 +124,44 @@ class Warehouse:
     def write(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection inside one transaction: committed at the end of the block, rolled back if it raises.
 
-        `purpose` is what a process that waits is told. Raises WarehouseBusy, WarehouseError.
+        `purpose` is what a process that waits is told. Raises WarehouseBusy, WarehouseError, OtherSource.
         """
+        # Asked before the file is opened: a new file may have the number of one that was removed.
+        prepared = self._is_prepared()
         with self._connected(purpose, read_only=False) as connection:
             connection.execute("BEGIN")
+            if self.schema is not None and not prepared:
+                self._prepare(connection, self.schema)
+            self._use(connection)
             yield connection
             # A disk that is full at the end shows as a commit that failed.
             connection.execute("COMMIT")
+            self._remember()
 
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection. Raises WarehouseError if there is no database yet, WarehouseBusy."""
+        """A read-only connection. Raises WarehouseError if there is no database yet, WarehouseBusy, OtherSource."""
         if not self.exists():
             raise WarehouseError(f"There is no database at {self.path} yet: materialize the raw assets first.")
+        if self.schema is not None and not self._is_prepared():
+            with self._connected("reading", read_only=True) as connection:
+                ready = self._is_ready(connection, self.schema)
+                if ready:
+                    self._remember()
+                    self._use(connection)
+                    yield connection
+                    return
+            self.prepare()
         with self._connected("reading", read_only=True) as connection:
+            self._use(connection)
             yield connection
+
+    def prepare(self) -> None:
+        """Make the file, the schema, its tables, columns (NULL in older rows), views and macros where they are missing.
+        Raises OtherSource if the schema holds the data of another than `source`, WarehouseError, WarehouseBusy."""
+        self._forget()
+        with self.write("preparing the schema"):
+            pass
 
     def exists(self) -> bool:
         """Whether there is a file. Raises WarehouseError if what is there cannot be a database."""
@@ -134,52 +178,90 @@ class Warehouse:
             )
         return True
 
-    def prepare(self, schema: str, source: Source | None = None) -> None:
-        """Create the schema, its tables, their columns (NULL in older rows) and `audience_on` where they are missing.
-        Idempotent. Raises OtherSource if the schema holds the data of another than `source`."""
-        with self.write("preparing the schema") as connection:
-            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-            found: dict[str, set[str]] = {}
-            for table_name, column_name in connection.execute(
-                "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ?",
-                [_CATALOG, schema],
-            ).fetchall():
-                found.setdefault(table_name, set()).add(column_name)
-            for table in TABLES:
-                if table.name not in found:
-                    connection.execute(table.ddl(schema))
-                for column in table.columns:
-                    if column.name not in found.get(table.name, table.column_names):
-                        connection.execute(
-                            f'ALTER TABLE "{schema}"."{table.name}" ADD COLUMN "{column.name}" {column.type}'
-                        )
-            connection.execute(audience_on(schema))
-            if source is not None:
-                self._check_source(connection, schema, source)
-
-    def claim(self, schema: str, source: Source) -> tuple[str, bool]:
-        """Record whose data a prepared schema holds, where that is not recorded yet: the id of the schema in this
-        database, and whether it held rows of which nothing said whose they are. Raises OtherSource."""
+    def claim(self) -> tuple[str, bool]:
+        """Record whose data the schema holds, where that is not recorded yet: the id of the schema in this database,
+        and whether it held rows of which nothing said whose they are. Raises OtherSource."""
+        if self.schema is None or self._source is None:
+            raise ValueError("only the schema of an import holds the data of a source")
         with self.write("recording whose data it is") as connection:
-            if (id_ := self._check_source(connection, schema, source)) is not None:
+            if (id_ := self._check_source(connection, self.schema, self._source)) is not None:
                 return id_, False
             id_ = uuid.uuid4().hex
             now = datetime.now(UTC).replace(tzinfo=None)
             connection.execute(
-                f'INSERT INTO "{schema}".import_source VALUES (?, ?, ?, ?, ?)',
-                [id_, source.service, source.account_id, source.client_folder_id, now],
+                "INSERT INTO import_source VALUES (?, ?, ?, ?, ?)",
+                [id_, self._source.service, self._source.account_id, self._source.client_folder_id, now],
             )
-            [(rows,)] = connection.execute(f'SELECT count(*) FROM "{schema}".import_coverage').fetchall()
+            [(rows,)] = connection.execute("SELECT count(*) FROM import_coverage").fetchall()
             return id_, rows > 0
 
-    def is_claimed(self, schema: str, source: Source) -> bool:
-        """Whether it is recorded that a schema holds the data of `source`. Reads only. Raises OtherSource."""
-        with self.read() as connection:
-            tables = connection.execute(
-                "SELECT * FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
-                [_CATALOG, schema, IMPORT_SOURCE.name],
-            ).fetchall()
-            return bool(tables) and self._check_source(connection, schema, source) is not None
+    def is_claimed(self) -> bool:
+        """Whether it is recorded that the schema holds the data of `source`. Reads only, and prepares nothing. Raises
+        OtherSource."""
+        if self.schema is None or self._source is None:
+            raise ValueError("only the schema of an import holds the data of a source")
+        if not self.exists():
+            return False
+        with self._connected("reading", read_only=True) as connection:
+            found = _columns(connection, self.schema)
+            return IMPORT_SOURCE.name in found and self._check_source(connection, self.schema, self._source) is not None
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection, schema: str) -> None:
+        if self._is_ready(connection, schema):
+            return
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        self._use(connection)
+        for statement in pending(_columns(connection, schema)):
+            connection.execute(statement)
+        found = _columns(connection, schema)
+        for table in TABLES:
+            if table.name not in found:
+                connection.execute(table.ddl(schema))
+            for column in table.columns:
+                if column.name not in found.get(table.name, table.column_names):
+                    connection.execute(f'ALTER TABLE "{table.name}" ADD COLUMN "{column.name}" {column.type}')
+        for statement in _definitions(schema):
+            connection.execute(statement)
+        connection.execute(f"COMMENT ON TABLE {IMPORT_SOURCE.name} IS '{_layout(schema)}'")
+        if self._source is not None:
+            self._check_source(connection, schema, self._source)
+
+    def _is_ready(self, connection: duckdb.DuckDBPyConnection, schema: str) -> bool:
+        """Whether the schema has every table, column, view and macro already. Raises OtherSource."""
+        found = _columns(connection, schema)
+        if any(not found.get(table.name, set()).issuperset(table.column_names) for table in TABLES):
+            return False
+        comments = connection.execute(
+            "SELECT comment FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
+            [_CATALOG, schema, IMPORT_SOURCE.name],
+        ).fetchall()
+        if comments != [(_layout(schema),)]:
+            return False
+        if self._source is not None:
+            self._check_source(connection, schema, self._source)
+        return True
+
+    def _use(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if self.schema is not None:
+            connection.execute(f'USE {_CATALOG}."{self.schema}"')
+
+    def _is_prepared(self) -> bool:
+        return self._identity() in _PREPARED
+
+    def _remember(self) -> None:
+        if self.schema is not None:
+            _PREPARED.add(self._identity())
+
+    def _forget(self) -> None:
+        _PREPARED.discard(self._identity())
+
+    def _identity(self) -> tuple[object, ...]:
+        """The file as it lies there, not its name: another one may be put in its place."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return (None,)
+        return (self.path, found.st_dev, found.st_ino, self.schema, self._source)
 
     def _check_source(self, connection: duckdb.DuckDBPyConnection, schema: str, source: Source) -> str | None:
         """The recorded id of a schema; None if nothing is recorded."""
@@ -304,6 +386,29 @@ class Warehouse:
 
     def _unusable(self, error: Exception) -> str:
         return f"The database {self.path} cannot be used: {_first_line(error)} {_remedy(error)}"
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, schema: str) -> dict[str, set[str]]:
+    """The columns of each table and view of a schema."""
+    found: dict[str, set[str]] = {}
+    for table_name, column_name in connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ?",
+        [_CATALOG, schema],
+    ).fetchall():
+        found.setdefault(table_name, set()).add(column_name)
+    return found
+
+
+def _definitions(schema: str) -> list[str]:
+    """The DDL of what holds no rows, made anew by each version."""
+    return [*(view.ddl(schema) for view in VIEWS), audience_on(schema)]
+
+
+@cache
+def _layout(schema: str) -> str:
+    """What a prepared schema is marked with: another version of these definitions has another mark."""
+    text = "\n".join([*(table.ddl(schema) for table in TABLES), *_definitions(schema)])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @contextmanager

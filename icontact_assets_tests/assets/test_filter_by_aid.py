@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.connect import forecast_window
 from icontact_assets.ingest.changes import Window
+from icontact_assets.resources import forecast_window
 from icontact_assets_tests.harness import Project, days_ago
 
 WEEK = Window(days_ago(7), days_ago(1))

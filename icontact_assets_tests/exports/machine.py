@@ -266,7 +266,7 @@ class ExportMachine(RuleBasedStateMachine):
         super().__init__()
         self.home = Path(tempfile.mkdtemp(prefix="machine"))
         shutil.copy(self.template, self.home / "warehouse.duckdb")
-        self.store = Store(Warehouse(self.home / "warehouse.duckdb"))
+        self.store = Store(Warehouse(self.home / "warehouse.duckdb", SCHEMA))
         self.clock = Clock()
         self.sandbox.control("reset")
         (self.home / "never.csv").write_text(f"contact_id,email\n00{NEVER[0]},\n,{address(NEVER[1], 2)}\n")
@@ -702,7 +702,7 @@ class ExportMachine(RuleBasedStateMachine):
             first_wait=0.01,
         )
         session.machine = self
-        warehouse = _Warehouse(self.home / "warehouse.duckdb")
+        warehouse = _Warehouse(self.home / "warehouse.duckdb", SCHEMA)
         warehouse.machine = self
         return Place(warehouse, SCHEMA, Folder(session, "1300001", "7601"), SCHEMA, self.clock)
 

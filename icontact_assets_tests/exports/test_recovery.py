@@ -31,7 +31,7 @@ from icontact_assets.warehouse.warehouse import Warehouse
 url, path, export = sys.argv[1:]
 budget = Budget(Path(path).parent / "budget", "a", per_second=0, per_minute=0, per_day=0)
 session = Session(url, Credentials("sandbox-app", "sandbox-user", "sandbox-pass"), budget)
-place = Place(Warehouse(Path(path)), "icontact", Folder(session, "1300001", "7601"), "icontact", lambda: datetime.now(UTC))
+place = Place(Warehouse(Path(path), "icontact"), "icontact", Folder(session, "1300001", "7601"), "icontact", lambda: datetime.now(UTC))
 run_export(place, Export.model_validate_json(export), run_id="killed")
 """
 

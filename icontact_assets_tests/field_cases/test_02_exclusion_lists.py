@@ -41,8 +41,7 @@ def home(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> I
         patch.setenv("ICONTACT_ASSETS_HOME", str(home / "home"))
         patch.chdir(home)
         settings = load_settings()
-        warehouse = Warehouse(settings.duckdb_path)
-        warehouse.prepare("icontact")
+        warehouse = Warehouse(settings.duckdb_path, "icontact")
         with warehouse.write("test") as connection:
             build_users(connection, "icontact")
             build_activity(connection, "icontact")

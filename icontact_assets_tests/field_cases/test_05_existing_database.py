@@ -32,7 +32,7 @@ def restored(path: Path) -> None:
     """A database of ours, exported to a folder and read back."""
     with Warehouse(path.with_name("ours")).write("test") as connection:
         connection.execute("CREATE TABLE mine AS SELECT 42 AS answer")
-    Warehouse(path.with_name("ours")).prepare("icontact")
+    Warehouse(path.with_name("ours"), "icontact").prepare()
     with duckdb.connect(str(path.with_name("ours"))) as connection:
         connection.execute(f"EXPORT DATABASE '{path.with_name('folder')}'")
     with duckdb.connect(str(path)) as connection:
@@ -43,12 +43,11 @@ def restored(path: Path) -> None:
 def test_a_database_is_opened_as_it_is(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "own.duckdb"
     make(path)
-    warehouse = Warehouse(path)
-    warehouse.prepare("icontact")
+    warehouse = Warehouse(path, "icontact")
     with warehouse.write("test") as connection:
         connection.execute("INSERT INTO icontact.links VALUES ('a', NULL)")
     with warehouse.read() as connection:
-        assert connection.execute("FROM mine").fetchall() == [(42,)]
+        assert connection.execute("FROM warehouse_file.main.mine").fetchall() == [(42,)]
         assert connection.execute("SELECT event_url FROM icontact.links").fetchall() == [("a",)]
 
 
@@ -92,7 +91,7 @@ def test_what_is_no_database_is_named_with_the_remedy(tmp_path: Path, make: Call
     path = tmp_path / "x.parquet"
     make(path)
     with pytest.raises(WarehouseError) as caught:
-        Warehouse(path, wait_seconds=0.1).prepare("icontact")
+        Warehouse(path, "icontact", wait_seconds=0.1).prepare()
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from icontact_assets.cli import app
-from icontact_assets.connect import open_place
 from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.staging import Staging
+from icontact_assets.resources import open_place
 from icontact_assets.warehouse.tables import RAW_TABLES
 from icontact_assets.warehouse.warehouse import OtherSource, Source, Warehouse
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
@@ -71,34 +71,32 @@ def test_another_client_folder_is_refused_before_anything_is_asked(
     ],
 )
 def test_whatever_of_it_differs_is_refused(tmp_path: Path, source: Source, hint: str) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-    warehouse.prepare("icontact", OWN)
-    id_, adopted = warehouse.claim("icontact", OWN)
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact", source=OWN)
+    id_, adopted = warehouse.claim()
     assert not adopted
-    for ask in (warehouse.prepare, warehouse.claim, warehouse.is_claimed):
+    theirs = Warehouse(warehouse.path, "icontact", source=source)
+    for ask in (theirs.prepare, theirs.claim, theirs.is_claimed):
         with pytest.raises(OtherSource) as caught:
-            ask("icontact", source)
+            ask()
         assert hint in str(caught.value)
         assert f"holds, as icontact, {OWN}." in str(caught.value)
         assert f"name {source}." in str(caught.value)
     zeros = Source("app.icontact.com/icp", "01300001", "7601")
-    assert warehouse.claim("icontact", zeros) == (id_, False)
-    assert warehouse.is_claimed("icontact", OWN)
+    assert Warehouse(warehouse.path, "icontact", source=zeros).claim() == (id_, False)
+    assert warehouse.is_claimed()
     # Another name is the way.
-    warehouse.prepare("other", source)
-    assert warehouse.claim("other", source)[0] != id_
+    assert Warehouse(warehouse.path, "other", source=source).claim()[0] != id_
 
 
 def test_a_database_of_an_earlier_version_is_recorded_at_the_first_run(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-    warehouse.prepare("icontact")
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact", source=OWN)
     with warehouse.write("test") as connection:
         connection.execute("INSERT INTO icontact.import_coverage (resource) VALUES ('contacts')")
         connection.execute("DROP TABLE icontact.import_source")
-    assert not warehouse.is_claimed("icontact", OWN)
-    warehouse.prepare("icontact", OWN)
-    assert warehouse.claim("icontact", OWN)[1]
-    assert warehouse.is_claimed("icontact", OWN)
+    assert not warehouse.is_claimed()
+    warehouse.prepare()
+    assert warehouse.claim()[1]
+    assert warehouse.is_claimed()
 
 
 def test_pages_that_were_staged_for_another_database_never_land(tmp_path: Path) -> None:

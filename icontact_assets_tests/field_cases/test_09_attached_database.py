@@ -13,9 +13,9 @@ from icontact_assets.warehouse.warehouse import Warehouse
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    warehouse = Warehouse(tmp_path_factory.mktemp("attached") / "warehouse.duckdb")
+    path = tmp_path_factory.mktemp("attached") / "warehouse.duckdb"
     for schema in ("icontact", "news"):
-        warehouse.prepare(schema)
+        warehouse = Warehouse(path, schema)
         with warehouse.write("test") as connection:
             at = datetime(2026, 9, 14, 12, tzinfo=UTC).replace(tzinfo=None)
             connection.execute(f"INSERT INTO {schema}.audience_computations VALUES ('everybody', ?, 'v', NULL)", [at])
@@ -65,7 +65,7 @@ def test_audience_on_works_where_the_file_is_opened_or_used(path: Path) -> None:
 
 def test_two_databases_in_one_query_are_never_mixed_up(path: Path) -> None:
     other = path.with_name("other.duckdb")
-    Warehouse(other).prepare("icontact")
+    Warehouse(other, "icontact").prepare()
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{path}' AS w (READ_ONLY)")
         connection.execute(f"ATTACH '{other}' AS x (READ_ONLY)")

@@ -35,8 +35,7 @@ def test_every_name_that_duckdb_has_in_a_connection_of_ours_is_refused(tmp_path:
 @pytest.mark.parametrize("name", ["select", "order", "warehouse", "raw_contacts"])
 def test_every_other_word_of_sql_works(tmp_path: Path, name: str) -> None:
     (tmp_path / "icontact.yaml").write_text(f"imports:\n  - {{name: {name}, account: 1, client_folder: 2}}\n")
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-    warehouse.prepare(load_settings({}, tmp_path).imports[0].name)
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", load_settings({}, tmp_path).imports[0].name)
     with warehouse.write("test") as connection:
         connection.execute(f"INSERT INTO \"{name}\".links VALUES ('a', NULL)")
     with warehouse.read() as connection:

@@ -23,16 +23,16 @@ def small(warehouse: Warehouse) -> None:
 
 
 def test_spills_go_beside_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-    warehouse.prepare("icontact")
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact")
+    warehouse.prepare()
     monkeypatch.chdir("/proc")
     small(warehouse)
     assert not list(tmp_path.glob("*.spill"))
 
 
 def test_activity_is_computed_in_little_memory_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-    warehouse.prepare("icontact")
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact")
+    warehouse.prepare()
     monkeypatch.chdir("/proc")
     statements, insert = list[str](), build._insert
     monkeypatch.setattr(build, "_insert", lambda *given: (statements.append(given[2]), insert(*given)))
@@ -50,17 +50,17 @@ def test_activity_is_computed_in_little_memory_from_any_folder(tmp_path: Path, m
 
 
 def test_what_a_killed_process_spilled_is_removed(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact")
     left = tmp_path / "warehouse.duckdb.spill"
     left.mkdir()
     (left / "duckdb_temp_storage-0.tmp").write_text("personal")
-    warehouse.prepare("icontact")
+    warehouse.prepare()
     assert not left.exists()
 
 
 def test_no_room_to_spill_is_named(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-    warehouse.prepare("icontact")
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact")
+    warehouse.prepare()
 
     def fill() -> None:
         with warehouse.read() as connection:

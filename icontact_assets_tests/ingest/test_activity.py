@@ -12,10 +12,10 @@ import duckdb
 import pytest
 import time_machine
 
-from icontact_assets.connect import forecast_window, scope_of
 from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.coverage import Scope, days, messages
 from icontact_assets.partitions import REREAD_TAG
+from icontact_assets.resources import forecast_window, scope_of
 from icontact_assets.settings.models import LADDER, Step
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import TODAY, Project, days_ago
@@ -210,8 +210,7 @@ def test_the_forecast_says_how_far_a_short_budget_reaches(project: Project) -> N
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    warehouse = Warehouse(tmp_path / "w.duckdb")
-    warehouse.prepare("i")
+    warehouse = Warehouse(tmp_path / "w.duckdb", "i")
     with warehouse.write("test") as connection:
         yield connection
 

@@ -215,8 +215,7 @@ def test_what_is_known_comes_back_from_the_table(tmp_path: Path) -> None:
     known = KnownFields("warn", NOW, {})
     known.judge("lists", READERS["lists"], {**own, "name": {"array"}, "colour": {"text"}})
     known.judge("opens", READERS["opens"], {"contactId": {"text"}})
-    warehouse = Warehouse(tmp_path / "fields.duckdb")
-    warehouse.prepare("icontact")
+    warehouse = Warehouse(tmp_path / "fields.duckdb", "icontact")
     with warehouse.write("storing fields") as connection:
         known.store(connection, "icontact")
     kept, stamp = stored(warehouse), NOW.replace(tzinfo=None)

@@ -37,8 +37,8 @@ class Reading:
     """A database, and a server of listings."""
 
     def __init__(self, home: Path, server: Hostile) -> None:
-        self.warehouse = Warehouse(home / "w.duckdb")
-        self.warehouse.prepare("icontact")
+        self.warehouse = Warehouse(home / "w.duckdb", "icontact")
+        self.warehouse.prepare()
         budget = Budget(home, "a", per_second=0, per_minute=0, per_day=0)
         session = Session(server.url, Credentials("a", "b", "c"), budget, tries=1)
         self.folder = Folder(session, "1", "1", page_size=500)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import duckdb
 import pytest
 
-from icontact_assets.warehouse.tables import TABLES
+from icontact_assets.warehouse.tables import TABLES, VIEWS
 from icontact_assets.warehouse.warehouse import Warehouse, WarehouseBusy, WarehouseError
 
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    warehouse = Warehouse(tmp_path / "icontact.duckdb", wait_seconds=0.3)
-    warehouse.prepare("icontact")
+    warehouse = Warehouse(tmp_path / "icontact.duckdb", "icontact", wait_seconds=0.3)
+    warehouse.prepare()
     return warehouse
 
 
@@ -29,10 +32,10 @@ def links(warehouse: Warehouse) -> list[tuple[str, ...]]:
 
 
 def test_prepare_makes_every_table_and_may_be_repeated(warehouse: Warehouse) -> None:
-    warehouse.prepare("icontact")
+    warehouse.prepare()
     with warehouse.read() as connection:
         found = connection.execute(
-            "SELECT table_name, column_name, data_type FROM information_schema.columns"
+            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_name NOT LIKE 'current_%'"
         ).fetchall()
     assert {name for name, _, _ in found} == {table.name for table in TABLES}
     for table in TABLES:
@@ -101,16 +104,56 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "x.duckdb"
     path.write_text("no database" * 1000)
     with pytest.raises(WarehouseError, match="cannot be used"):
-        Warehouse(path, wait_seconds=0.1).prepare("icontact")
+        Warehouse(path, "icontact", wait_seconds=0.1).prepare()
 
 
 def test_a_table_from_before_gets_the_columns_it_lacks(warehouse: Warehouse) -> None:
     with warehouse.write("test") as connection:
         connection.execute("INSERT INTO icontact.links VALUES ('a', '1')")
         connection.execute("ALTER TABLE icontact.links DROP COLUMN hashedurls_key")
-    warehouse.prepare("icontact")
+    warehouse.prepare()
     with warehouse.read() as connection:
         assert connection.execute("SELECT event_url, hashedurls_key FROM icontact.links").fetchall() == [("a", None)]
+
+
+def test_the_views_show_the_latest_version_of_each_row_to_any_program(warehouse: Warehouse) -> None:
+    with warehouse.write("test") as connection:
+        connection.execute(
+            "INSERT INTO raw_lists (list_id, name, observed_at) VALUES "
+            "('1', 'a', '2026-01-01'), ('1', 'b', '2026-01-02'), ('2', 'c', '2026-01-01')"
+        )
+    with warehouse.read() as connection:
+        assert connection.execute("SELECT list_id, name FROM current_lists ORDER BY ALL").fetchall() == [
+            ("1", "b"),
+            ("2", "c"),
+        ]
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{warehouse.path}' AS other (READ_ONLY)")
+        for view in VIEWS:
+            connection.execute(f"FROM other.icontact.{view.name}").fetchall()
+        [(name,)] = connection.execute("SELECT name FROM other.icontact.current_lists WHERE list_id = '1'").fetchall()
+    assert name == "b"
+
+
+def test_a_schema_is_prepared_once_for_each_file_of_a_process(warehouse: Warehouse, tmp_path: Path) -> None:
+    def opens(ask: Callable[[], object]) -> int:
+        with patch.object(Warehouse, "_open", autospec=True, side_effect=Warehouse._open) as opened:
+            ask()
+        return opened.call_count
+
+    other = Warehouse(tmp_path / "other.duckdb", "icontact")
+    assert opens(other.prepare) == 1
+    assert opens(lambda: links(other)) == 1
+    copied = Warehouse(Path(shutil.copy(other.path, tmp_path / "copied.duckdb")), "icontact")
+    assert opens(lambda: links(copied)) == 1
+    earlier = Warehouse(tmp_path / "earlier.duckdb", "icontact")
+    with Warehouse(earlier.path).write("test") as connection:
+        connection.execute("CREATE TABLE mine (x INTEGER)")
+    assert opens(lambda: links(earlier)) == 3  # one to see what lacks, one to make it
+    assert opens(lambda: links(earlier)) == 1
+    earlier.path.unlink()
+    assert opens(earlier.prepare) == 1
+    assert opens(lambda: links(earlier)) == 1
 
 
 def test_a_missing_database_names_the_remedy(tmp_path: Path) -> None:

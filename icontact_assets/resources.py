@@ -33,8 +33,13 @@ def budget_of(settings: Settings, import_: Import) -> Budget:
     return budget
 
 
-def open_warehouse(settings: Settings, *, wait_seconds: float = 300.0) -> Warehouse:
-    """The database of the settings. Only its owner, and the group that the settings name, can read it and the home."""
+def open_warehouse(
+    settings: Settings, schema: str | None = None, *, source: Source | None = None, wait_seconds: float = 300.0
+) -> Warehouse:
+    """The database of the settings, bound to a schema where one is named.
+
+    Only its owner, and the group that the settings name, can read it and the home.
+    """
     try:
         settings.readers.restrict(settings.home)
     except OSError as error:
@@ -42,7 +47,7 @@ def open_warehouse(settings: Settings, *, wait_seconds: float = 300.0) -> Wareho
             f"The folder {settings.home} cannot be closed to other users: {error}. Let this user own it, or name "
             "another folder with ICONTACT_ASSETS_HOME."
         ) from error
-    return Warehouse(settings.duckdb_path, readers=settings.readers, wait_seconds=wait_seconds)
+    return Warehouse(settings.duckdb_path, schema, source=source, readers=settings.readers, wait_seconds=wait_seconds)
 
 
 def source_of(settings: Settings, import_: Import) -> Source:
@@ -64,12 +69,10 @@ def _service(settings: Settings) -> str:
 
 
 def open_import(settings: Settings, import_: Import) -> Warehouse:
-    """The database with the tables of an import made. Raises WarehouseError, also where it holds the data of another
-    account, client folder or service."""
-    warehouse = open_warehouse(settings)
+    """The database, bound to the schema of an import, which is prepared when it is first opened. It is refused then if
+    it holds the data of another account, client folder or service."""
     # What asks iContact for nothing needs no ids.
-    warehouse.prepare(import_.name, known_source(settings, import_))
-    return warehouse
+    return open_warehouse(settings, import_.name, source=known_source(settings, import_))
 
 
 def staging_path(settings: Settings, import_: Import) -> Path:
@@ -114,9 +117,8 @@ def forecast_window(settings: Settings, import_: Import, window: Window) -> Fore
     where messages were never read. Raises SettingsError, WarehouseError and the errors of iContact."""
     folder, now = open_folder(settings, import_), datetime.now(UTC)
     scope = scope_of(settings, import_)
-    warehouse = open_warehouse(settings)
+    warehouse = open_warehouse(settings, import_.name, source=source_of(settings, import_))
     if warehouse.exists():
-        warehouse.prepare(import_.name, source_of(settings, import_))
         with warehouse.read() as connection:
             if read_through(connection, scope.schema, "messages") and read_through(connection, scope.schema, "sends"):
                 return forecast(

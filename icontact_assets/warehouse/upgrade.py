@@ -1,0 +1,25 @@
+"""What brings a database of an earlier version to the tables as they are declared now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """SQL to run, in the schema of an import, where a table still has the column of an earlier version."""
+
+    table: str
+    column: str
+    statements: tuple[str, ...]
+
+
+UPGRADES: tuple[Upgrade, ...] = ()
+
+
+def pending(columns: Mapping[str, set[str]]) -> Iterator[str]:
+    """The statements that a schema with these columns (table name to column names) still needs, in order."""
+    for upgrade in UPGRADES:
+        if upgrade.column in columns.get(upgrade.table, ()):
+            yield from upgrade.statements
