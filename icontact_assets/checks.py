@@ -16,10 +16,10 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from icontact_assets.assets.report import metadata_table
 from icontact_assets.ingest.changes import quarantined
 from icontact_assets.ingest.coverage import FIGURE_OF, DayState, days, entries, messages
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
+from icontact_assets.metadata import metadata_table
 from icontact_assets.records import Partitions, partitions_of
 from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Import, Settings

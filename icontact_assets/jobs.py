@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from icontact_assets.assets.audiences import export_key
+from icontact_assets.records import export_key
 from icontact_assets.settings.models import Export, Import, Settings
 
 

@@ -1,4 +1,4 @@
-"""What Dagster's own records say: partitions asked for, partitions that failed, runs under way."""
+"""What Dagster's own records say, and the names by which they are found: asset keys, tags and metadata."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import dagster as dg
+
+from icontact_assets.exports.choice import sources
+from icontact_assets.exports.trigger import Computed
+from icontact_assets.settings.models import Export, Settings
+
+STORAGE_ID = "audience_storage_id"
+VERSION = "audience_version"
+TARGET = "target"
+REMAINING = "remaining"
+NEXT_AT = "next_at"
+COMPARED_AT = "compared_at"
+COMPLETE = "computed_from_complete_data"
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -53,3 +65,30 @@ def partitions_of(instance: dg.DagsterInstance, key: dg.AssetKey, failing: str |
         asked=frozenset({*open_, *instance.get_materialized_partitions(key)}),
         failed={partition: failed[run_id] for partition, (run_id, _) in sorted(open_.items()) if run_id in failed},
     )
+
+
+def audience_key(settings: Settings, name: str) -> dg.AssetKey:
+    """Asset key of an audience: below its import."""
+    return dg.AssetKey([settings.audience(name).import_name, f"audience_{name}"])
+
+
+def export_key(settings: Settings, export: Export) -> dg.AssetKey:
+    """Asset key of an export: below the import of its audience."""
+    return dg.AssetKey([settings.import_of(export).name, f"export_{export.name}"])
+
+
+def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: Export) -> dict[str, Computed | None]:
+    """The newest materialization of every audience that decides whom an export is for, its own first; None: there is
+    none, or one that does not say what it holds, as one reported by hand."""
+    found: dict[str, Computed | None] = {}
+    for name in sources(export):
+        records = instance.fetch_materializations(audience_key(settings, name), limit=1).records
+        event = records[0].asset_materialization if records else None
+        found[name] = (
+            Computed(
+                str(records[0].storage_id), str(event.metadata[VERSION].value), bool(event.metadata[COMPLETE].value)
+            )
+            if event is not None and {VERSION, COMPLETE} <= event.metadata.keys()
+            else None
+        )
+    return found

@@ -9,15 +9,6 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.assets.audiences import (
-    COMPARED_AT,
-    NEXT_AT,
-    REMAINING,
-    TARGET,
-    VERSION,
-    export_key,
-    newest_audiences,
-)
 from icontact_assets.assets.worker import left_behind
 from icontact_assets.exports.trigger import (
     ATTEMPT_TAG,
@@ -30,7 +21,16 @@ from icontact_assets.exports.trigger import (
     decide,
     target,
 )
-from icontact_assets.records import under_way
+from icontact_assets.records import (
+    COMPARED_AT,
+    NEXT_AT,
+    REMAINING,
+    TARGET,
+    VERSION,
+    export_key,
+    newest_audiences,
+    under_way,
+)
 from icontact_assets.settings.models import Export, Settings
 
 _DEAD = (

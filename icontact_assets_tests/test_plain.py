@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import icontact_assets
-from icontact_assets.assets.report import metadata_table
+from icontact_assets.metadata import metadata_table
 from icontact_assets.plain import plain
 from icontact_assets.terminal import say, show
 

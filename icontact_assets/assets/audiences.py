@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.assets.report import metadata_table
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.audiences.audience import AudienceError, Membership, compute
 from icontact_assets.exports.choice import sources
@@ -15,46 +14,24 @@ from icontact_assets.exports.run import ExportError, ExportReport, run_export
 from icontact_assets.exports.trigger import Computed, target, version
 from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.coverage import missing_for_audiences
+from icontact_assets.metadata import metadata_table
+from icontact_assets.records import (
+    COMPARED_AT,
+    COMPLETE,
+    NEXT_AT,
+    REMAINING,
+    STORAGE_ID,
+    TARGET,
+    VERSION,
+    audience_key,
+    export_key,
+    newest_audiences,
+)
 from icontact_assets.resources import open_import, open_place, scope_of
 from icontact_assets.settings.models import Audience, Export, Settings, SettingsError
 from icontact_assets.warehouse.warehouse import WarehouseError
 
-STORAGE_ID = "audience_storage_id"
-VERSION = "audience_version"
-TARGET = "target"
-REMAINING = "remaining"
-NEXT_AT = "next_at"
-COMPARED_AT = "compared_at"
-COMPLETE = "computed_from_complete_data"
-
 _SHOWN = 20
-
-
-def audience_key(settings: Settings, name: str) -> dg.AssetKey:
-    """Asset key of an audience: below its import."""
-    return dg.AssetKey([settings.audience(name).import_name, f"audience_{name}"])
-
-
-def export_key(settings: Settings, export: Export) -> dg.AssetKey:
-    """Asset key of an export: below the import of its audience."""
-    return dg.AssetKey([settings.import_of(export).name, f"export_{export.name}"])
-
-
-def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: Export) -> dict[str, Computed | None]:
-    """The newest materialization of every audience that decides whom an export is for, its own first; None: there is
-    none, or one that does not say what it holds, as one reported by hand."""
-    found: dict[str, Computed | None] = {}
-    for name in sources(export):
-        records = instance.fetch_materializations(audience_key(settings, name), limit=1).records
-        event = records[0].asset_materialization if records else None
-        found[name] = (
-            Computed(
-                str(records[0].storage_id), str(event.metadata[VERSION].value), bool(event.metadata[COMPLETE].value)
-            )
-            if event is not None and {VERSION, COMPLETE} <= event.metadata.keys()
-            else None
-        )
-    return found
 
 
 def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinition:

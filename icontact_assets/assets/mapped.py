@@ -6,10 +6,10 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from icontact_assets.assets.report import column_schema, preview
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.expressions import field_table
+from icontact_assets.metadata import column_schema, preview
 from icontact_assets.resources import open_import
 from icontact_assets.settings.models import Import, Settings
 from icontact_assets.warehouse.tables import Column

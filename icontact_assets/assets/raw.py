@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.assets.report import column_schema, observe_other_days, report_days, run_began, tell_goes_on
+from icontact_assets.assets.report import observe_other_days, report_days, run_began, tell_goes_on
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.checks import report_failed
 from icontact_assets.continuation import goes_on_at
@@ -20,6 +20,7 @@ from icontact_assets.ingest.coverage import create_view
 from icontact_assets.ingest.drift import Finding, listed
 from icontact_assets.ingest.forecast import Forecast, forecast
 from icontact_assets.ingest.staging import Staging, StagingError
+from icontact_assets.metadata import column_schema
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.resources import open_folder, open_warehouse, rates_of, scope_of, source_of, staging_path
 from icontact_assets.settings.models import Import, Settings, SettingsError

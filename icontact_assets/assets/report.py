@@ -1,22 +1,15 @@
-"""What a run tells Dagster about the days it worked on, and how a table's columns are shown."""
+"""What a run of a raw asset tells Dagster about the days it worked on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
-import duckdb
 
 from icontact_assets.ingest.changes import Window
 from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, is_open
-from icontact_assets.warehouse.tables import Column
-
-
-def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
-    """Columns with their types and descriptions, for the asset's page."""
-    return dg.TableSchema(columns=[dg.TableColumn(c.name, type=c.type, description=c.description) for c in columns])
 
 
 def run_began(context: dg.AssetExecutionContext) -> datetime:
@@ -76,23 +69,3 @@ def observe_other_days(
 
 def _is_today(day: date) -> bool:
     return is_open(day) and not is_open(date.fromordinal(day.toordinal() - 1))
-
-
-def preview(connection: duckdb.DuckDBPyConnection, table: str, columns: Iterable[str]) -> dg.TableMetadataValue:
-    """The first rows of a table, with the given columns, none of which may be personal."""
-    names = list(columns)
-    rows = connection.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY ALL LIMIT 10").fetchall()
-    return metadata_table(names, rows)
-
-
-def metadata_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
-    """Rows under the names of their columns, none of which may be personal. A text of others is shown as it is: a table
-    holds values, where Markdown would make links, images and HTML of them."""
-    return dg.MetadataValue.table(
-        [dg.TableRecord({name: _cell(value) for name, value in zip(names, row, strict=True)}) for row in rows],
-        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in names]),
-    )
-
-
-def _cell(value: object) -> str | int | float | bool | None:
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,36 @@
+"""How tables and their columns are shown in Dagster. Whoever calls says which columns are not personal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from icontact_assets.warehouse.tables import Column
+
+
+def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
+    """Columns with their types and descriptions, for the asset's page."""
+    return dg.TableSchema(columns=[dg.TableColumn(c.name, type=c.type, description=c.description) for c in columns])
+
+
+def preview(connection: duckdb.DuckDBPyConnection, table: str, columns: Iterable[str]) -> dg.TableMetadataValue:
+    """The first rows of a table, with the given columns, none of which may be personal."""
+    names = list(columns)
+    rows = connection.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY ALL LIMIT 10").fetchall()
+    return metadata_table(names, rows)
+
+
+def metadata_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
+    """Rows under the names of their columns, none of which may be personal. A text of others is shown as it is: a table
+    holds values, where Markdown would make links, images and HTML of them."""
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: _cell(value) for name, value in zip(names, row, strict=True)}) for row in rows],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in names]),
+    )
+
+
+def _cell(value: object) -> str | int | float | bool | None:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
