@@ -20,7 +20,7 @@ from typing import Any
 import dagster as dg
 from filelock import FileLock, Timeout
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.dev import Dev, wait_for

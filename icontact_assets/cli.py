@@ -299,7 +299,7 @@ def forecast(
     Without days: the week that the daily schedule asks for. Reads the ledger; asks iContact for four totals only if
     nothing was ever read.
     """
-    from icontact_assets.ingest.changes import Window
+    from icontact_assets.ingest.window import Window
     from icontact_assets.resources import forecast_window
     from icontact_assets.settings.load import load_settings
 

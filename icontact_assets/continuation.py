@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from icontact_assets.icontact.errors import BudgetSpent, PageFailed, Transient
-from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.staging import StagingError
+from icontact_assets.ingest.window import Window
 from icontact_assets.warehouse.warehouse import WarehouseBusy
 
 SOON = timedelta(hours=1)

@@ -150,7 +150,7 @@ def _main_job(settings: Settings, home: Path, sandbox: Sandbox, step: Callable[[
     import dagster as dg
 
     from icontact_assets.definitions import build_defs
-    from icontact_assets.ingest.changes import Window
+    from icontact_assets.ingest.window import Window
     from icontact_assets.partitions import range_tags
 
     defs = build_defs(settings)

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.settings.models import Import
 
 

@@ -13,9 +13,9 @@ from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.ingest.activity import Run
-from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.coverage import Scope, missing_opt_outs, read_through
 from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
+from icontact_assets.ingest.window import Window
 from icontact_assets.settings.models import Export, Import, Settings
 from icontact_assets.warehouse.warehouse import Source, Warehouse, WarehouseError
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from icontact_assets.continuation import SOON, Failed, again
 from icontact_assets.icontact.errors import BudgetUnusable
-from icontact_assets.ingest.changes import TRAILING_DAYS, Window
+from icontact_assets.ingest.window import TRAILING_DAYS, Window
 from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, REREAD_TAG, range_tags
 from icontact_assets.records import partitions_of, under_way
 from icontact_assets.resources import budget_of

@@ -22,7 +22,7 @@ from icontact_assets.exports.run import ExportReport, run_export
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.load import load_settings

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import Project, days_ago, rows_of
 
 WEEK = Window(days_ago(7), days_ago(1))

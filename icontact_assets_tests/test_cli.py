@@ -14,7 +14,7 @@ import pytest
 from icontact_assets.audiences.audience import compute
 from icontact_assets.cli import _dagster
 from icontact_assets.demo import DAGSTER
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from icontact_assets.continuation import LATER, SOON, Again, Failed, again, goes_on_at
 from icontact_assets.definitions import build_defs
 from icontact_assets.icontact.errors import BudgetSpent, Incomplete, PageFailed, Refused, Rejected, Transient
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, REREAD_TAG, range_tags
 from icontact_assets.schedules import continue_request
 from icontact_assets.warehouse.warehouse import WarehouseBusy

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from icontact_assets.definitions import build_defs
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.settings.load import load_settings
 from icontact_assets_tests.harness import Project, days_ago
 

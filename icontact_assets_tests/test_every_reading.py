@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import Project, days_ago
 
 WINDOW = Window(days_ago(2), days_ago(1))

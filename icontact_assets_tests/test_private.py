@@ -13,8 +13,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.staging import Staging
+from icontact_assets.ingest.window import Window
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
 from icontact_assets.resources import budget_of, open_warehouse
 from icontact_assets.settings.load import load_settings

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import TODAY, Project
 from icontact_assets_tests.mapping.test_build import profiles
 

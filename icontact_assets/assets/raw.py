@@ -15,11 +15,12 @@ from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactEr
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import mask
 from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Run
-from icontact_assets.ingest.changes import Changes, Window, read_changes
+from icontact_assets.ingest.changes import Changes, read_changes
 from icontact_assets.ingest.coverage import create_view
 from icontact_assets.ingest.drift import Finding, listed
 from icontact_assets.ingest.forecast import Forecast, forecast
 from icontact_assets.ingest.staging import Staging, StagingError
+from icontact_assets.ingest.window import Window
 from icontact_assets.metadata import column_schema
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.resources import open_folder, open_warehouse, rates_of, scope_of, source_of, staging_path

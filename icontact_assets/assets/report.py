@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, is_open
 
 

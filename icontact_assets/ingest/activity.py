@@ -14,7 +14,7 @@ from icontact_assets.errors import UserError
 from icontact_assets.icontact.errors import BudgetSpent, IContactError, Incomplete, NotFound, Refused, Transient
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known
-from icontact_assets.ingest.changes import SECOND_OPINION, Window, quarantine, suspicious
+from icontact_assets.ingest.changes import SECOND_OPINION, quarantine, suspicious
 from icontact_assets.ingest.coverage import (
     FIGURE_OF,
     DayState,
@@ -24,7 +24,6 @@ from icontact_assets.ingest.coverage import (
     days,
     entries,
     messages,
-    naive,
     read_through,
     record_failure,
     record_probe,
@@ -34,7 +33,9 @@ from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDri
 from icontact_assets.ingest.rows import EVENT_TYPES, activity_reader
 from icontact_assets.ingest.staging import Listing, Probe, ProvenReading, Rejected, Staging
 from icontact_assets.ingest.threads import in_threads
+from icontact_assets.ingest.window import Window
 from icontact_assets.warehouse.tables import FIGURES
+from icontact_assets.warehouse.times import naive
 from icontact_assets.warehouse.warehouse import Warehouse
 
 _LAND_SECONDS = 20.0

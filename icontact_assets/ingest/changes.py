@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import duckdb
 import orjson
@@ -14,10 +14,11 @@ from icontact_assets.icontact.errors import IContactError, Incomplete
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known, Proof, Sink
 from icontact_assets.icontact.values import as_id
-from icontact_assets.ingest.coverage import entries, naive, record_failure, record_reading
+from icontact_assets.ingest.coverage import entries, record_failure, record_reading
 from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDrift
 from icontact_assets.ingest.rows import LISTING_READERS, OWN_DATE
 from icontact_assets.ingest.staging import Listing, ProvenReading, Rejected, Staging
+from icontact_assets.ingest.window import Window
 from icontact_assets.warehouse.tables import (
     RAW_CONTACTS,
     RAW_LISTS,
@@ -26,6 +27,7 @@ from icontact_assets.warehouse.tables import (
     RAW_SUBSCRIPTIONS,
     Table,
 )
+from icontact_assets.warehouse.times import naive
 from icontact_assets.warehouse.warehouse import Warehouse
 
 _TABLES = {
@@ -43,38 +45,6 @@ SECOND_OPINION = timedelta(hours=1)
 
 _STAGED_FOR = timedelta(hours=1)
 _BATCH_ROWS = 100_000
-
-
-TRAILING_DAYS = 7
-"""Each daily run covers this many ended days: late events of them are seen without a backfill."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """The daily partitions of a run, first and last day included (UTC days)."""
-
-    first: date
-    last: date
-
-    @classmethod
-    def trailing(cls, start: date, now: datetime) -> Window:
-        """The last TRAILING_DAYS UTC days that have ended at `now` (aware), none of them before `start`."""
-        last = now.astimezone(UTC).date() - timedelta(days=1)
-        return cls(max(start, last - timedelta(days=TRAILING_DAYS - 1)), last)
-
-    @property
-    def end(self) -> datetime:
-        """The first instant after the window (aware UTC)."""
-        return end_of(self.last)
-
-    @property
-    def days(self) -> list[date]:
-        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
-
-
-def end_of(day: date) -> datetime:
-    """The first instant after a UTC day."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def suspicious(known: int, gone: int) -> bool:

@@ -10,6 +10,7 @@ import duckdb
 
 from icontact_assets.ingest.staging import Listing, ProvenReading
 from icontact_assets.settings.models import Step
+from icontact_assets.warehouse.times import aware, naive
 
 FIGURE_OF = {
     "opens": "opens_total",
@@ -42,16 +43,6 @@ class Entry:
     head: tuple[str, ...]
     tail: tuple[str, ...]
     reading: str | None
-
-
-def naive(instant: datetime) -> datetime:
-    """An aware instant as the tables hold it: UTC without a zone."""
-    return instant.astimezone(UTC).replace(tzinfo=None)
-
-
-def aware(instant: datetime | None) -> datetime | None:
-    """An instant of a table as an aware one."""
-    return None if instant is None else instant.replace(tzinfo=UTC)
 
 
 def entries(

@@ -11,8 +11,8 @@ import duckdb
 
 from icontact_assets.icontact.errors import IContactError
 from icontact_assets.icontact.session import mask
-from icontact_assets.ingest.coverage import naive
 from icontact_assets.ingest.rows import RowReader, Seen
+from icontact_assets.warehouse.times import naive
 
 Policy = Literal["evolve", "warn", "fail"]
 """What a missing or retyped field is: accepted from then on, a warning, an error. A new field is news under each."""

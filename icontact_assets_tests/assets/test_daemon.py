@@ -7,7 +7,7 @@ import signal
 
 import dagster as dg
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
 from icontact_assets_tests.dev import Dev, wait_for
 from icontact_assets_tests.harness import Project, days_ago

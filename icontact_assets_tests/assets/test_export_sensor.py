@@ -10,7 +10,7 @@ import time_machine
 from dagster._core.storage.tags import RUN_KEY_TAG
 
 from icontact_assets.definitions import build_defs
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
 WEEK = Window(days_ago(7), days_ago(1))

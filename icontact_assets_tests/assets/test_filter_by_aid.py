@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.resources import forecast_window
 from icontact_assets_tests.harness import Project, days_ago
 

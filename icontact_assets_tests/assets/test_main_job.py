@@ -21,7 +21,7 @@ import time_machine
 
 from icontact_assets.definitions import build_defs
 from icontact_assets.demo import DAGSTER
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
 from icontact_assets_tests.harness import AUDIENCE, TODAY, Project, days_ago, rows_of
 

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import AUDIENCE, TODAY, Project, days_ago
 
 NOW = Window(TODAY, TODAY)

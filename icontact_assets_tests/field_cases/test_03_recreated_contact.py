@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.harness import Project, days_ago
 

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from icontact_assets.cli import app
-from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.staging import Staging
+from icontact_assets.ingest.window import Window
 from icontact_assets.resources import open_place
 from icontact_assets.warehouse.tables import RAW_TABLES
 from icontact_assets.warehouse.warehouse import OtherSource, Source, Warehouse

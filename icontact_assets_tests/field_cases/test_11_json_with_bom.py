@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import Project, days_ago
 
 DATA = Path(__file__).parent / "data" / "11-json-with-bom"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from icontact_assets.icontact.folder import Folder
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.harness import Project, days_ago
 from icontact_assets_tests.icontact.test_listing import Rows

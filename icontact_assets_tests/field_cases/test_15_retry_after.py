@@ -10,7 +10,7 @@ import time_machine
 from typer.testing import CliRunner
 
 from icontact_assets import cli
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import GOES_ON_TAG
 from icontact_assets_tests.harness import Project, days_ago
 from icontact_assets_tests.hostile import Hostile

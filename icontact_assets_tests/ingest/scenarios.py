@@ -23,7 +23,7 @@ from typing import Any, Literal
 import time_machine
 from filelock import FileLock
 
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import Project, days_ago
 from icontact_assets_tests.ingest.stage import (

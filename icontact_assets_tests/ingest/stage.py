@@ -20,7 +20,7 @@ import dagster as dg
 import tenacity.nap
 
 from icontact_assets.icontact.values import EASTERN
-from icontact_assets.ingest.changes import Window
+from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.world import CONTACT_FIELDS
 from icontact_assets_tests.harness import TODAY, Project, days_ago

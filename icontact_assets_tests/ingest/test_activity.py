@@ -12,8 +12,8 @@ import duckdb
 import pytest
 import time_machine
 
-from icontact_assets.ingest.changes import Window
 from icontact_assets.ingest.coverage import Scope, days, messages
+from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import REREAD_TAG
 from icontact_assets.resources import forecast_window, scope_of
 from icontact_assets.settings.models import LADDER, Step

@@ -16,9 +16,10 @@ from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.ingest.activity import ActivityReader, Run
-from icontact_assets.ingest.changes import Window, read_changes
+from icontact_assets.ingest.changes import read_changes
 from icontact_assets.ingest.coverage import Scope
 from icontact_assets.ingest.staging import Staging
+from icontact_assets.ingest.window import Window
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.settings.models import LADDER
 from icontact_assets.warehouse.warehouse import Warehouse
