@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import dagster as dg
 
-from icontact_assets.definitions import build_defs
+from icontact_assets.build import build_defs
 from icontact_assets.settings.load import load_settings
 
 CONFIG = """

@@ -1,48 +1,6 @@
-"""The only place where everything meets: settings in, Dagster definitions out."""
+"""What Dagster loads: the definitions that the settings of this environment ask for."""
 
-from __future__ import annotations
-
-import warnings
-
-import dagster as dg
-
-from icontact_assets.assets.audiences import audience_asset, export_asset
-from icontact_assets.assets.mapped import mapped_assets
-from icontact_assets.assets.raw import raw_assets
-from icontact_assets.checks import raw_checks
-from icontact_assets.jobs import export_job, import_job
-from icontact_assets.schedules import continue_schedule, daily_schedule, hourly_schedule
-from icontact_assets.sensors import dead_runs_sensor, export_sensor, follow_raw_sensor
+from icontact_assets.build import build_defs
 from icontact_assets.settings.load import load_settings
-from icontact_assets.settings.models import Settings
-
-# Backfill policies are marked beta; they are what keeps a range of days in one run.
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-
-
-def build_defs(settings: Settings) -> dg.Definitions:
-    """Every asset, job, schedule and sensor of these settings. Needs no credentials and opens nothing."""
-    assets: list[dg.AssetsDefinition] = []
-    jobs: list[dg.UnresolvedAssetJobDefinition] = []
-    schedules: list[dg.ScheduleDefinition] = []
-    sensors: list[dg.SensorDefinition] = [follow_raw_sensor(settings), dead_runs_sensor(settings)]
-    for import_ in settings.imports:
-        job = import_job(settings, import_)
-        raw = raw_assets(settings, import_)
-        assets += [*raw, *raw_checks(settings, import_, raw), *mapped_assets(settings, import_)]
-        jobs.append(job)
-        schedules += [daily_schedule(import_, job, settings.schedule), continue_schedule(settings, import_, job)]
-        if import_.keep_updated:
-            schedules.append(hourly_schedule(import_, job))
-    assets += [audience_asset(settings, audience) for audience in settings.audiences]
-    assets += [export_asset(settings, export) for export in settings.exports]
-    exports = {export.name: export_job(settings, export) for export in settings.exports}
-    jobs += exports.values()
-    if exports:
-        sensors.append(export_sensor(settings, exports))
-    return dg.Definitions(
-        assets=assets, jobs=jobs, schedules=schedules, sensors=sensors, executor=dg.in_process_executor
-    )
-
 
 defs = build_defs(load_settings())

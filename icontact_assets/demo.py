@@ -149,7 +149,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
 def _main_job(settings: Settings, home: Path, sandbox: Sandbox, step: Callable[[str], None]) -> dict[str, Any]:
     import dagster as dg
 
-    from icontact_assets.definitions import build_defs
+    from icontact_assets.build import build_defs
     from icontact_assets.ingest.window import Window
     from icontact_assets.partitions import range_tags
 

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from icontact_assets.ingest.window import Window
+from icontact_assets.records import REREAD_TAG
 from icontact_assets.settings.models import Import
 
 
@@ -21,18 +22,8 @@ def window_of(context: dg.AssetExecutionContext) -> Window:
     return Window(date.fromisoformat(days.start), date.fromisoformat(days.end))
 
 
-REREAD_TAG = "icontact_assets/reread"
-"""A run tagged so with `true` reads again what it would otherwise find read."""
-
-REREAD_SINCE_TAG = "icontact_assets/reread_since"
-"""On a run that goes on with a re-reading: when that was first asked for (ISO 8601 with an offset)."""
-
-GOES_ON_TAG = "icontact_assets/goes_on_at"
-"""On a run that failed: when what is missing is to be asked for again (ISO 8601 with an offset)."""
-
-
 def wants_reread(context: dg.AssetExecutionContext) -> bool:
-    """Whether the run's tags ask to read everything again. Raises Failure for a value other than true or false."""
+    """Whether the run's tags ask for a re-reading. Raises Failure for a value other than true or false."""
     value = context.run.tags.get(REREAD_TAG, "false")
     if value not in ("true", "false"):
         raise dg.Failure(f"The tag {REREAD_TAG} is {value!r}: write true or false.", allow_retries=False)

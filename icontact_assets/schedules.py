@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from icontact_assets.continuation import SOON, Failed, again
 from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.window import TRAILING_DAYS, Window
-from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, REREAD_TAG, range_tags
-from icontact_assets.records import partitions_of, under_way
+from icontact_assets.partitions import range_tags
+from icontact_assets.records import REREAD_SINCE_TAG, REREAD_TAG, RETRY_AT_TAG, partitions_of, under_way
 from icontact_assets.resources import budget_of
+from icontact_assets.retries import SOON, Failed, next_retry
 from icontact_assets.settings.models import Import, Schedule, Settings, SettingsError
 from icontact_assets.warehouse.tables import RAW_ACTIVITY, RAW_TABLES
 
@@ -57,32 +57,32 @@ def hourly_schedule(import_: Import, job: dg.UnresolvedAssetJobDefinition) -> dg
     )
 
 
-def continue_schedule(
-    settings: Settings, import_: Import, job: dg.UnresolvedAssetJobDefinition
-) -> dg.ScheduleDefinition:
-    """Each hour, one range run over ended days that failed (see `continuation`). On from the start: it only goes on
-    with what somebody asked for."""
+def retry_schedule(settings: Settings, import_: Import, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Each hour, one range run over ended days that failed (see `retries`).
+
+    On from the start, because it only asks for what somebody asked for before.
+    """
 
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return continue_request(context.instance, settings, import_, context.scheduled_execution_time.astimezone(UTC))
+        return retry_request(context.instance, settings, import_, context.scheduled_execution_time.astimezone(UTC))
 
     return dg.ScheduleDefinition(
-        name=f"{import_.name}_continue",
+        name=f"{import_.name}_retry",
         job=job,
         cron_schedule="45 * * * *",
         execution_timezone="UTC",
         execution_fn=evaluate,
-        description=f"Goes on with days of {import_.label} that somebody asked for and whose last run failed: with the "
-        "budget's next request, else after an hour or a day. It never starts a load that nobody asked for.",
+        description=f"Asks again for days of {import_.label} whose last run failed: when the budget has the next "
+        "request, else after an hour or a day. It never asks for a day that nobody asked for.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
 
 
-def continue_request(
+def retry_request(
     instance: dg.DagsterInstance, settings: Settings, import_: Import, now: datetime
 ) -> dg.RunRequest | dg.SkipReason:
-    """The run that goes on with the newest failed days of an import whose time has come at `now` (aware UTC), or why
-    there is none. Reads Dagster's own records and the file of the account's budget, nothing else."""
+    """The run that retries the newest failed days of an import whose time has come at `now` (aware UTC), or why there
+    is none. Reads Dagster's own records and the file of the account's budget, nothing else."""
     name = import_.name
     for run in under_way(instance, now):
         if run.job_name == f"{name}_import" or any(key.path[0] == name for key in run.asset_selection or ()):
@@ -90,7 +90,7 @@ def continue_request(
     failed, asked = _failed_days(instance, import_, now.date())
     if not failed:
         return dg.SkipReason(f"No ended day of {name} failed when it was last asked for.")
-    found = again(failed, asked, now)
+    found = next_retry(failed, asked, now)
     if found is None:
         at = f"{min(failure.not_before for failure in failed.values()):%Y-%m-%d %H:%M} UTC"
         return dg.SkipReason(f"{len(failed)} days of {name} failed; they are asked for again from {at} on.")
@@ -113,8 +113,10 @@ def continue_request(
 def _failed_days(
     instance: dg.DagsterInstance, import_: Import, today: date
 ) -> tuple[dict[date, Failed], frozenset[date]]:
-    """The ended days of the raw assets whose last run failed, and all days whose activity was ever asked for: whoever
-    asked for another listing alone did not ask for an import."""
+    """The ended days of the raw assets whose last run failed, and all days whose activity was ever asked for.
+
+    Whoever asked for another listing alone did not ask for an import.
+    """
     tables = {table: partitions_of(instance, dg.AssetKey([import_.name, table.name])) for table in RAW_TABLES}
     asked = {date.fromisoformat(partition) for partition in tables[RAW_ACTIVITY].asked}
     failed: dict[date, Failed] = {}
@@ -135,7 +137,7 @@ def _failed_days(
 
 def _failure(instance: dg.DagsterInstance, record: dg.RunRecord) -> Failed:
     run = record.dagster_run
-    named = run.tags.get(GOES_ON_TAG)
+    named = run.tags.get(RETRY_AT_TAG)
     ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
     since = None
     if run.tags.get(REREAD_TAG) == "true":

@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 
 from icontact_assets.audiences.audience import compute
-from icontact_assets.definitions import build_defs
+from icontact_assets.build import build_defs
 from icontact_assets.exports.plan import Place
 from icontact_assets.exports.run import ExportReport, run_export
 from icontact_assets.icontact.budget import Budget

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from icontact_assets.definitions import build_defs
+from icontact_assets.build import build_defs
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import Settings, SettingsError
 

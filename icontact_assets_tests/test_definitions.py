@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from icontact_assets.definitions import build_defs
+from icontact_assets.build import build_defs
 from icontact_assets.ingest.window import Window
 from icontact_assets.settings.load import load_settings
 from icontact_assets_tests.harness import Project, days_ago
@@ -60,16 +60,16 @@ def test_snapshot(defs: dg.Definitions) -> None:
     assert set(repository.job_names) == {"__ASSET_JOB", "one_import", "two_import", "export_readers"}
     schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
     assert {name: schedule.cron_schedule for name, schedule in schedules.items()} == {
-        "one_continue": "45 * * * *",
+        "one_retry": "45 * * * *",
         "one_daily": "0 2 * * *",
         "one_hourly": "15 * * * *",
-        "two_continue": "45 * * * *",
+        "two_retry": "45 * * * *",
         "two_daily": "0 2 * * *",
     }
     running = {
         name for name, schedule in schedules.items() if schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     }
-    assert running == {"one_continue", "two_continue"}
+    assert running == {"one_retry", "two_retry"}
     statuses = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     assert statuses == {
         "follow_raw_assets": dg.DefaultSensorStatus.RUNNING,
@@ -136,11 +136,11 @@ def test_daily_asks_for_the_ended_days_and_hourly_for_the_running_one(defs: dg.D
     assert "has not ended yet" in (tick.skip_message or "")
 
 
-def test_continue_is_evaluated_against_the_records_on_disk(defs: dg.Definitions, tmp_path: Path) -> None:
+def test_retry_is_evaluated_against_the_records_on_disk(defs: dg.Definitions, tmp_path: Path) -> None:
     (tmp_path / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
         at = datetime(2026, 5, 10, 2, 45, tzinfo=UTC)
-        tick = defs.resolve_schedule_def("one_continue").evaluate_tick(
+        tick = defs.resolve_schedule_def("one_retry").evaluate_tick(
             dg.build_schedule_context(instance=instance, scheduled_execution_time=at)
         )
     assert tick.skip_message == "No ended day of one failed when it was last asked for."

@@ -7,10 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.assets.report import observe_other_days, report_days, run_began, tell_goes_on
+from icontact_assets.assets.report import observe_other_days, report_days, run_began, tag_retry_at
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.checks import report_failed
-from icontact_assets.continuation import goes_on_at
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactError
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import mask
@@ -24,6 +23,7 @@ from icontact_assets.ingest.window import Window
 from icontact_assets.metadata import column_schema
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.resources import open_folder, open_warehouse, rates_of, scope_of, source_of, staging_path
+from icontact_assets.retries import retry_at
 from icontact_assets.settings.models import Import, Settings, SettingsError
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
@@ -115,10 +115,10 @@ def _asset(
 def _failure(
     context: dg.AssetExecutionContext, error: Exception, causes: Iterable[Exception], facts: Mapping[str, Any]
 ) -> dg.Failure:
-    """The failure of a step, which says when it goes on; so does the run's tag, for the schedule that goes on."""
-    at = goes_on_at(causes, _clock())
-    tell_goes_on(context, at)
-    return dg.Failure(str(error), metadata={**facts, "goes_on_at": dg.MetadataValue.timestamp(at)}, allow_retries=False)
+    """The failure of a step, which says when it is retried. So does the tag of the run, which the schedule reads."""
+    at = retry_at(causes, _clock())
+    tag_retry_at(context, at)
+    return dg.Failure(str(error), metadata={**facts, "retry_at": dg.MetadataValue.timestamp(at)}, allow_retries=False)
 
 
 @contextmanager
@@ -396,7 +396,7 @@ def _why(done: ActivityRead, unread: list[Day]) -> str:
     if done.stopped:
         sentences.append(
             f"{_stopped_by(done.stopped)}: {done.left} of {done.messages} due messages were not looked at. "
-            f"The schedule `continue` of the import goes on from {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC; so does "
+            f"The schedule `retry` of the import goes on from {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC; so does "
             "materializing the same partitions again then."
         )
     elif done.left:

@@ -9,12 +9,15 @@ from typing import Any
 import dagster as dg
 
 from icontact_assets.ingest.window import Window
-from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, is_open
+from icontact_assets.partitions import is_open
+from icontact_assets.records import REREAD_SINCE_TAG, RETRY_AT_TAG
 
 
 def run_began(context: dg.AssetExecutionContext) -> datetime:
-    """When the run, or the one it is a retry of or goes on with, was created (aware UTC): what iContact showed since,
-    it has seen."""
+    """When the run was created, or the first run that it retries (aware UTC).
+
+    What iContact showed since then, the run has seen.
+    """
     since = context.run.tags.get(REREAD_SINCE_TAG)
     if since is not None:
         try:
@@ -32,12 +35,12 @@ def run_began(context: dg.AssetExecutionContext) -> datetime:
     return created.astimezone(UTC)
 
 
-def tell_goes_on(context: dg.AssetExecutionContext, at: datetime) -> None:
-    """Tag the run, which fails, with when it is to go on (aware): the latest time that one of its steps names."""
+def tag_retry_at(context: dg.AssetExecutionContext, at: datetime) -> None:
+    """Tag the run, which fails, with when to retry it (aware): the latest time that one of its steps names."""
     run = context.instance.get_run_by_id(context.run.run_id)
-    before = run.tags.get(GOES_ON_TAG) if run else None
+    before = run.tags.get(RETRY_AT_TAG) if run else None
     if before is None or datetime.fromisoformat(before) < at:
-        context.instance.add_run_tags(context.run.run_id, {GOES_ON_TAG: at.astimezone(UTC).isoformat()})
+        context.instance.add_run_tags(context.run.run_id, {RETRY_AT_TAG: at.astimezone(UTC).isoformat()})
 
 
 def report_days(

@@ -9,7 +9,7 @@ import dagster as dg
 import time_machine
 from dagster._core.storage.tags import RUN_KEY_TAG
 
-from icontact_assets.definitions import build_defs
+from icontact_assets.build import build_defs
 from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 

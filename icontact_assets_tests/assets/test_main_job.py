@@ -19,7 +19,7 @@ from typing import Any
 import dagster as dg
 import time_machine
 
-from icontact_assets.definitions import build_defs
+from icontact_assets.build import build_defs
 from icontact_assets.demo import DAGSTER
 from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags

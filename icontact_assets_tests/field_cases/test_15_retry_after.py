@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from icontact_assets import cli
 from icontact_assets.ingest.window import Window
-from icontact_assets.partitions import GOES_ON_TAG
+from icontact_assets.records import RETRY_AT_TAG
 from icontact_assets_tests.harness import Project, days_ago
 from icontact_assets_tests.hostile import Hostile
 
@@ -33,7 +33,7 @@ def test_doctor_says_at_once_until_when(project: Project, monkeypatch: pytest.Mo
         assert len(server.requests) == 1
 
 
-def test_a_run_goes_on_when_the_pause_is_over(project: Project) -> None:
+def test_a_run_is_retried_when_the_pause_is_over(project: Project) -> None:
     pause = {"kind": "reply", "status": 503, "headers": {"Retry-After": "3600"}}
     project.sandbox.control("faults", faults=[{"path": "/messages$", "nth": 1, "do": pause}])
     began = datetime.now(UTC)
@@ -41,10 +41,10 @@ def test_a_run_goes_on_when_the_pause_is_over(project: Project) -> None:
     result = project.run(MESSAGES, window)
     assert not result.success
     [tags] = [run.tags for run in project.instance.get_runs()]
-    goes_on = datetime.fromisoformat(tags[GOES_ON_TAG])
-    assert timedelta(minutes=59) < goes_on - began < timedelta(minutes=62)
+    retry_at = datetime.fromisoformat(tags[RETRY_AT_TAG])
+    assert timedelta(minutes=59) < retry_at - began < timedelta(minutes=62)
     sent = len(project.requests())
     assert not project.run(MESSAGES, window).success
     assert len(project.requests()) == sent
-    with time_machine.travel(goes_on + timedelta(seconds=1), tick=True):
+    with time_machine.travel(retry_at + timedelta(seconds=1), tick=True):
         assert project.run(MESSAGES, window).success

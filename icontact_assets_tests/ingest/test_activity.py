@@ -14,7 +14,7 @@ import time_machine
 
 from icontact_assets.ingest.coverage import Scope, days, messages
 from icontact_assets.ingest.window import Window
-from icontact_assets.partitions import REREAD_TAG
+from icontact_assets.records import REREAD_TAG
 from icontact_assets.resources import forecast_window, scope_of
 from icontact_assets.settings.models import LADDER, Step
 from icontact_assets.warehouse.warehouse import Warehouse

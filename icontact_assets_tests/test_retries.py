@@ -12,12 +12,13 @@ import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icontact_assets.continuation import LATER, SOON, Again, Failed, again, goes_on_at
-from icontact_assets.definitions import build_defs
+from icontact_assets.build import build_defs
 from icontact_assets.icontact.errors import BudgetSpent, Incomplete, PageFailed, Refused, Rejected, Transient
 from icontact_assets.ingest.window import Window
-from icontact_assets.partitions import GOES_ON_TAG, REREAD_SINCE_TAG, REREAD_TAG, range_tags
-from icontact_assets.schedules import continue_request
+from icontact_assets.partitions import range_tags
+from icontact_assets.records import REREAD_SINCE_TAG, REREAD_TAG, RETRY_AT_TAG
+from icontact_assets.retries import LATER, SOON, Failed, Retry, next_retry, retry_at
+from icontact_assets.schedules import retry_request
 from icontact_assets.warehouse.warehouse import WarehouseBusy
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
@@ -29,12 +30,12 @@ BACKFILL = Window(days_ago(4), days_ago(1))
 
 def test_what_failed_decides_when_it_is_asked_for_again() -> None:
     free = NOW + timedelta(hours=20)
-    assert goes_on_at([Incomplete("unstable"), BudgetSpent("spent", free), Transient("down")], NOW) == free
-    assert goes_on_at([Rejected("bad"), Transient("down")], NOW) == NOW + SOON
-    assert goes_on_at([WarehouseBusy("in use")], NOW) == NOW + SOON
+    assert retry_at([Incomplete("unstable"), BudgetSpent("spent", free), Transient("down")], NOW) == free
+    assert retry_at([Rejected("bad"), Transient("down")], NOW) == NOW + SOON
+    assert retry_at([WarehouseBusy("in use")], NOW) == NOW + SOON
     for lasting in (PageFailed("errors"), Rejected("bad"), Refused("unpaid", 402), Incomplete("unstable")):
-        assert goes_on_at([lasting], NOW) == NOW + LATER
-    assert goes_on_at([], NOW) == NOW + LATER
+        assert retry_at([lasting], NOW) == NOW + LATER
+    assert retry_at([], NOW) == NOW + LATER
 
 
 DAYS = [date(2026, 5, 1) + timedelta(days=n) for n in range(9)]
@@ -54,7 +55,7 @@ def failures(states: list[str]) -> dict[date, Failed]:
 @given(st.lists(STATES, min_size=len(DAYS), max_size=len(DAYS)))
 def test_the_range_is_ready_was_asked_for_and_leaves_out_nothing_that_could_join(states: list[str]) -> None:
     of = dict(zip(DAYS, states, strict=True))
-    found = again(failures(states), {day for day in DAYS if of[day] != "never asked"}, NOW)
+    found = next_retry(failures(states), {day for day in DAYS if of[day] != "never asked"}, NOW)
     ready = [day for day in DAYS if of[day] in ("failed", "reread")]
     if found is None:
         assert not ready
@@ -72,7 +73,7 @@ def test_the_range_is_ready_was_asked_for_and_leaves_out_nothing_that_could_join
 def test_days_that_failed_for_good_do_not_keep_older_ones_waiting() -> None:
     states = ["failed", "failed", "read", "never asked", "waits", "read", "waits", "read", "read"]
     asked = {day for day, state in zip(DAYS, states, strict=True) if state != "never asked"}
-    assert again(failures(states), asked, NOW) == Again(Window(DAYS[0], DAYS[1]), None)
+    assert next_retry(failures(states), asked, NOW) == Retry(Window(DAYS[0], DAYS[1]), None)
 
 
 def limited(project: Project, requests: int) -> Project:
@@ -83,7 +84,7 @@ def limited(project: Project, requests: int) -> Project:
 def ask(project: Project, at: datetime | None = None) -> tuple[dict[str, str] | None, str]:
     """What is asked for at an instant: the tags of the run, else the reason why not."""
     (import_,) = project.settings.imports
-    answer = continue_request(project.instance, project.settings, import_, at or datetime.now(UTC))
+    answer = retry_request(project.instance, project.settings, import_, at or datetime.now(UTC))
     if isinstance(answer, dg.RunRequest):
         return dict(answer.tags), ""
     return None, str(answer.skip_message)
@@ -128,14 +129,14 @@ def carry_on(project: Project, first: dg.ExecuteInProcessResult, most: int = 12)
         assert len(results) < most
         assert ask(project)[0] is None
         let_pass(project, timedelta(days=1))
-        with time_machine.travel(datetime.fromisoformat(tags_of(project, results[-1])[GOES_ON_TAG])):
+        with time_machine.travel(datetime.fromisoformat(tags_of(project, results[-1])[RETRY_AT_TAG])):
             tags, reason = ask(project)
         assert tags is not None, reason
         results.append(run(project, tags))
     return results
 
 
-def test_a_backfill_over_the_budget_goes_on_by_itself_until_it_equals_the_truth(project: Project) -> None:
+def test_a_backfill_over_the_budget_is_retried_until_it_equals_the_truth(project: Project) -> None:
     limited(project, 18).config = AUDIENCE
     first = run(project, range_tags(BACKFILL))
     assert not first.success
@@ -156,7 +157,7 @@ def test_a_backfill_over_the_budget_goes_on_by_itself_until_it_equals_the_truth(
     assert asked <= len(project.requests()) - asked + 5 * len(results)
 
 
-def test_the_share_done_is_told_by_the_failed_step_and_the_days_that_are_read(project: Project) -> None:
+def test_the_share_done_is_shown_by_the_failed_step_and_the_days_that_are_read(project: Project) -> None:
     window = Window(days_ago(22), days_ago(1))
     first = limited(project, 25).run(window=window)
     facts = facts_of(first)
@@ -165,7 +166,7 @@ def test_the_share_done_is_told_by_the_failed_step_and_the_days_that_are_read(pr
     assert facts["days_read"] == len(green) > 0
     assert 0 < facts["messages_read"] < facts["messages_due"]
     # raw_statistics, which is stopped too, names a time of its own, a moment later.
-    assert 0 <= datetime.fromisoformat(tags_of(project, first)[GOES_ON_TAG]).timestamp() - facts["goes_on_at"] < 60
+    assert 0 <= datetime.fromisoformat(tags_of(project, first)[RETRY_AT_TAG]).timestamp() - facts["retry_at"] < 60
     told = ("days_asked", "days_read", "messages_due", "messages_read", "requests_missing")
     for day in green.values():
         assert {name: day[name] for name in told} == {name: facts[name] for name in told}
@@ -175,7 +176,7 @@ def test_the_share_done_is_told_by_the_failed_step_and_the_days_that_are_read(pr
     assert needed <= facts["requests_missing"] <= 2 * needed
 
 
-def test_a_reread_that_the_budget_stops_goes_on_as_one(project: Project) -> None:
+def test_a_reread_that_the_budget_stops_is_retried_as_one(project: Project) -> None:
     assert run(limited(project, 1000), range_tags(BACKFILL)).success
     whole = len(project.requests())
     truth = project.true_events()
@@ -207,7 +208,7 @@ def test_nothing_is_asked_while_a_run_is_under_way_or_nothing_is_left(project: P
     limited(project, 25)
     assert ask(project)[1] == "No ended day of icontact failed when it was last asked for."
     first = run(project, range_tags(BACKFILL))
-    at = datetime.fromisoformat(tags_of(project, first)[GOES_ON_TAG])
+    at = datetime.fromisoformat(tags_of(project, first)[RETRY_AT_TAG])
     tags, reason = ask(project, at - timedelta(minutes=1))
     assert tags is None
     assert reason == f"4 days of icontact failed; they are asked for again from {at:%Y-%m-%d %H:%M} UTC on."
@@ -229,9 +230,9 @@ def test_a_listing_that_is_refused_is_tried_again_after_a_day(project: Project) 
     project.sandbox.control("faults", faults=[{"path": "/sends", "do": refused}])
     result = run(project, range_tags(day))
     assert not result.success
-    at = datetime.fromisoformat(tags_of(project, result)[GOES_ON_TAG])
+    at = datetime.fromisoformat(tags_of(project, result)[RETRY_AT_TAG])
     assert abs(at - datetime.now(UTC) - LATER) < timedelta(minutes=1)
-    assert facts_of(result, "raw_sends")["goes_on_at"] == at.timestamp()
+    assert facts_of(result, "raw_sends")["retry_at"] == at.timestamp()
     assert ask(project, at - timedelta(minutes=1))[0] is None
     assert ask(project, at)[0] == range_tags(day)
 
@@ -257,13 +258,13 @@ def test_whoever_asks_for_one_listing_alone_did_not_ask_for_an_import(project: P
 
 
 @pytest.mark.parametrize("asset", ["raw_contacts", "raw_messages"])
-def test_the_days_of_a_listing_that_the_budget_stops_go_on_too(project: Project, asset: str) -> None:
+def test_the_days_of_a_listing_that_the_budget_stops_are_retried_too(project: Project, asset: str) -> None:
     limited(project, 1 if asset == "raw_contacts" else 2)
     window = Window(days_ago(3), days_ago(1))
     first = run(project, range_tags(window))
     assert not first.success
     limited(project, 200)
-    with time_machine.travel(datetime.fromisoformat(tags_of(project, first)[GOES_ON_TAG]) + timedelta(minutes=1)):
+    with time_machine.travel(datetime.fromisoformat(tags_of(project, first)[RETRY_AT_TAG]) + timedelta(minutes=1)):
         tags, reason = ask(project)
         assert tags == range_tags(window), reason
         assert run(project, tags).success

@@ -12,22 +12,22 @@ from icontact_assets.ingest.window import Window
 from icontact_assets.warehouse.warehouse import WarehouseBusy
 
 SOON = timedelta(hours=1)
-"""After what passes by itself (a network that is down, a database in use), and after a run that was killed."""
+"""The wait after what passes by itself (a network that is down, a database in use), and after a run that was killed."""
 
 LATER = timedelta(days=1)
-"""After everything else: a refusal, a listing that is not proven whole, a message that iContact cannot show."""
+"""The wait after everything else: a refusal, a listing that could not be verified, a message that cannot be shown."""
 
 
-def goes_on_at(causes: Iterable[Exception], now: datetime) -> datetime:
-    """When to try again what failed for these reasons: when the budget has the next request if it is one of them, else
-    an hour or a day from `now`. Instants are aware.
+def retry_at(causes: Iterable[Exception], now: datetime) -> datetime:
+    """When to retry what failed for these reasons. Instants are aware.
 
-    An answer that is an error each time it is asked for (PageFailed) costs requests: it does not count as passing.
+    If the budget is one of the reasons: when it has the next request. Else an hour or a day from `now`.
     """
     found = list(causes)
     budget = [error.resumes_at for error in found if isinstance(error, BudgetSpent)]
     if budget:
         return max(budget)
+    # A page that fails each time it is asked for costs requests, so it does not count as passing.
     passes = any(
         isinstance(error, Transient | WarehouseBusy | StagingError) and not isinstance(error, PageFailed)
         for error in found
@@ -37,23 +37,25 @@ def goes_on_at(causes: Iterable[Exception], now: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class Failed:
-    """A day whose last run failed: asked for again from `not_before` on; `reread_since`: that run read everything again
-    that was older. Instants are aware."""
+    """A day whose last run failed."""
 
     not_before: datetime
+    """It is not asked for before this instant (aware)."""
     reread_since: datetime | None = None
+    """That run was a re-reading: it read again everything last read before this instant (aware)."""
 
 
 @dataclass(frozen=True)
-class Again:
-    """The days to ask for in one run; with `reread_since`, everything older is read again."""
+class Retry:
+    """The days to ask for in one run."""
 
     window: Window
     reread_since: datetime | None
+    """What was last read before this instant (aware) is read again. None: nothing is."""
 
 
-def again(failed: Mapping[date, Failed], asked: Collection[date], now: datetime) -> Again | None:
-    """The newest failed days whose time has come, as one range; None if no day's has.
+def next_retry(failed: Mapping[date, Failed], asked: Collection[date], now: datetime) -> Retry | None:
+    """The newest failed days whose time has come, as one range. None if no day's has.
 
     The range holds no day that was never `asked` for, none that has to wait, and none of another re-reading.
     """
@@ -65,8 +67,9 @@ def again(failed: Mapping[date, Failed], asked: Collection[date], now: datetime)
     while (day := day - timedelta(days=1)) in asked:
         failure = failed.get(day)
         if failure is None:
+            # It was read, and costs next to nothing: it may join two failed days in one range.
             continue
         if failure.not_before > now or failure.reread_since != since:
             break
         first = day
-    return Again(Window(first, last), since)
+    return Retry(Window(first, last), since)
