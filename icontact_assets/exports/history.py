@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
+from icontact_assets.exports.outcomes import Outcome
 from icontact_assets.warehouse.rows import each, texts
 
 
@@ -50,7 +51,7 @@ class Written:
     action: str
     list_id: str
     to_list_id: str | None
-    outcome: str
+    outcome: Outcome
     plan_hash: str | None
     recorded_at: datetime
     """Aware."""
@@ -119,7 +120,7 @@ def read_memory(connection: duckdb.DuckDBPyConnection, schema: str, export: str,
     failed = connection.execute(
         f"""
         SELECT contact_id FROM "{schema}".export_outcomes
-        WHERE export = ? AND contact_id IS NOT NULL AND outcome NOT IN ('planned', 'skipped', 'already')
+        WHERE export = ? AND contact_id IS NOT NULL AND outcome NOT IN ('planned', 'skipped', 'already_subscribed')
         GROUP BY contact_id HAVING arg_max(outcome, recorded_at) IN ('failed', 'unconfirmed')
         """,
         [export],
@@ -180,6 +181,6 @@ def written(
         [export, *values],
     ).fetchall()
     return tuple(
-        Written(run_id, contact_id, member_id, action, on, to, outcome, plan, at.replace(tzinfo=UTC))
+        Written(run_id, contact_id, member_id, action, on, to, Outcome(outcome), plan, at.replace(tzinfo=UTC))
         for run_id, contact_id, member_id, action, on, to, outcome, plan, at in rows
     )

@@ -44,6 +44,7 @@ from icontact_assets.exports.knowledge import (
 )
 from icontact_assets.exports.limits import Exceeded, Figures, exceeded
 from icontact_assets.exports.live import Clock, Contact, Contacts, Lists, LiveList, PlanError, pause
+from icontact_assets.exports.outcomes import Outcome
 from icontact_assets.exports.pace import allowance, quiet_until
 from icontact_assets.exports.person import normal_address
 from icontact_assets.exports.suppression import ExclusionError, ExclusionList, read_exclusion_list
@@ -86,10 +87,10 @@ class ForeignChanges:
 
 @dataclass(frozen=True)
 class Settled:
-    """What became of a write whose outcome was not known: `outcome` is one of the words of export_outcomes."""
+    """What became of a write whose outcome was not known."""
 
     written: Written
-    outcome: str
+    outcome: Outcome
     reason: str
 
 
@@ -654,31 +655,32 @@ def settle(place: Place, unsettled: Sequence[Written], lists: Lists, known: Iter
 
     def settled(written: Written) -> Settled:
         if written != last[written.contact_id, written.action, written.list_id]:
-            return Settled(written, "failed", "what became of it was not known; a later run tried again")
+            return Settled(written, Outcome.FAILED, "what became of it was not known; a later run tried again")
         if not written.lists <= on.keys():
-            return Settled(written, "failed", "a list that it was about was deleted")
+            return Settled(written, Outcome.FAILED, "a list that it was about was deleted")
         outcome = outcome_of(written, on)
         if outcome is not None:
             return Settled(written, outcome, "what became of it was not known; the list said so later")
         if now - written.recorded_at > OPEN_FOR:
-            return Settled(written, "failed", "what became of it was not known; the list never showed it")
-        return Settled(written, "unconfirmed", "what became of it is not known; the list does not show it so far")
+            return Settled(written, Outcome.FAILED, "what became of it was not known; the list never showed it")
+        return Settled(written, Outcome.UNCONFIRMED, "what became of it is not known; the list does not show it so far")
 
     return tuple(settled(written) for written in unsettled)
 
 
-def outcome_of(written: Written, lists: Mapping[str, LiveList]) -> str | None:
+def outcome_of(written: Written, lists: Mapping[str, LiveList]) -> Outcome | None:
     """What became of a write, by the lists that it was about; None: they do not tell. Pure."""
     contact_id, on = written.contact_id, lists[written.list_id]
     status = on.statuses.get(contact_id, "absent")
     if written.action == "subscribe":
         # Who was not on the list and is found unsubscribed went on it by this, and left.
-        return {"normal": "added", "unsubscribed": "added", "absent": None}.get(status or "", "failed")
+        shown: dict[str, Outcome | None] = {"normal": Outcome.ADDED, "unsubscribed": Outcome.ADDED, "absent": None}
+        return shown.get(status or "", Outcome.FAILED)
     if written.action == "unsubscribe":
-        return "unsubscribed" if status == "unsubscribed" else None
+        return Outcome.UNSUBSCRIBED if status == "unsubscribed" else None
     if written.to_list_id is not None and contact_id in lists[written.to_list_id].statuses and status == "absent":
-        return "moved"
-    return "failed" if status not in ("normal", "absent") else None
+        return Outcome.MOVED
+    return Outcome.FAILED if status not in ("normal", "absent") else None
 
 
 def with_settled(sights: dict[str, Sight], settled: Sequence[Settled], list_id: str) -> dict[str, Sight]:
@@ -693,15 +695,15 @@ def with_settled(sights: dict[str, Sight], settled: Sequence[Settled], list_id: 
     return known
 
 
-def sight_after(outcome: str, list_id: str, to_list_id: str | None, on: str) -> Sight | None:
+def sight_after(outcome: Outcome, list_id: str, to_list_id: str | None, on: str) -> Sight | None:
     """What a write left behind on the list `on`; None if nothing."""
-    if outcome == "added" and list_id == on:
+    if outcome == Outcome.ADDED and list_id == on:
         return Sight("normal", "export")
-    if outcome == "unsubscribed" and list_id == on:
+    if outcome == Outcome.UNSUBSCRIBED and list_id == on:
         return Sight("unsubscribed", "export")
-    if outcome == "moved" and list_id == on:
+    if outcome == Outcome.MOVED and list_id == on:
         return Sight("absent", "export")
-    if outcome == "moved" and to_list_id == on:
+    if outcome == Outcome.MOVED and to_list_id == on:
         return Sight("normal", "export")
     return None
 

@@ -15,6 +15,7 @@ import orjson
 
 from icontact_assets.exports.consent import Denial, Evidence, Permit, RemovalEvidence
 from icontact_assets.exports.history import Sight
+from icontact_assets.exports.outcomes import DONE, Outcome
 from icontact_assets.exports.plan import Place, Plan, sight_after
 from icontact_assets.settings.models import Export
 from icontact_assets.warehouse.rows import each, texts
@@ -22,27 +23,21 @@ from icontact_assets.warehouse.tables import EXPORT_OUTCOMES
 
 APPROVAL_LASTS = timedelta(hours=24)
 
-DONE = ("added", "moved", "unsubscribed")
-"""Outcomes that say that something was written and had its effect."""
-
-WITHDRAWN = "withdrawn"
-"""In place of an outcome: it was intended, and certainly not written. No row is left of it."""
-
 _AT_ONCE = 2_500
 """Rows turned into a table at once: a plan may have something to say about everybody."""
 
-_SIGHTLESS = ("intended", "skipped", "planned")
+_SIGHTLESS = (Outcome.INTENDED, Outcome.SKIPPED, Outcome.PLANNED)
 """Outcomes that say nothing new about who is on the list."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one person. `outcome` is one of the words that export_outcomes declares, or WITHDRAWN."""
+class JournalEntry:
+    """What became of one person, or is about to."""
 
     contact_id: str | None
     action: str
     list_id: str
-    outcome: str
+    outcome: Outcome
     to_list_id: str | None = None
     reason: str | None = None
     words: str | None = None
@@ -73,7 +68,7 @@ class Record:
         with self._write() as connection:
             self._run(connection, columns)
 
-    def plan(self, plan: Plan, outcomes: Iterator[Outcome], at: datetime) -> None:
+    def plan(self, plan: Plan, outcomes: Iterator[JournalEntry], at: datetime) -> None:
         """Write what a plan found, before anything else is written: settled writes of former runs, the list as it is,
         those for whom there is nothing to do, and the plan itself, if it was not shown before."""
         with self._write() as connection:
@@ -123,12 +118,12 @@ class Record:
             return f"it was shown at {created_at:%Y-%m-%d %H:%M} UTC, more than 24 hours ago"
         return None
 
-    def outcomes(self, plan: Plan, outcomes: Sequence[Outcome], at: datetime, *, first: bool = False) -> None:
+    def outcomes(self, plan: Plan, outcomes: Sequence[JournalEntry], at: datetime, *, first: bool = False) -> None:
         """Write what became of people, or is about to, and how the list is thereby. `first`: the plan's first write is
         about to go out, which uses up its approval.
 
         A later outcome replaces an earlier one of the same run, but a step that is tried again in its run does not
-        forget what it did: `already` and `skipped` do not replace what was done.
+        forget what it did: `already_subscribed` and `skipped` do not replace what was done.
         """
         if outcomes:
             with self._write() as connection:
@@ -217,7 +212,7 @@ class Record:
         self._replace(connection, plan, stale, sights, at)
 
     def _outcomes(
-        self, connection: duckdb.DuckDBPyConnection, plan: Plan, outcomes: Iterable[Outcome], at: datetime
+        self, connection: duckdb.DuckDBPyConnection, plan: Plan, outcomes: Iterable[JournalEntry], at: datetime
     ) -> list[dict[str, Any]]:
         rows = [
             {
@@ -241,12 +236,12 @@ class Record:
         person = "coalesce({0}.contact_id, 'member ' || {0}.member_id)"
         same = f"{here} AND {person.format('o')} = {person.format('b')} AND o.action = b.action"
         done = ", ".join(f"'{word}'" for word in DONE)
-        keeps = f"o.outcome IN ({done}) AND b.outcome IN ('already', 'skipped', 'planned')"
+        keeps = f"o.outcome IN ({done}) AND b.outcome IN ('already_subscribed', 'skipped', 'planned')"
         connection.execute(f"DELETE FROM {table} o USING batch b WHERE {same} AND NOT ({keeps})", values)
         names = ", ".join(_OF_A_PERSON)
         connection.execute(
             f"INSERT INTO {table} ({', '.join(_OF_THE_RUN)}, {names}) SELECT ?, ?, ?, ?, {names} FROM batch b "
-            f"WHERE outcome <> '{WITHDRAWN}' AND NOT EXISTS (FROM {table} o WHERE {same})",
+            f"WHERE outcome <> '{Outcome.WITHDRAWN}' AND NOT EXISTS (FROM {table} o WHERE {same})",
             [*values, plan.hash, naive(at), *values],
         )
         # One effect has one write: what former runs left open has become nothing of its own.

@@ -26,10 +26,11 @@ from icontact_assets.exports.consent import (
 from icontact_assets.exports.history import read_memory
 from icontact_assets.exports.knowledge import read_opt_outs
 from icontact_assets.exports.live import Clock, LiveList, PlanError, pause, subscriber
+from icontact_assets.exports.outcomes import DONE, Outcome, RunStatus
 from icontact_assets.exports.pace import next_allowance, quiet_until
 from icontact_assets.exports.person import normal_address
 from icontact_assets.exports.plan import Place, Plan, make_plan, read_other_lists
-from icontact_assets.exports.record import DONE, WITHDRAWN, Outcome, Record, naive
+from icontact_assets.exports.record import JournalEntry, Record, naive
 from icontact_assets.icontact.errors import (
     IContactError,
     NotFound,
@@ -49,12 +50,20 @@ BATCH = 100
 _Item = TypeVar("_Item")
 _WORDS_LENGTH = 500
 _PREVIEWED = 20
-_PREVIEW_ORDER = ("failed", "unconfirmed", "refused", "planned", *DONE, "skipped", "already")
+_PREVIEW_ORDER = (
+    Outcome.FAILED,
+    Outcome.UNCONFIRMED,
+    Outcome.REFUSED,
+    Outcome.PLANNED,
+    *DONE,
+    Outcome.SKIPPED,
+    Outcome.ALREADY_SUBSCRIBED,
+)
 _LOCK_SECONDS = 3600.0
 _NOT_CONFIRMED = "iContact did not confirm it"
-_NOT_ADDED = ("failed", "refused", "skipped")
-_SAID = (*DONE, "unconfirmed", "failed", "refused")
-_DONE_BY = {"subscribe": "added", "move": "moved", "unsubscribe": "unsubscribed"}
+_NOT_ADDED = (Outcome.FAILED, Outcome.REFUSED, Outcome.SKIPPED)
+_SAID = (*DONE, Outcome.UNCONFIRMED, Outcome.FAILED, Outcome.REFUSED)
+_DONE_BY = {"subscribe": Outcome.ADDED, "move": Outcome.MOVED, "unsubscribe": Outcome.UNSUBSCRIBED}
 _TRIES = 3
 """How often statuses are read again for one write before its request is ready to be sent."""
 _SINGLY_REJECTED = 5
@@ -194,12 +203,12 @@ class _Run:
             undoes=self._undoes,
             began_at=naive(self._clock()),
             ended_at=None,
-            verdict="running",
+            verdict=RunStatus.RUNNING,
         )
         try:
             plan = planner(self._place, self._export)
         except (IContactError, PlanError) as error:
-            self._end("failed", str(error))
+            self._end(RunStatus.FAILED, str(error))
             raise ExportError(
                 f"The export {self._export.name} made no plan and wrote nothing: {error}", None
             ) from error
@@ -224,7 +233,8 @@ class _Run:
         except (IContactError, PlanError) as error:
             failure = error
         report = self._report(applied)
-        self._end("done" if failure is None else "failed", None if failure is None else str(failure), report)
+        status = RunStatus.DONE if failure is None else RunStatus.FAILED
+        self._end(status, None if failure is None else str(failure), report)
         if failure is not None:
             done = report.added + report.removed
             raise ExportError(
@@ -237,11 +247,11 @@ class _Run:
 
     def interrupted(self) -> None:
         """Record that somebody stopped the run. What it may have written stays open for the next run."""
-        self._end("failed", "somebody stopped it")
+        self._end(RunStatus.FAILED, "somebody stopped it")
 
     def _stopped(self, applied: _Application, why: str) -> ExportError:
         report = self._report(applied)
-        self._end("stopped", why, report)
+        self._end(RunStatus.STOPPED, why, report)
         name, code = self._export.name, applied.plan.hash
         undo = applied.plan.undoes
         command = f"icontact-assets undo {undo}" if undo else f"icontact-assets plan {name}"
@@ -256,7 +266,7 @@ class _Run:
     def _report(self, applied: _Application) -> ExportReport:
         return applied.report(self._place.folder.session.requests - self._requests_before)
 
-    def _end(self, verdict: str, reason: str | None, report: ExportReport | None = None) -> None:
+    def _end(self, status: RunStatus, reason: str | None, report: ExportReport | None = None) -> None:
         counts = (
             {"requests": self._place.folder.session.requests - self._requests_before}
             if report is None
@@ -272,7 +282,7 @@ class _Run:
                 "requests": report.requests,
             }
         )
-        self._record.run(ended_at=naive(self._clock()), verdict=verdict, reason=reason, **counts)
+        self._record.run(ended_at=naive(self._clock()), verdict=status, reason=reason, **counts)
 
 
 class _Stale(Exception):
@@ -329,8 +339,8 @@ class _Application:
         self._not_normal = {id_ for id_, status in plan.live.statuses.items() if status != "normal"}
         self._size_before = plan.live.size
         self._size_after: int | None = None
-        self._outcomes: dict[_Key, Outcome] = {}
-        self._unsaved: list[Outcome] = []
+        self._outcomes: dict[_Key, JournalEntry] = {}
+        self._unsaved: list[JournalEntry] = []
         self._intended: set[tuple[str, str]] = set()
         self._doubtful: set[tuple[str, str]] = set()
         self._begun = False
@@ -340,18 +350,18 @@ class _Application:
         """Record the plan: those who are on the list already, those who may not be written to, those left out."""
         plan, list_id = self.plan, self._live.list_id
         for denial in plan.denials:
-            item = Outcome(denial.contact_id, "subscribe", list_id, "skipped", reason=denial.reason)
+            item = JournalEntry(denial.contact_id, "subscribe", list_id, Outcome.SKIPPED, reason=denial.reason)
             self._note(replace(item, evidence=denial.evidence))
         for member_id, reason in {**plan.unmatched, **plan.left_out}.items():
             there = member_id if self._export.folder is None else None
-            self._note(Outcome(there, "subscribe", list_id, "skipped", reason=reason, member_id=member_id))
+            self._note(JournalEntry(there, "subscribe", list_id, Outcome.SKIPPED, reason=reason, member_id=member_id))
         for denied in plan.denied_removals:
             self._note(
-                Outcome(
+                JournalEntry(
                     denied.denial.contact_id,
                     "unsubscribe" if denied.to_list_id is None else "move",
                     denied.list_id,
-                    "skipped",
+                    Outcome.SKIPPED,
                     to_list_id=denied.to_list_id,
                     reason=denied.denial.reason,
                     evidence=denied.denial.evidence,
@@ -361,9 +371,9 @@ class _Application:
         self._record.plan(plan, chain(self._already(plan.already), self._unsaved), self._compared_at)
         self._unsaved.clear()
 
-    def _already(self, contact_ids: Iterable[str]) -> Iterator[Outcome]:
+    def _already(self, contact_ids: Iterable[str]) -> Iterator[JournalEntry]:
         for contact_id in contact_ids:
-            yield Outcome(contact_id, "subscribe", self._live.list_id, "already")
+            yield JournalEntry(contact_id, "subscribe", self._live.list_id, Outcome.ALREADY_SUBSCRIBED)
 
     def pretend(self) -> None:
         """Record whom a run that writes would subscribe."""
@@ -414,13 +424,13 @@ class _Application:
             # Not one person of many: the request itself is at fault, and further batches would fare no better.
             for permit in batch:
                 item = self._outcomes[permit.contact_id]
-                self._note(replace(item, outcome="failed"))
+                self._note(replace(item, outcome=Outcome.FAILED))
             raise rejections[-1]
 
     def _post(self, batch: Sequence[Permit], *, lost_before: bool = False) -> list[Rejected]:
         """Subscribe up to 100 people and note what became of each; returns the rejections of single people, but for
         refusals for consent that name the person."""
-        self._intend(Outcome(permit.contact_id, "subscribe", permit.list_id, "intended") for permit in batch)
+        self._intend(JournalEntry(permit.contact_id, "subscribe", permit.list_id, Outcome.INTENDED) for permit in batch)
         for _ in range(_TRIES):
             # Right before the request: recording may have had to wait for the database.
             permits = self._fresh(batch)
@@ -450,9 +460,9 @@ class _Application:
             middle = len(permits) // 2
             return [*self._post(permits[:middle]), *self._post(permits[middle:])]
         for permit in permits:
-            item = self._rejected(Outcome(permit.contact_id, "subscribe", permit.list_id, ""), error)
+            item = self._rejected(JournalEntry(permit.contact_id, "subscribe", permit.list_id, Outcome.FAILED), error)
             self._note(item)
-            return [] if item.outcome == "refused" and _names(str(error), permit.contact_id) else [error]
+            return [] if item.outcome == Outcome.REFUSED and _names(str(error), permit.contact_id) else [error]
         return []
 
     def _fresh(self, permits: Sequence[Permit]) -> list[Permit]:
@@ -466,7 +476,9 @@ class _Application:
             if isinstance(decision, Permit):
                 fresh.append(decision)
             else:
-                item = Outcome(permit.contact_id, "subscribe", permit.list_id, "skipped", reason=decision.reason)
+                item = JournalEntry(
+                    permit.contact_id, "subscribe", permit.list_id, Outcome.SKIPPED, reason=decision.reason
+                )
                 self._note(replace(item, evidence=decision.evidence))
         return fresh
 
@@ -509,7 +521,7 @@ class _Application:
         for permit in permits:
             if self._live.holds(permit.contact_id):
                 reason = "iContact's answer was lost; the list holds it"
-                self._note(Outcome(permit.contact_id, "subscribe", permit.list_id, "added", reason=reason))
+                self._note(JournalEntry(permit.contact_id, "subscribe", permit.list_id, Outcome.ADDED, reason=reason))
             else:
                 missing.append(permit)
         return missing
@@ -520,21 +532,26 @@ class _Application:
         missing = [permit for permit in permits if permit.contact_id not in rows]
         spoken = self._spoken_of(missing, reply.remarks)
         for permit in permits:
-            row, item = rows.get(permit.contact_id), Outcome(permit.contact_id, "subscribe", permit.list_id, "failed")
+            row, item = (
+                rows.get(permit.contact_id),
+                JournalEntry(permit.contact_id, "subscribe", permit.list_id, Outcome.FAILED),
+            )
             if row is not None and row.get("status") == "normal":
-                self._note(replace(item, outcome="added"))
+                self._note(replace(item, outcome=Outcome.ADDED))
             elif row is not None:
                 words = as_text(row.get("status")) or ""
                 self._note(replace(item, reason="iContact gave another status than normal", words=_cut(words)))
             elif permit.contact_id in spoken:
                 about = spoken[permit.contact_id]
-                outcome = "refused" if all(speaks_of_consent(remark.words) for remark in about) else "failed"
+                outcome = (
+                    Outcome.REFUSED if all(speaks_of_consent(remark.words) for remark in about) else Outcome.FAILED
+                )
                 words = " ".join(remark.words for remark in about)
                 self._note(replace(item, outcome=outcome, reason=_NOT_CONFIRMED, words=_cut(words)))
             else:
                 # Nothing was said of this person, as if the answer was lost: the list will tell.
                 words = " ".join(remark.words for remark in reply.remarks)
-                self._note(replace(item, outcome="unconfirmed", reason=_NOT_CONFIRMED, words=_cut(words)))
+                self._note(replace(item, outcome=Outcome.UNCONFIRMED, reason=_NOT_CONFIRMED, words=_cut(words)))
 
     def _spoken_of(self, missing: Sequence[Permit], remarks: Sequence[Remark]) -> dict[str, list[Remark]]:
         """The remarks about each person: those that name it by contact id or address; where there are as many others
@@ -561,7 +578,7 @@ class _Application:
     # Removing
 
     def _remove(self, batch: Sequence[RemovalPermit]) -> None:
-        self._intend(_removal(permit, "intended") for permit in batch)
+        self._intend(_removal(permit, Outcome.INTENDED) for permit in batch)
         in_a_row = 0
         for permit in batch:
             error = self._take_off(permit)
@@ -591,12 +608,12 @@ class _Application:
         decision = decide_removal(permit.contact_id, permit.list_id, evidence)
         if isinstance(decision, RemovalPermit):
             return decision
-        self._note(replace(_removal(permit, "skipped"), reason=decision.reason, evidence=decision.evidence))
+        self._note(replace(_removal(permit, Outcome.SKIPPED), reason=decision.reason, evidence=decision.evidence))
         return None
 
     def _read_subscription(self, on: LiveList, contact_id: str) -> None:
         """Read a contact's status on a list again: the whole list, where that costs fewer requests than those to do."""
-        left = sum(_key(_removal(permit, "")) not in self._outcomes for permit in self.plan.removals)
+        left = sum(_key(_removal(permit, Outcome.PLANNED)) not in self._outcomes for permit in self.plan.removals)
         if on.requests < left:
             on.read(self._folder, self._clock)
         else:
@@ -611,7 +628,7 @@ class _Application:
                 return None
             permit = fresh
             try:
-                with self._request([(permit.contact_id, _removal(permit, "").action)]):
+                with self._request([(permit.contact_id, _removal(permit, Outcome.PLANNED).action)]):
                     row = _take_off(self._folder, permit, self._clock)
             except _Stale:
                 continue
@@ -619,11 +636,11 @@ class _Application:
                 if not error.without_effect and self._found_off(permit, "iContact did not confirm it"):
                     return None
                 unsaid = isinstance(error, Unconfirmed)
-                item = _removal(permit, "unconfirmed")
+                item = _removal(permit, Outcome.UNCONFIRMED)
                 self._note(replace(item, reason=_NOT_CONFIRMED) if unsaid else self._rejected(item, error))
                 return error
             except NotFound as error:
-                item = _removal(permit, "unconfirmed" if lost_before else "failed")
+                item = _removal(permit, Outcome.UNCONFIRMED if lost_before else Outcome.FAILED)
                 self._note(replace(item, reason="is no longer on the list", words=_cut(str(error))))
                 return None
             except UnknownOutcome:
@@ -646,20 +663,20 @@ class _Application:
         if status == "normal":
             return False
         if permit.onto is None:
-            done = "unsubscribed" if status == "unsubscribed" else "unconfirmed"
+            done = Outcome.UNSUBSCRIBED if status == "unsubscribed" else Outcome.UNCONFIRMED
             self._note(replace(_removal(permit, done), reason=f"{why}; the list no longer holds it as normal"))
             return True
         if status is not Subscription.ABSENT:
             reason = f"{why}; it was not done, and the person has left the list"
-            self._note(replace(_removal(permit, "skipped"), reason=reason))
+            self._note(replace(_removal(permit, Outcome.SKIPPED), reason=reason))
             return True
         onto = self._lists[permit.onto.list_id]
         onto.read_alone(self._folder, contact_id, self._clock)
         there, _ = onto.status(contact_id)
         if there is Subscription.ABSENT:
-            item, reason = _removal(permit, "unconfirmed"), f"{why}; neither list holds it"
+            item, reason = _removal(permit, Outcome.UNCONFIRMED), f"{why}; neither list holds it"
         else:
-            item, reason = _removal(permit, "moved"), f"{why}; the lists show it"
+            item, reason = _removal(permit, Outcome.MOVED), f"{why}; the lists show it"
         self._note(replace(item, reason=reason))
         return True
 
@@ -672,11 +689,11 @@ class _Application:
             there = as_id(row.get("listId"))
             done = there == permit.onto.list_id
         if not done:
-            self._note(replace(_removal(permit, "unconfirmed"), reason=_NOT_CONFIRMED, words=_cut(there or "")))
+            self._note(replace(_removal(permit, Outcome.UNCONFIRMED), reason=_NOT_CONFIRMED, words=_cut(there or "")))
         elif permit.onto is None:
-            self._note(_removal(permit, "unsubscribed"))
+            self._note(_removal(permit, Outcome.UNSUBSCRIBED))
         else:
-            item = _removal(permit, "moved")
+            item = _removal(permit, Outcome.MOVED)
             if status != "normal":
                 # Who left the list while the move was under way carries that along.
                 item = replace(item, reason="it came there in another status than normal", words=_cut(status or ""))
@@ -684,9 +701,9 @@ class _Application:
             self._note(item)
 
     @staticmethod
-    def _rejected(item: Outcome, error: Rejected) -> Outcome:
+    def _rejected(item: JournalEntry, error: Rejected) -> JournalEntry:
         words = _cut(str(error))
-        outcome = "refused" if speaks_of_consent(str(error)) else "failed"
+        outcome = Outcome.REFUSED if speaks_of_consent(str(error)) else Outcome.FAILED
         return replace(item, outcome=outcome, reason="iContact rejected the request", words=words)
 
     # Proving
@@ -699,7 +716,7 @@ class _Application:
             for on in self._lists.values():
                 # What is added stands at the end of a list; what is removed may have stood anywhere.
                 on.read(self._folder, self._clock, whole=removed)
-            if any(item.outcome in (*DONE, "unconfirmed") and not _shows(item, self._lists) for item in said):
+            if any(item.outcome in (*DONE, Outcome.UNCONFIRMED) and not _shows(item, self._lists) for item in said):
                 pause()
                 for on in self._lists.values():
                     on.read(self._folder, self._clock)
@@ -708,24 +725,28 @@ class _Application:
         self._save()
         self._size_after = self._live.size
 
-    def _compare(self, item: Outcome) -> None:
+    def _compare(self, item: JournalEntry) -> None:
         shows = _shows(item, self._lists)
         if item.outcome in DONE and not shows:
             status = self._lists[item.list_id].statuses.get(item.contact_id or "", Subscription.ABSENT)
             if item.action == "subscribe" and status is not Subscription.ABSENT:
                 reason = "iContact confirmed it, but the list shows another status than normal"
-                self._note(replace(item, outcome="failed", reason=reason, words=_cut(str(status))))
+                self._note(replace(item, outcome=Outcome.FAILED, reason=reason, words=_cut(str(status))))
             else:
                 reason = "iContact confirmed it, but the list does not show it"
-                self._note(replace(item, outcome="unconfirmed", reason=reason))
+                self._note(replace(item, outcome=Outcome.UNCONFIRMED, reason=reason))
         elif item.outcome not in DONE and shows:
             reason = "the list shows it, though iContact did not confirm it"
             there_before = item.action == "subscribe" and speaks_of_presence(item.words or "")
-            self._note(replace(item, outcome="already" if there_before else _DONE_BY[item.action], reason=reason))
+            self._note(
+                replace(
+                    item, outcome=Outcome.ALREADY_SUBSCRIBED if there_before else _DONE_BY[item.action], reason=reason
+                )
+            )
 
     # Recording
 
-    def _note(self, outcome: Outcome) -> None:
+    def _note(self, outcome: JournalEntry) -> None:
         self._outcomes[_key(outcome)] = outcome
         self._unsaved.append(outcome)
 
@@ -734,7 +755,7 @@ class _Application:
         self._intended.clear()
         self._doubtful.clear()
 
-    def _intend(self, outcomes: Iterable[Outcome]) -> None:
+    def _intend(self, outcomes: Iterable[JournalEntry]) -> None:
         """Record what is about to be written, together with what is known so far, before the request goes out."""
         new = [item for item in outcomes if (item.contact_id or "", item.action) not in self._intended]
         self._intended |= {(item.contact_id or "", item.action) for item in new}
@@ -763,9 +784,9 @@ class _Application:
     def _withdraw(self) -> None:
         """Take back the intents of which it is certain that nothing was written."""
         for contact_id, action in sorted(self._intended - self._doubtful):
-            if _key(Outcome(contact_id, action, self._live.list_id, WITHDRAWN)) in self._outcomes:
+            if _key(JournalEntry(contact_id, action, self._live.list_id, Outcome.WITHDRAWN)) in self._outcomes:
                 continue
-            self._unsaved.append(Outcome(contact_id, action, self._live.list_id, WITHDRAWN))
+            self._unsaved.append(JournalEntry(contact_id, action, self._live.list_id, Outcome.WITHDRAWN))
 
     def _save(self) -> None:
         self._record.outcomes(self.plan, self._unsaved, self._clock())
@@ -777,7 +798,7 @@ class _Application:
         """The counts of what was noted so far."""
         plan, items = self.plan, list(self._outcomes.values())
         by_outcome = Counter(item.outcome for item in items)
-        moved_back = sum(item.outcome == "moved" and item.to_list_id == self._live.list_id for item in items)
+        moved_back = sum(item.outcome == Outcome.MOVED and item.to_list_id == self._live.list_id for item in items)
         undone = [item for item in _planned(plan) if _key(item) not in self._outcomes]
         missing, surplus = self._mismatch()
         return ExportReport(
@@ -788,12 +809,12 @@ class _Application:
             plan_hash=plan.hash,
             members=plan.members,
             planned=len(plan.additions) + len(plan.removals),
-            added=by_outcome["added"] + moved_back,
-            removed=by_outcome["moved"] + by_outcome["unsubscribed"] - moved_back,
-            already=len(plan.already) + by_outcome["already"],
-            skipped=dict(Counter(item.reason or "" for item in items if item.outcome == "skipped")),
-            refused=_by_words(items, "refused"),
-            failed=_by_words(items, "failed", "unconfirmed"),
+            added=by_outcome[Outcome.ADDED] + moved_back,
+            removed=by_outcome[Outcome.MOVED] + by_outcome[Outcome.UNSUBSCRIBED] - moved_back,
+            already=len(plan.already) + by_outcome[Outcome.ALREADY_SUBSCRIBED],
+            skipped=dict(Counter(item.reason or "" for item in items if item.outcome == Outcome.SKIPPED)),
+            refused=_by_words(items, Outcome.REFUSED),
+            failed=_by_words(items, Outcome.FAILED, Outcome.UNCONFIRMED),
             remaining=len(undone) + len(self._waiting()),
             next_at=self._next_at(bool(undone)),
             exceeded=tuple(item.text for item in plan.exceeded),
@@ -813,7 +834,9 @@ class _Application:
         )
 
     @staticmethod
-    def _preview(items: Sequence[Outcome], undone: Sequence[Outcome]) -> tuple[tuple[str, str, str, str], ...]:
+    def _preview(
+        items: Sequence[JournalEntry], undone: Sequence[JournalEntry]
+    ) -> tuple[tuple[str, str, str, str], ...]:
         """The people whom it is worth looking at first."""
         chosen = sorted([*items, *undone], key=lambda item: _PREVIEW_ORDER.index(item.outcome))[:_PREVIEWED]
         return tuple(
@@ -824,11 +847,15 @@ class _Application:
     def _mismatch(self) -> tuple[int, int]:
         """How many should be on the list and are not, and should not be and are, leaving out whom iContact refused."""
         refused = {
-            (item.contact_id, item.action) for item in self._outcomes.values() if item.outcome in ("refused", "skipped")
+            (item.contact_id, item.action)
+            for item in self._outcomes.values()
+            if item.outcome in (Outcome.REFUSED, Outcome.SKIPPED)
         }
         wanted = [permit.contact_id for permit in (*self.plan.additions, *self.plan.waiting)]
         missing = sum(not self._live.holds(id_) for id_ in wanted if (id_, "subscribe") not in refused)
-        unwanted = [_removal(permit, "") for permit in self.plan.removals if permit.list_id == self._live.list_id]
+        unwanted = [
+            _removal(permit, Outcome.PLANNED) for permit in self.plan.removals if permit.list_id == self._live.list_id
+        ]
         surplus = [item.contact_id or "" for item in unwanted if (item.contact_id, item.action) not in refused]
         return missing, sum(self._live.holds(id_) for id_ in surplus)
 
@@ -848,7 +875,9 @@ class _Application:
 
     def _violations(self) -> tuple[str, ...]:
         """Those put on the list by this run against whom the list as it was, or the stored history, speaks."""
-        added = {item.contact_id for item in self._outcomes.values() if item.outcome == "added" and item.contact_id}
+        added = {
+            item.contact_id for item in self._outcomes.values() if item.outcome == Outcome.ADDED and item.contact_id
+        }
         knowledge, place = self.plan.knowledge, self._place
         if added:
             with place.warehouse.read() as connection:
@@ -880,21 +909,21 @@ def _too_slow() -> PlanError:
     )
 
 
-def _removal(permit: RemovalPermit, outcome: str) -> Outcome:
+def _removal(permit: RemovalPermit, outcome: Outcome) -> JournalEntry:
     if permit.onto is None:
-        return Outcome(permit.contact_id, "unsubscribe", permit.list_id, outcome)
-    return Outcome(permit.contact_id, "move", permit.list_id, outcome, to_list_id=permit.onto.list_id)
+        return JournalEntry(permit.contact_id, "unsubscribe", permit.list_id, outcome)
+    return JournalEntry(permit.contact_id, "move", permit.list_id, outcome, to_list_id=permit.onto.list_id)
 
 
-def _planned(plan: Plan) -> Iterator[Outcome]:
+def _planned(plan: Plan) -> Iterator[JournalEntry]:
     """What a plan is to do, in its order."""
     for permit in plan.additions:
-        yield Outcome(permit.contact_id, "subscribe", permit.list_id, "planned")
+        yield JournalEntry(permit.contact_id, "subscribe", permit.list_id, Outcome.PLANNED)
     for removal in plan.removals:
-        yield _removal(removal, "planned")
+        yield _removal(removal, Outcome.PLANNED)
 
 
-def _shows(item: Outcome, lists: Mapping[str, LiveList]) -> bool:
+def _shows(item: JournalEntry, lists: Mapping[str, LiveList]) -> bool:
     """Whether the lists show that an action had its effect."""
     contact_id = item.contact_id or ""
     if item.action == "subscribe":
@@ -904,14 +933,14 @@ def _shows(item: Outcome, lists: Mapping[str, LiveList]) -> bool:
     return not lists[item.list_id].holds(contact_id) and contact_id in lists[item.to_list_id or ""].statuses
 
 
-def _key(outcome: Outcome) -> _Key:
+def _key(outcome: JournalEntry) -> _Key:
     """What an outcome is kept under. Of those who are subscribed there may be very many: it is the contact id alone."""
     if outcome.action == "subscribe" and outcome.contact_id is not None and outcome.member_id is None:
         return outcome.contact_id
     return (outcome.contact_id, outcome.member_id, outcome.action)
 
 
-def _by_words(items: Iterable[Outcome], *outcomes: str) -> dict[str, int]:
+def _by_words(items: Iterable[JournalEntry], *outcomes: Outcome) -> dict[str, int]:
     return dict(
         Counter(re.sub(r"\d+", "N", item.words or item.reason or "") for item in items if item.outcome in outcomes)
     )

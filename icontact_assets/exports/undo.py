@@ -9,6 +9,7 @@ from icontact_assets.audiences.audience import version_hash
 from icontact_assets.exports.consent import Denial, RemovalPermit
 from icontact_assets.exports.history import Written, last_writers, read_memory, written
 from icontact_assets.exports.live import Lists, LiveList, PlanError
+from icontact_assets.exports.outcomes import DONE, UNRESOLVED, Outcome
 from icontact_assets.exports.plan import (
     DeniedRemoval,
     Facts,
@@ -85,11 +86,7 @@ def _plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
         lists,
         list(on.values()),
         Found(member_ids={row.contact_id: row.member_id for row in rows if row.member_id}),
-        [
-            row.contact_id
-            for row in rows
-            if row.outcome in ("added", "moved", "unsubscribed", "intended", "unconfirmed")
-        ],
+        [row.contact_id for row in rows if row.outcome in (*DONE, *UNRESOLVED)],
         exclusions,
         memory,
         settled,
@@ -106,14 +103,14 @@ def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on
     denied: list[DeniedRemoval] = []
     denials: list[Denial] = []
     for row in sorted(rows, key=lambda row: as_number(row.contact_id)):
-        unsettled = row.outcome in ("intended", "unconfirmed")
+        unsettled = row.outcome in UNRESOLVED
         outcome = outcome_of(row, on) if unsettled else row.outcome
-        if outcome == "added":
+        if outcome == Outcome.ADDED:
             sight = sights.get(row.contact_id)
             off, onto, ours = on[row.list_id], holding, sight is not None and sight.changed_by == "export"
-        elif outcome == "moved" and row.to_list_id is not None:
+        elif outcome == Outcome.MOVED and row.to_list_id is not None:
             off, onto, ours = on[row.to_list_id], on[row.list_id], True
-        elif outcome == "unsubscribed":
+        elif outcome == Outcome.UNSUBSCRIBED:
             denials.append(_gone(facts, row.contact_id, on[row.list_id]))
             continue
         else:

@@ -466,7 +466,7 @@ EXPORT_OUTCOMES = Table(
         Column(
             "outcome",
             "VARCHAR",
-            "added, moved, unsubscribed: done. already: on the list before. skipped: may not be written to, or left out. "
+            "added, moved, unsubscribed: done. already_subscribed: on the list before. skipped: may not be written to, or left out. "
             "refused: by iContact, because the person may not be mailed; never tried again. "
             "failed: not done; tried next time. unconfirmed: whether it was done is not known; later runs look again. "
             "intended: about to be written; a run that leaves it was cut off. planned: by a dry run",

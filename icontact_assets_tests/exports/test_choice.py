@@ -342,7 +342,7 @@ def test_a_mirror_removes_those_left_out_if_it_put_them_there_itself(house):
     assert house.on(HOLDING) == {2: "normal"}
     assert house.store.rows(
         "SELECT contact_id, action, outcome, reason FROM export_outcomes "
-        "WHERE run_id = 'run2' AND outcome <> 'already' ORDER BY ALL"
+        "WHERE run_id = 'run2' AND outcome <> 'already_subscribed' ORDER BY ALL"
     ) == [
         ("2", "move", "moved", None),
         ("2", "subscribe", "skipped", "in the audience customers, which is excluded"),

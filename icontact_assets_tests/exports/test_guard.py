@@ -391,7 +391,7 @@ def test_those_left_out_are_not_looked_up_in_another_folder_and_go_by_the_id_of_
     assert sum("email=" in row["query"] for row in house.sandbox.control("log")) == 1
     outcomes = "SELECT member_id, contact_id, action, outcome FROM export_outcomes WHERE run_id = 'two' ORDER BY ALL"
     assert house.store.rows(outcomes) == [
-        ("1", "2", "subscribe", "already"),
+        ("1", "2", "subscribe", "already_subscribed"),
         ("2", "70", "move", "moved"),
         ("2", None, "subscribe", "skipped"),
     ]

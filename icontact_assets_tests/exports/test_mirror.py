@@ -41,7 +41,7 @@ def test_who_leaves_the_audience_is_moved_to_the_other_list(house):
     assert house.removals() == [("PUT", 2), ("PUT", 3)]
     assert house.posts() == []
     assert (report.added, report.removed, report.remaining, report.surplus) == (0, 2, 0, 0)
-    assert house.outcomes() == {1: "already", 2: "moved", 3: "moved"}
+    assert house.outcomes() == {1: "already_subscribed", 2: "moved", 3: "moved"}
     assert house.store.rows(
         "SELECT action, list_id, to_list_id, plan_hash FROM export_outcomes WHERE outcome = 'moved' LIMIT 1"
     ) == [("move", str(LIST), str(HOLDING), report.plan_hash)]
@@ -57,7 +57,7 @@ def test_who_leaves_the_audience_is_unsubscribed_where_that_is_wanted(house):
     report = house.export("mirror", remove=UNSUBSCRIBE)
     assert house.on_list() == {1: "normal", 2: "unsubscribed"}
     assert house.removals() == [("POST", 2)]
-    assert (report.removed, house.outcomes()) == (1, {1: "already", 2: "unsubscribed"})
+    assert (report.removed, house.outcomes()) == (1, {1: "already_subscribed", 2: "unsubscribed"})
     house.store.audience(1, 2)
     report = house.export("mirror", remove=UNSUBSCRIBE)
     assert report.skipped == {"the subscription to the list is unsubscribed": 1}

@@ -69,7 +69,7 @@ def outcome(house: House, contact_id: int, action: str = "subscribe") -> str:
     """What the first run that wrote about somebody says became of it."""
     [row, *_] = house.store.rows(
         f"SELECT outcome FROM export_outcomes WHERE contact_id = '{contact_id}' AND action = '{action}' "
-        "AND outcome NOT IN ('already', 'skipped') ORDER BY run_id"
+        "AND outcome NOT IN ('already_subscribed', 'skipped') ORDER BY run_id"
     )
     return str(row[0])
 
