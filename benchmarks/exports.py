@@ -103,7 +103,7 @@ def measured(url: str, path: Path, run_id: str) -> None:
     status = Path("/proc/self/status").read_text()
     peak = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
     print(
-        f"{run_id} run: {report.added} added, {report.already} there, {report.requests} requests, "
+        f"{run_id} run: {report.added} added, {report.already_subscribed} there, {report.requests} requests, "
         f"{time.perf_counter() - began:.0f} s, peak {peak:.0f} MB, duckdb {duckdb.__version__}",
         flush=True,
     )
@@ -128,7 +128,7 @@ def scale() -> None:
 @dataclass(frozen=True)
 class Aftermath:
     """What was found after one kill and one more run. `wrote`: requests that wrote before the kill; `left`: the
-    verdict that the killed run left behind, None if not even that."""
+    status that the killed run left behind, None if not even that."""
 
     moment: int
     """Requests that had reached the sandbox; of the whole run, if it was not killed."""
@@ -170,7 +170,7 @@ def killed(sandbox: Sandbox, home: Path, mode: str, moment: int | None, delay: f
     moment = len(sandbox.control("log"))
     before = sum(row["method"] != "GET" for row in sandbox.control("log"))
     with Warehouse(path, wait_seconds=1).read() as connection:
-        verdicts = connection.execute(f"SELECT verdict FROM {SCHEMA}.export_runs WHERE run_id = 'killed'").fetchall()
+        statuses = connection.execute(f"SELECT status FROM {SCHEMA}.export_runs WHERE run_id = 'killed'").fetchall()
     export(sandbox.url, path, "again", mode)
     rows = sandbox.control("truth?resource=subscriptions")
     there = {row["contact_id"] for row in rows if row["list_id"] == str(LIST) and row["status"] == "normal"}
@@ -184,7 +184,7 @@ def killed(sandbox: Sandbox, home: Path, mode: str, moment: int | None, delay: f
     return Aftermath(
         moment,
         before,
-        verdicts[0][0] if verdicts else None,
+        statuses[0][0] if statuses else None,
         sum(count > 1 for count in times.values()),
         (there, held, open_) == (wanted, gone, 0),
     )

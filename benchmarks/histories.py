@@ -40,8 +40,8 @@ def main() -> None:
                 tally.update(histories=1, runs=len(self.runs), unclear=len(self.blurred))
                 tally.update(write.action for write in self.writes)
                 tally.update(without_effect=sum(not write.effect for write in self.writes))
-                verdicts = "SELECT CASE mode WHEN 'undo' THEN 'undo ' ELSE 'run ' END || verdict FROM export_runs"
-                tally.update(word for (word,) in self.store.rows(verdicts))
+                statuses = "SELECT CASE mode WHEN 'undo' THEN 'undo ' ELSE 'run ' END || status FROM export_runs"
+                tally.update(word for (word,) in self.store.rows(statuses))
                 super().teardown()
 
         chosen = settings(

@@ -481,11 +481,11 @@ def _plan_facts(made: Any) -> dict[str, Any]:
         "move_back_ids": sample(permit.contact_id for permit in back),
         "remove": len(away),
         "remove_ids": sample(permit.contact_id for permit in away),
-        "already_there": len(made.already),
+        "already_subscribed": len(made.already),
         "waiting_for_the_pace": len(made.waiting),
         "quiet_until": made.quiet_until.isoformat() if made.quiet_until else None,
         "skipped": dict(reasons + Counter([*made.unmatched.values(), *made.left_out.values()])),
-        "changed_by_others": made.foreign.text(),
+        "external_changes": made.foreign.text(),
         "limits_exceeded": [item.text for item in made.exceeded],
     }
 

@@ -154,7 +154,7 @@ def _export_checks(report: ExportReport, key: dg.AssetKey) -> Iterator[dg.AssetC
         passed=not (unread or report.missing or report.surplus or report.standing),
         severity=dg.AssetCheckSeverity.WARN,
         description="the list was not read again" if unread else None,
-        metadata={"missing": report.missing, "surplus": report.surplus, "changed_by_others": report.standing},
+        metadata={"missing": report.missing, "surplus": report.surplus, "external_changes": report.standing},
     )
     yield dg.AssetCheckResult(
         asset_key=key,
@@ -181,7 +181,7 @@ def _export_facts(report: ExportReport) -> dict[str, Any]:
         "planned": report.planned,
         "added": report.added,
         "removed": report.removed,
-        "already_there": report.already,
+        "already_subscribed": report.already_subscribed,
         "skipped": report.skipped,
         "refused": report.refused,
         "failed": report.failed,
@@ -191,7 +191,7 @@ def _export_facts(report: ExportReport) -> dict[str, Any]:
         COMPARED_AT: dg.MetadataValue.timestamp(report.compared_at),
         "limits": list(report.exceeded),
         "plan": report.plan_hash,
-        "changed_by_others": report.foreign,
+        "external_changes": report.foreign,
         "list_size_before": report.list_size_before,
         "list_size_after": report.list_size_after if report.list_size_after is not None else "not read",
         "requests": report.requests,

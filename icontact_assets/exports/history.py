@@ -98,7 +98,7 @@ def read_memory(connection: duckdb.DuckDBPyConnection, schema: str, export: str,
     last = connection.execute(
         f"""
         SELECT chosen FROM "{schema}".export_runs
-        WHERE export = $export AND list_id = $list_id AND verdict = 'done' AND mode IN ('add', 'mirror')
+        WHERE export = $export AND list_id = $list_id AND status = 'done' AND mode IN ('add', 'mirror')
         ORDER BY ended_at DESC LIMIT 1
         """,
         values,

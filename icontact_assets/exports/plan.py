@@ -515,7 +515,7 @@ def removable(export: Export) -> frozenset[str]:
     """By whose doing people are on the list whom a mirror may remove: see `changed_by` of export_members. Pure."""
     if not export.adopt_existing:
         return frozenset({"export"})
-    others = {"others"} if export.foreign_changes == "repair" else set[str]()
+    others = {"external"} if export.foreign_changes == "repair" else set[str]()
     return frozenset({"export", "before"} | others)
 
 
@@ -556,7 +556,7 @@ def compare(memory: Memory, live: LiveList, member_ids: Mapping[str, str]) -> tu
 
     Whoever was once seen unsubscribed and is now gone stays `unsubscribed`: it is remembered, not forgiven.
     """
-    found_by = "before" if memory.compared_at is None else "others"
+    found_by = "before" if memory.compared_at is None else "external"
     sights: dict[str, Sight] = {}
     changed: set[str] = set()
     for contact_id, status in live.statuses.items():
@@ -578,7 +578,7 @@ def compare(memory: Memory, live: LiveList, member_ids: Mapping[str, str]) -> tu
     def those(status: str, among: Iterable[str]) -> tuple[str, ...]:
         return tuple(
             sorted(
-                (id_ for id_ in among if sights[id_].status == status and sights[id_].changed_by == "others"),
+                (id_ for id_ in among if sights[id_].status == status and sights[id_].changed_by == "external"),
                 key=as_number,
             )
         )

@@ -40,7 +40,8 @@ class JournalEntry:
     outcome: Outcome
     to_list_id: str | None = None
     reason: str | None = None
-    words: str | None = None
+    response: str | None = None
+    """What iContact said, cut."""
     member_id: str | None = None
     """Contact id in the audience; None: the plan knows it."""
     evidence: Evidence | RemovalEvidence | None = None
@@ -223,7 +224,7 @@ class Record:
                 "to_list_id": item.to_list_id,
                 "outcome": item.outcome,
                 "reason": item.reason,
-                "words": item.words,
+                "response": item.response,
                 "evidence": None if item.evidence is None else orjson.dumps(_plain(item.evidence)).decode(),
             }
             # The last word about a person counts.

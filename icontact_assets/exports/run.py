@@ -48,7 +48,7 @@ BATCH = 100
 """People in one POST. iContact names no limit (API reference, 6.2)."""
 
 _Item = TypeVar("_Item")
-_WORDS_LENGTH = 500
+_RESPONSE_LENGTH = 500
 _PREVIEWED = 20
 _PREVIEW_ORDER = (
     Outcome.FAILED,
@@ -92,7 +92,7 @@ class ExportReport:
     planned: int
     added: int
     removed: int
-    already: int
+    already_subscribed: int
     skipped: dict[str, int]
     refused: dict[str, int]
     failed: dict[str, int]
@@ -203,7 +203,7 @@ class _Run:
             undoes=self._undoes,
             began_at=naive(self._clock()),
             ended_at=None,
-            verdict=RunStatus.RUNNING,
+            status=RunStatus.RUNNING,
         )
         try:
             plan = planner(self._place, self._export)
@@ -273,7 +273,7 @@ class _Run:
             else {
                 "added": report.added,
                 "removed": report.removed,
-                "already": report.already,
+                "already_subscribed": report.already_subscribed,
                 "skipped": sum(report.skipped.values()),
                 "refused": sum(report.refused.values()),
                 "failed": sum(report.failed.values()),
@@ -282,7 +282,7 @@ class _Run:
                 "requests": report.requests,
             }
         )
-        self._record.run(ended_at=naive(self._clock()), verdict=status, reason=reason, **counts)
+        self._record.run(ended_at=naive(self._clock()), status=status, reason=reason, **counts)
 
 
 class _Stale(Exception):
@@ -540,18 +540,18 @@ class _Application:
                 self._note(replace(item, outcome=Outcome.ADDED))
             elif row is not None:
                 words = as_text(row.get("status")) or ""
-                self._note(replace(item, reason="iContact gave another status than normal", words=_cut(words)))
+                self._note(replace(item, reason="iContact gave another status than normal", response=_cut(words)))
             elif permit.contact_id in spoken:
                 about = spoken[permit.contact_id]
                 outcome = (
                     Outcome.REFUSED if all(speaks_of_consent(remark.words) for remark in about) else Outcome.FAILED
                 )
                 words = " ".join(remark.words for remark in about)
-                self._note(replace(item, outcome=outcome, reason=_NOT_CONFIRMED, words=_cut(words)))
+                self._note(replace(item, outcome=outcome, reason=_NOT_CONFIRMED, response=_cut(words)))
             else:
                 # Nothing was said of this person, as if the answer was lost: the list will tell.
                 words = " ".join(remark.words for remark in reply.remarks)
-                self._note(replace(item, outcome=Outcome.UNCONFIRMED, reason=_NOT_CONFIRMED, words=_cut(words)))
+                self._note(replace(item, outcome=Outcome.UNCONFIRMED, reason=_NOT_CONFIRMED, response=_cut(words)))
 
     def _spoken_of(self, missing: Sequence[Permit], remarks: Sequence[Remark]) -> dict[str, list[Remark]]:
         """The remarks about each person: those that name it by contact id or address; where there are as many others
@@ -641,7 +641,7 @@ class _Application:
                 return error
             except NotFound as error:
                 item = _removal(permit, Outcome.UNCONFIRMED if lost_before else Outcome.FAILED)
-                self._note(replace(item, reason="is no longer on the list", words=_cut(str(error))))
+                self._note(replace(item, reason="is no longer on the list", response=_cut(str(error))))
                 return None
             except UnknownOutcome:
                 if self._found_off(permit, "iContact's answer was lost"):
@@ -689,14 +689,16 @@ class _Application:
             there = as_id(row.get("listId"))
             done = there == permit.onto.list_id
         if not done:
-            self._note(replace(_removal(permit, Outcome.UNCONFIRMED), reason=_NOT_CONFIRMED, words=_cut(there or "")))
+            self._note(
+                replace(_removal(permit, Outcome.UNCONFIRMED), reason=_NOT_CONFIRMED, response=_cut(there or ""))
+            )
         elif permit.onto is None:
             self._note(_removal(permit, Outcome.UNSUBSCRIBED))
         else:
             item = _removal(permit, Outcome.MOVED)
             if status != "normal":
                 # Who left the list while the move was under way carries that along.
-                item = replace(item, reason="it came there in another status than normal", words=_cut(status or ""))
+                item = replace(item, reason="it came there in another status than normal", response=_cut(status or ""))
                 self._place.watch.opted_out(permit.list_id, permit.contact_id)
             self._note(item)
 
@@ -704,7 +706,7 @@ class _Application:
     def _rejected(item: JournalEntry, error: Rejected) -> JournalEntry:
         words = _cut(str(error))
         outcome = Outcome.REFUSED if speaks_of_consent(str(error)) else Outcome.FAILED
-        return replace(item, outcome=outcome, reason="iContact rejected the request", words=words)
+        return replace(item, outcome=outcome, reason="iContact rejected the request", response=words)
 
     # Proving
 
@@ -731,13 +733,13 @@ class _Application:
             status = self._lists[item.list_id].statuses.get(item.contact_id or "", Subscription.ABSENT)
             if item.action == "subscribe" and status is not Subscription.ABSENT:
                 reason = "iContact confirmed it, but the list shows another status than normal"
-                self._note(replace(item, outcome=Outcome.FAILED, reason=reason, words=_cut(str(status))))
+                self._note(replace(item, outcome=Outcome.FAILED, reason=reason, response=_cut(str(status))))
             else:
                 reason = "iContact confirmed it, but the list does not show it"
                 self._note(replace(item, outcome=Outcome.UNCONFIRMED, reason=reason))
         elif item.outcome not in DONE and shows:
             reason = "the list shows it, though iContact did not confirm it"
-            there_before = item.action == "subscribe" and speaks_of_presence(item.words or "")
+            there_before = item.action == "subscribe" and speaks_of_presence(item.response or "")
             self._note(
                 replace(
                     item, outcome=Outcome.ALREADY_SUBSCRIBED if there_before else _DONE_BY[item.action], reason=reason
@@ -811,7 +813,7 @@ class _Application:
             planned=len(plan.additions) + len(plan.removals),
             added=by_outcome[Outcome.ADDED] + moved_back,
             removed=by_outcome[Outcome.MOVED] + by_outcome[Outcome.UNSUBSCRIBED] - moved_back,
-            already=len(plan.already) + by_outcome[Outcome.ALREADY_SUBSCRIBED],
+            already_subscribed=len(plan.already) + by_outcome[Outcome.ALREADY_SUBSCRIBED],
             skipped=dict(Counter(item.reason or "" for item in items if item.outcome == Outcome.SKIPPED)),
             refused=_by_words(items, Outcome.REFUSED),
             failed=_by_words(items, Outcome.FAILED, Outcome.UNCONFIRMED),
@@ -942,7 +944,7 @@ def _key(outcome: JournalEntry) -> _Key:
 
 def _by_words(items: Iterable[JournalEntry], *outcomes: Outcome) -> dict[str, int]:
     return dict(
-        Counter(re.sub(r"\d+", "N", item.words or item.reason or "") for item in items if item.outcome in outcomes)
+        Counter(re.sub(r"\d+", "N", item.response or item.reason or "") for item in items if item.outcome in outcomes)
     )
 
 
@@ -952,4 +954,4 @@ def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
 
 
 def _cut(words: str) -> str | None:
-    return words[:_WORDS_LENGTH] or None
+    return words[:_RESPONSE_LENGTH] or None

@@ -15,7 +15,25 @@ class Upgrade:
     statements: tuple[str, ...]
 
 
-UPGRADES: tuple[Upgrade, ...] = ()
+UPGRADES: tuple[Upgrade, ...] = (
+    Upgrade(
+        "export_runs",
+        "verdict",
+        (
+            "ALTER TABLE export_runs RENAME verdict TO status",
+            "ALTER TABLE export_runs RENAME already TO already_subscribed",
+            "UPDATE export_members SET changed_by = 'external' WHERE changed_by = 'others'",
+        ),
+    ),
+    Upgrade(
+        "export_outcomes",
+        "words",
+        (
+            "UPDATE export_outcomes SET outcome = 'already_subscribed' WHERE outcome = 'already'",
+            "ALTER TABLE export_outcomes RENAME words TO response",
+        ),
+    ),
+)
 
 
 def pending(columns: Mapping[str, set[str]]) -> Iterator[str]:

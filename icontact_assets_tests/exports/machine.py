@@ -821,14 +821,14 @@ class ExportMachine(RuleBasedStateMachine):
             if known is None or known[0] != status:
                 if status is None and known is not None and known[0] == "unsubscribed":
                     continue
-                made[id_] = (status, "others" if side.compared else "before")
+                made[id_] = (status, "external" if side.compared else "before")
         return made
 
     def _removable(self, side: Side, truth: Truth) -> set[int]:
         """Whom a mirror may take off the list."""
         ours = {"export"}
         if self.options["adopt_existing"]:
-            ours |= {"before", "others"} if self.options["foreign_changes"] == "repair" else {"before"}
+            ours |= {"before", "external"} if self.options["foreign_changes"] == "repair" else {"before"}
         made, wanted = self._compared(side, truth), self.wanted(side)
         return {id_ for id_ in self.ids if id_ not in wanted and made.get(id_, (None, ""))[1] in ours}
 
@@ -841,7 +841,7 @@ class ExportMachine(RuleBasedStateMachine):
             on, held = truth.on(list_id, id_), truth.on(HOLDING, id_)
             lists[list_id, id_], lists[HOLDING, id_] = on, held
             if id_ in wanted and on != "normal":
-                taken_off = made.get(id_) == (None, "others") and self.options["foreign_changes"] != "repair"
+                taken_off = made.get(id_) == (None, "external") and self.options["foreign_changes"] != "repair"
                 if not taken_off and not self.forbidden(id_, list_id, truth.contacts.get(id_), on):
                     lists[list_id, id_] = "normal"
             elif self.options["mode"] == "mirror" and on == "normal" and id_ in self.removable:

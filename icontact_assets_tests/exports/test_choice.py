@@ -318,7 +318,7 @@ def test_where_it_is_not_known_whom_an_export_is_for_nothing_is_written(house):
     with pytest.raises(ExportError, match="made no plan and wrote nothing: The audience customers was never computed"):
         run(house, export("e", mode="add", exclude=("customers",)))
     assert house.posts() == []
-    assert house.store.rows("SELECT verdict FROM export_runs") == [("failed",)]
+    assert house.store.rows("SELECT status FROM export_runs") == [("failed",)]
 
 
 def mirror(**options: Any) -> Export:

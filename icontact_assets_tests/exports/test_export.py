@@ -60,7 +60,7 @@ def test_the_list_ends_as_old_members_plus_audience_minus_those_who_may_not_be_m
     assert house.on_list() == expected
     assert {id_ for post in house.posts() for id_ in post} == set(expected) - set(before)
     assert set(house.outcomes()) == set(ids)
-    counts = (report.added, report.already, sum(report.skipped.values()), report.remaining)
+    counts = (report.added, report.already_subscribed, sum(report.skipped.values()), report.remaining)
     outcomes = list(house.outcomes().values())
     assert counts == (*(outcomes.count(word) for word in ("added", "already_subscribed", "skipped")), 0)
     assert report.list_size_after == list(expected.values()).count("normal")
@@ -68,7 +68,7 @@ def test_the_list_ends_as_old_members_plus_audience_minus_those_who_may_not_be_m
     house.sandbox.control("log/clear")
     again = house.export()
     assert house.posts() == []
-    assert (again.added, again.planned, again.already) == (0, 0, report.added + report.already)
+    assert (again.added, again.planned, again.already_subscribed) == (0, 0, report.added + report.already_subscribed)
 
 
 def test_a_dry_run_does_all_but_write(house):
@@ -99,10 +99,17 @@ def test_a_run_leaves_its_row(house):
     people(house, 1)
     house.contact(2, "bounced", on="normal")
     report = house.export()
-    assert run_row(house, "verdict", "reason", "list_id", "mode", "audience", "audience_storage_id") == (
+    assert run_row(house, "status", "reason", "list_id", "mode", "audience", "audience_storage_id") == (
         "done", None, str(LIST), "add", "everybody", "77",
     )  # fmt: skip
-    assert run_row(house, "planned", "added", "already", "skipped", "refused", "remaining") == (1, 1, 0, 0, 0, 0)
+    assert run_row(house, "planned", "added", "already_subscribed", "skipped", "refused", "remaining") == (
+        1,
+        1,
+        0,
+        0,
+        0,
+        0,
+    )
     assert run_row(house, "list_size_before", "list_size_after", "requests") == (1, 2, report.requests)
     assert run_row(house, "audience_version", "plan_hash") == (report.audience_version, report.plan_hash)
 
@@ -122,7 +129,7 @@ def test_a_refusal_in_a_200_is_a_refusal_with_the_services_words(house):
     assert house.outcomes() == {1: "added", 2: "refused", 3: "added"}
     assert (report.added, report.remaining) == (2, 0)
     assert report.refused == {"Contact N must not be contacted and was not subscribed to list N": 1}
-    assert house.store.rows("SELECT reason, words FROM export_outcomes WHERE outcome = 'refused'") == [
+    assert house.store.rows("SELECT reason, response FROM export_outcomes WHERE outcome = 'refused'") == [
         ("iContact did not confirm it", "Contact 2 must not be contacted and was not subscribed to list 5004")
     ]
 
@@ -141,7 +148,7 @@ def test_refusals_that_name_nobody_keep_all_words_without_addresses(house):
         },
     )
     report = house.export()
-    rows = house.store.rows("SELECT contact_id, outcome, reason, words FROM export_outcomes ORDER BY contact_id")
+    rows = house.store.rows("SELECT contact_id, outcome, reason, response FROM export_outcomes ORDER BY contact_id")
     assert rows == [
         ("1", "failed", "iContact gave another status than normal", "pending"),
         ("2", "failed", "iContact did not confirm it", "<address> left. No more."),
@@ -191,7 +198,7 @@ def test_somebody_added_by_hand_meanwhile_is_already_there(house):
     )
     report = house.export()
     assert house.outcomes() == {1: "already_subscribed", 2: "added"}
-    assert (report.added, report.already, report.refused) == (1, 1, {})
+    assert (report.added, report.already_subscribed, report.refused) == (1, 1, {})
 
 
 @pytest.mark.parametrize("how", ["400", "409"])
@@ -292,7 +299,7 @@ def test_an_answer_lost_twice_stops_the_run_with_what_was_done(house):
         house.export()
     assert isinstance(caught.value.__cause__, UnknownOutcome)
     assert (caught.value.report.added, caught.value.report.remaining) == (100, 20)
-    assert run_row(house, "verdict", "added", "remaining") == ("failed", 100, 20)
+    assert run_row(house, "status", "added", "remaining") == ("failed", 100, 20)
     house.export()
     assert house.on_list() == dict.fromkeys(range(1, 121), "normal")
     first, *lost, last = house.posts()
@@ -318,13 +325,13 @@ def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_goes_on(ho
     report = caught.value.report
     assert (report.added, report.remaining, report.list_size_after) == (100, 150, None)
     assert sorted(house.outcomes().values()) == ["added"] * 100 + ["intended"] * open_writes
-    assert run_row(house, "verdict", "added", "remaining") == ("failed", 100, 150)
+    assert run_row(house, "status", "added", "remaining") == ("failed", 100, 150)
 
     house.sandbox.control("log/clear")
     house.sandbox.control("faults/clear")
     added_before = {id_ for id_, on in house.on_list().items() if on == "normal"}
     report = house.export()
-    assert (report.already, report.added, report.remaining) == (100, 150, 0)
+    assert (report.already_subscribed, report.added, report.remaining) == (100, 150, 0)
     assert {id_ for post in house.posts() for id_ in post} == set(range(1, 251)) - added_before
 
 
@@ -343,7 +350,7 @@ def test_no_plan_no_write(house):
         house.export(wanted="Nobody")
     assert caught.value.report is None
     assert house.posts() == []
-    assert run_row(house, "verdict", "list_id", "planned") == ("failed", None, None)
+    assert run_row(house, "status", "list_id", "planned") == ("failed", None, None)
     assert run_row(house, "reason")[0].startswith("There is no list 'Nobody'")
 
 

@@ -87,7 +87,7 @@ def test_a_stopped_export_says_the_figures_and_goes_on_when_it_is_approved(house
     assert "3 people would be added, at most 2 may be; and it is not approved" in text
     assert f"apply to_list --plan {report.plan_hash}` within 24 hours" in text
     assert report.remaining == 3
-    [row] = house.store.rows("SELECT verdict, added, remaining FROM export_runs")
+    [row] = house.store.rows("SELECT status, added, remaining FROM export_runs")
     assert row == ("stopped", 0, 3)
     assert house.export(**FEW, approve=report.plan_hash).added == 3
 

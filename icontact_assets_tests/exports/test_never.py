@@ -406,7 +406,7 @@ def test_a_refusal_for_consent_is_known_by_its_words_whoever_it_names(house, how
         gone(house, id_)
     house.export(foreign_changes="repair")
     assert house.on_list() == {2: "normal"}
-    assert "@" not in str(house.store.rows("SELECT words, reason FROM export_outcomes"))
+    assert "@" not in str(house.store.rows("SELECT response, reason FROM export_outcomes"))
 
 
 @pytest.mark.parametrize("how", ["skip", "refuse"])
@@ -423,7 +423,7 @@ def test_words_in_an_address_are_no_refusal_for_consent(house, how):
         house.sandbox.control("contacts/update", contact_id=id_, refused=text)
     house.export()
     assert house.outcomes() == {**dict.fromkeys(range(1, 5), "failed"), 5: "added"}
-    assert "@" not in str(house.store.rows("SELECT words FROM export_outcomes"))
+    assert "@" not in str(house.store.rows("SELECT response FROM export_outcomes"))
     for id_ in range(1, 5):
         house.sandbox.control("contacts/update", contact_id=id_, refused=None)
     house.export()

@@ -110,7 +110,7 @@ def test_stopped_by_a_signal_the_run_has_ended_and_the_next_one_settles_it(house
     threading.Thread(target=stop).start()
     with pytest.raises(KeyboardInterrupt):
         house.export()
-    assert house.store.rows("SELECT verdict, reason FROM export_runs") == [("failed", "somebody stopped it")]
+    assert house.store.rows("SELECT status, reason FROM export_runs") == [("failed", "somebody stopped it")]
     assert house.outcomes() == {1: "intended", 2: "intended"}
     house.sandbox.control("faults/clear")
     house.export()
@@ -161,7 +161,7 @@ def test_what_shows_late_is_not_written_again(house):
     assert house.export().failed == {"iContact confirmed it, but the list does not show it": 1}
     house.sandbox.control("clock", advance=61)
     report = house.export()
-    assert (report.already, report.added) == (1, 0)
+    assert (report.already_subscribed, report.added) == (1, 0)
     assert house.posts() == [[1]]
     assert house.store.rows("SELECT outcome, reason FROM export_outcomes WHERE run_id = 'run1'") == [
         ("added", "what became of it was not known; the list said so later")
@@ -198,7 +198,7 @@ def test_an_export_that_is_read_after_a_lost_answer_in_vain_keeps_its_intent(hou
         house.export()
     assert house.outcomes() == {1: "intended"}
     house.sandbox.control("faults/clear")
-    assert house.export().already == 1
+    assert house.export().already_subscribed == 1
     assert house.posts() == [[1]]
 
 

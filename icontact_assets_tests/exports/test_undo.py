@@ -51,7 +51,7 @@ def test_those_a_run_added_are_moved_away(house):
     assert (report.removed, report.added) == (3, 0)
     assert house.on_list() == {1: "normal", 2: "normal"}
     assert house.on(HOLDING) == dict.fromkeys((3, 4, 5), "normal")
-    assert house.store.rows("SELECT mode, undoes, verdict, removed FROM export_runs WHERE run_id = 'run3'") == [
+    assert house.store.rows("SELECT mode, undoes, status, removed FROM export_runs WHERE run_id = 'run3'") == [
         ("undo", "run2", "done", 3)
     ]
     house.sandbox.control("log/clear")
