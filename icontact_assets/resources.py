@@ -102,14 +102,14 @@ def open_folder(settings: Settings, import_: Import) -> Folder:
         account_id,
         client_folder_id,
         page_size=import_.page_size,
-        reread_pages=import_.reading.reread_pages,
+        reread_pages=import_.refresh.reread_pages,
     )
 
 
 def scope_of(settings: Settings, import_: Import) -> Scope:
     """Which messages of an import count, and how often they are looked at."""
     heeded = any(import_ in settings.imports_asked(export) for export in settings.exports)
-    return Scope(import_.name, import_.filter_by_aid, import_.reading.ladder, opt_outs=heeded)
+    return Scope(import_.name, import_.filter_by_aid, import_.refresh.by_age, opt_outs=heeded)
 
 
 def forecast_window(settings: Settings, import_: Import, window: Window) -> Forecast:

@@ -14,11 +14,11 @@ _FULL = {
     "authorizations": "name: who|label: W|description: D|app_id: app|username: ${USER}|password: ${PASSWORD}",
     "imports": "name: news|label: N|description: D|authorization: who|account: 1|client_folder: 2|keep_updated: true"
     "|filter_by_aid: aid|schema_drift: warn|start_date: 2026-01-01|limits.per_second: 1|limits.per_minute: 2"
-    "|limits.per_day: 3|reading.reread_pages: 4|reading.ladder: [{probe_days: 1, verify_days: 7}]",
+    "|limits.per_day: 3|refresh.reread_pages: 4|refresh.by_age: [{poll_days: 1, verify_days: 7}]",
     "audiences": "name: a|label: A|description: D|import: news|where: true",
     "exports": "name: e|label: E|description: D|audience: a|list: 5|mode: mirror|exclude: [b]|split.of: s|split.from: 0"
-    "|split.to: 50|hold_out: 10|remove.move_to: 6|adopt_existing: true|foreign_changes: report|consent: strict"
-    "|never.file: never.csv|limits.adds: 1|limits.removes: 2|limits.removed_share: 0.1|limits.empty_audience: stop"
+    "|split.to: 50|holdout: 10|remove.move_to: 6|adopt_existing: true|external_changes: report|consent: strict"
+    "|suppression.file: never.csv|limits.adds: 1|limits.removes: 2|limits.removed_share: 0.1|limits.empty_audience: stop"
     "|limits.shrink: 0.1|limits.growth: 0.1|approve: 0123456789abcdef0123456789abcdef|match: id|authorization: who"
     "|account: 1|client_folder: 2|pace.adds_per_day: 5|pace.quiet_hours: '22:00-07:00'|pace.time_zone: UTC|recheck: 12",
     "schedule": "daily_at: '02:00'|time_zone: UTC",

@@ -100,15 +100,15 @@ exports:
 
 def test_an_export_with_everything(tmp_path: Path) -> None:
     options = (
-        "mode: mirror, remove: {move_to: Archive}, adopt_existing: true, foreign_changes: repair, consent: strict, "
-        "never: {file: never.csv}, limits: {adds: 5, removes: 4, removed_share: 0.1, empty_audience: allow, shrink: 0.3, "
+        "mode: mirror, remove: {move_to: Archive}, adopt_existing: true, external_changes: repair, consent: strict, "
+        "suppression: {file: never.csv}, limits: {adds: 5, removes: 4, removed_share: 0.1, empty_audience: allow, shrink: 0.3, "
         "growth: 0.2}, approve: 0123456789abcdef0123456789abcdef, pace: {adds_per_day: 7, quiet_hours: '22:00-07:00', "
         "time_zone: Europe/Berlin}, recheck: 12, match: email, account: 5, client_folder: 9"
     )
     settings = load(tmp_path, export(options), ICONTACT_ACCOUNT_ID="1", ICONTACT_CLIENT_FOLDER_ID="2")
     export_ = settings.export("e")
-    assert (export_.remove.move_to, export_.adopt_existing, export_.foreign_changes) == ("Archive", True, "repair")
-    assert (export_.consent, export_.never.file, export_.recheck) == ("strict", tmp_path / "never.csv", 12)
+    assert (export_.remove.move_to, export_.adopt_existing, export_.external_changes) == ("Archive", True, "repair")
+    assert (export_.consent, export_.suppression.file, export_.recheck) == ("strict", tmp_path / "never.csv", 12)
     assert tuple(export_.limits.model_dump().values()) == (5, 4, 0.1, "allow", 0.3, 0.2)
     assert tuple(export_.pace.model_dump().values()) == (7, "22:00-07:00", "Europe/Berlin")
     target = settings.target_of(export_)
@@ -120,8 +120,8 @@ def test_an_export_with_everything(tmp_path: Path) -> None:
 def test_an_export_is_careful_by_default(tmp_path: Path) -> None:
     settings = load(tmp_path, export("mode: mirror, remove: unsubscribe"))
     export_ = settings.export("e")
-    assert (export_.remove.move_to, export_.adopt_existing, export_.foreign_changes) == (None, False, "report")
-    assert (export_.consent, export_.never, export_.approve, export_.folder) == ("list", None, None, None)
+    assert (export_.remove.move_to, export_.adopt_existing, export_.external_changes) == (None, False, "report")
+    assert (export_.consent, export_.suppression, export_.approve, export_.folder) == ("list", None, None, None)
     assert tuple(export_.limits.model_dump().values()) == (10_000, 1_000, 0.2, "stop", 0.5, 1.0)
     assert settings.schema_of_target(export_) == "icontact"
 
@@ -132,7 +132,7 @@ audiences:
   - {name: a, import: icontact, where: "true"}
   - {name: b, import: icontact, where: "true"}
 exports:
-  - {name: third, audience: a, list: 1, hold_out: 12.5}
+  - {name: third, audience: a, list: 1, holdout: 12.5}
   - {name: alone, audience: a, list: 1}
   - {name: first, audience: a, list: 1, exclude: [b], split: {of: test, from: 33.33, to: 100}}
   - {name: second, audience: b, list: 1}
@@ -150,7 +150,7 @@ priorities:
     assert first.exclude == ("b",)
     assert first.split is not None
     assert (first.split.of, str(first.split.start), str(first.split.end)) == ("test", "33.33", "100")
-    assert (str(third.hold_out), first.hold_out, third.split) == ("12.5", 0, None)
+    assert (str(third.holdout), first.holdout, third.split) == ("12.5", 0, None)
     assert third.before[0] == first
 
 
@@ -188,11 +188,11 @@ priorities:
         (export("mode: add, adopt_existing: true"), ["exports[0].adopt_existing", "removes nobody"]),
         (export("mode: add, limits: {removes: 3}"), ["exports[0].limits.removes", "removes nobody"]),
         (export("mode: mirror, remove: unsubscribe, adopt_existing: maybe"), ["exports[0].adopt_existing", "maybe"]),
-        (export("foreign_changes: fix"), ["exports[0].foreign_changes", "fix"]),
+        (export("external_changes: fix"), ["exports[0].external_changes", "fix"]),
         (export("consent: lax"), ["exports[0].consent", "lax"]),
-        (export("never: people.csv"), ["exports[0].never", "found 'people.csv'"]),
-        (export("never: {file: a.csv, table: b}"), ["exports[0].never", "not exactly one source"]),
-        (export("never: {table: a-b}"), ["exports[0].never.table", "a-b"]),
+        (export("suppression: people.csv"), ["exports[0].suppression", "found 'people.csv'"]),
+        (export("suppression: {file: a.csv, table: b}"), ["exports[0].suppression", "not exactly one source"]),
+        (export("suppression: {table: a-b}"), ["exports[0].suppression.table", "a-b"]),
         (export("limits: {adds: -1}"), ["exports[0].limits.adds", "-1"]),
         (export("limits: {removed_share: 20}"), ["exports[0].limits.removed_share", "20"]),
         (export("limits: {empty_audience: maybe}"), ["exports[0].limits.empty_audience", "maybe"]),
@@ -219,14 +219,14 @@ priorities:
             ["exports[0].colour", "not supported"],
         ),
         (
-            IMPORT + "    reading: {ladder: [{until_days: 3, probe_days: 0, verify_days: 7}]}\n",
-            ["imports[0].reading.ladder", "a last one without"],
+            IMPORT + "    refresh: {by_age: [{until_days: 3, poll_days: 0, verify_days: 7}]}\n",
+            ["imports[0].refresh.by_age", "a last one without"],
         ),
         (
-            IMPORT + "    reading: {ladder: [{probe_days: 1, verify_days: 0}]}\n",
-            ["imports[0].reading.ladder[0].verify_days", "greater than or equal to 1"],
+            IMPORT + "    refresh: {by_age: [{poll_days: 1, verify_days: 0}]}\n",
+            ["imports[0].refresh.by_age[0].verify_days", "greater than or equal to 1"],
         ),
-        (IMPORT + "    reading: {pages: 3}\n", ["imports[0].reading.pages", "not supported"]),
+        (IMPORT + "    refresh: {pages: 3}\n", ["imports[0].refresh.pages", "not supported"]),
         (one_export("exclude: b"), [":8: exports[0].exclude", "found 'b'", "Write a list of audiences"]),
         (one_export("exclude: [b, c]"), [":8: exports[0].exclude[1]", "found 'c'", "of the import icontact: b."]),
         (one_export("exclude: [a]"), [":8: exports[0].exclude[0]", "found 'a'", "Name other audiences"]),
@@ -241,8 +241,8 @@ priorities:
         (one_export("split: {of: s, from: 0, to: 0.001}"), [":8: exports[0].split.to", "2 decimal places"]),
         (one_export("split: {of: A/B, from: 0, to: 50}"), [":8: exports[0].split.of", "A/B"]),
         (one_export("split: {of: s, from: 0, to: 50, by: x}"), [":8: exports[0].split.by", "Known here: of, from, to"]),
-        (one_export("hold_out: 100"), [":8: exports[0].hold_out", "100", "less than 100"]),
-        (one_export("hold_out: some"), [":8: exports[0].hold_out", "some"]),
+        (one_export("holdout: 100"), [":8: exports[0].holdout", "100", "less than 100"]),
+        (one_export("holdout: some"), [":8: exports[0].holdout", "some"]),
         (TWO_EXPORTS + "priorities: [e, f]\n", [":7: priorities[0]", "found 'e'", "Write a list of exports"]),
         (TWO_EXPORTS + "priorities:\n  - [e, g]\n", [":8: priorities[0][1]", "found 'g'", "Name exports: e, f."]),
         (

@@ -52,7 +52,7 @@ def chosen(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -
     ]
     if export.split is not None:
         reasons.append((f"NOT ({_within(export.split)})", f"outside this part of the split {export.split.of}"))
-    if export.hold_out:
+    if export.holdout:
         reasons.append((_held_out(export), "held out"))
     cases = " ".join(f"WHEN {condition} THEN '{reason}'" for condition, reason in reasons)
     reason = f"CASE {cases} END" if cases else "NULL"
@@ -107,7 +107,7 @@ def _fits(schema: str, export: Export) -> str:
     conditions = [_member(schema, export.audience), *(f"NOT {_member(schema, name)}" for name in export.exclude)]
     if export.split is not None:
         conditions.append(f"({_within(export.split)})")
-    if export.hold_out:
+    if export.holdout:
         conditions.append(f"NOT ({_held_out(export)})")
     return f"({' AND '.join(conditions)})"
 
@@ -122,7 +122,8 @@ def _within(split: Split) -> str:
 
 
 def _held_out(export: Export) -> str:
-    return f"{_place('hold_out', export.name)} < {int(export.hold_out * 100)}"
+    # Part of the hash: with another text, other people would be held out.
+    return f"{_place('hold_out', export.name)} < {int(export.holdout * 100)}"
 
 
 def _place(kind: str, name: str) -> str:

@@ -426,7 +426,7 @@ def plan_from(facts: Facts) -> Plan:
     permits: list[Permit] = []
     denials: list[Denial] = []
     already = tuple(contact_id for contact_id in facts.members if live.holds(contact_id))
-    off = frozenset(foreign.standing_off) if export.foreign_changes != "repair" else frozenset()
+    off = frozenset(foreign.standing_off) if export.external_changes != "repair" else frozenset()
     for contact_id in facts.members:
         if live.holds(contact_id):
             continue
@@ -515,7 +515,7 @@ def removable(export: Export) -> frozenset[str]:
     """By whose doing people are on the list whom a mirror may remove: see `changed_by` of export_members. Pure."""
     if not export.adopt_existing:
         return frozenset({"export"})
-    others = {"external"} if export.foreign_changes == "repair" else set[str]()
+    others = {"external"} if export.external_changes == "repair" else set[str]()
     return frozenset({"export", "before"} | others)
 
 
@@ -757,7 +757,7 @@ def read_exclusions(export: Export, connection: duckdb.DuckDBPyConnection, schem
     """The exclusion list of an export, by person: a contact id on it also stands for every address it ever had.
     Raises PlanError."""
     try:
-        exclusions = read_exclusion_list(export.never, connection, schema)
+        exclusions = read_exclusion_list(export.suppression, connection, schema)
     except ExclusionError as error:
         raise PlanError(f"{error} Nobody is added without it.") from error
     if not exclusions.contact_ids:

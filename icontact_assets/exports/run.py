@@ -823,7 +823,7 @@ class _Application:
             approved=self._approved,
             foreign=plan.foreign.text(),
             standing=0
-            if self._export.foreign_changes == "keep"
+            if self._export.external_changes == "keep"
             else len(plan.foreign.standing_on) + len(plan.foreign.standing_off),
             missing=missing,
             surplus=surplus,

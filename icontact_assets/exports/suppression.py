@@ -15,7 +15,7 @@ from icontact_assets.errors import UserError
 from icontact_assets.exports.consent import Exclusion
 from icontact_assets.exports.person import normal_address, normal_domain
 from icontact_assets.icontact.values import as_id
-from icontact_assets.settings.models import Never
+from icontact_assets.settings.models import Suppression
 
 _COLUMNS = ("contact_id", "email", "domain")
 _EXPECTED = f"one or more of the columns {', '.join(_COLUMNS)}, each once, and no other"
@@ -58,13 +58,15 @@ class ExclusionList:
         return Exclusion.NOT_LISTED
 
 
-def read_exclusion_list(never: Never | None, connection: duckdb.DuckDBPyConnection, schema: str) -> ExclusionList:
+def read_exclusion_list(
+    source: Suppression | None, connection: duckdb.DuckDBPyConnection, schema: str
+) -> ExclusionList:
     """The exclusion list of an export; a table without a schema is one of `schema`. Raises ExclusionError."""
-    if never is None:
+    if source is None:
         return ExclusionList()
-    if never.file is not None:
-        return _collect(str(never.file), _from_file(never.file))
-    table = never.table or ""
+    if source.file is not None:
+        return _collect(str(source.file), _from_file(source.file))
+    table = source.table or ""
     parts = (table if "." in table else f"{schema}.{table}").split(".")
     quoted = ".".join('"' + part.replace('"', '""') + '"' for part in parts)
     try:

@@ -64,7 +64,7 @@ class Skip:
     reason: str
 
 
-_WHOM = {"name", "audience", "exclude", "split", "hold_out"}
+_WHOM = {"name", "audience", "exclude", "split", "holdout"}
 
 
 def target(export: Export) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import duckdb
 
 from icontact_assets.ingest.staging import Listing, ProvenReading
-from icontact_assets.settings.models import Step
+from icontact_assets.settings.models import AgeStep
 from icontact_assets.warehouse.times import aware, naive
 
 FIGURE_OF = {
@@ -179,7 +179,7 @@ class Scope:
 
     schema: str
     aid: str | None
-    ladder: tuple[Step, ...]
+    ladder: tuple[AgeStep, ...]
     opt_outs: bool = False
 
 
@@ -376,7 +376,7 @@ def _message_states(scope: Scope, now: str) -> str:
             min(kind || ': ' || reason) FILTER (WHERE verdict <> 'complete') AS reason
         FROM listing GROUP BY message_id
     ), stepped AS (
-        SELECT *, {_by_age([(step.until_days, step.probe_days) for step in scope.ladder], now)} AS probe_days,
+        SELECT *, {_by_age([(step.until_days, step.poll_days) for step in scope.ladder], now)} AS probe_days,
             {_by_age([(step.until_days, step.verify_days) for step in scope.ladder], now)} AS verify_days
         FROM candidate LEFT JOIN probe USING (message_id) LEFT JOIN listings USING (message_id)
     ), state AS (

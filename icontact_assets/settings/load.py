@@ -23,15 +23,15 @@ from icontact_assets.settings.models import (
     ExportFolder,
     ExportLimits,
     Import,
-    Never,
     Pace,
-    Reading,
+    Refresh,
     Remove,
     RequestLimits,
     Schedule,
     Settings,
     SettingsError,
     Split,
+    Suppression,
 )
 
 # What DuckDB takes for a catalog or a schema of its own in a connection of ours.
@@ -57,12 +57,12 @@ _EXPORT_KEYS = (
     "mode",
     "exclude",
     "split",
-    "hold_out",
+    "holdout",
     "remove",
     "adopt_existing",
-    "foreign_changes",
+    "external_changes",
     "consent",
-    "never",
+    "suppression",
     "limits",
     "approve",
     "match",
@@ -268,7 +268,7 @@ class _Loader:
                     "schema_drift",
                     "start_date",
                     "limits",
-                    "reading",
+                    "refresh",
                 ),
             )
         )
@@ -515,8 +515,8 @@ class _Loader:
                 "filter_by_aid": item.get("filter_by_aid"),
                 **({"schema_drift": item["schema_drift"]} if "schema_drift" in item else {}),
                 "limits": self._limits(self._or_empty((*at, "limits"), item.get("limits")), (*at, "limits")),
-                "reading": self._build(
-                    Reading, (*at, "reading"), self._or_empty((*at, "reading"), item.get("reading"))
+                "refresh": self._build(
+                    Refresh, (*at, "refresh"), self._or_empty((*at, "refresh"), item.get("refresh"))
                 ),
                 **self._common(item.get("start_date"), (*at, "start_date")),
             },
@@ -575,13 +575,13 @@ class _Loader:
             "folder": self._export_folder(at, item, audience_imports[audience], authorizations),
             "limits": self._section(ExportLimits, at, item, "limits"),
             "pace": self._pace(at, item),
-            "never": self._never(at, item),
+            "suppression": self._suppression(at, item),
             "remove": self._remove(at, item),
             "approve": self._approve(at, item),
             "exclude": self._excluded(at, item, audience_imports),
             "split": None if item.get("split") is None else self._section(Split, at, item, "split"),
         }
-        plain = ("mode", "hold_out", "adopt_existing", "foreign_changes", "consent", "recheck")
+        plain = ("mode", "holdout", "adopt_existing", "external_changes", "consent", "recheck")
         export = self._build(Export, at, values | {key: item[key] for key in plain if key in item})
         self._fitting(at, item, export)
         return export
@@ -628,21 +628,21 @@ class _Loader:
             )
         return pace
 
-    def _never(self, at: Place, item: dict[str, Any]) -> Never | None:
-        if "never" not in item:
+    def _suppression(self, at: Place, item: dict[str, Any]) -> Suppression | None:
+        if "suppression" not in item:
             return None
-        here = (*at, "never")
-        never = self._build(Never, here, self._mapping(here, item["never"]))
-        if (never.file is None) == (never.table is None):
+        here = (*at, "suppression")
+        given = self._build(Suppression, here, self._mapping(here, item["suppression"]))
+        if (given.file is None) == (given.table is None):
             raise self._document.error(
                 here, "names not exactly one source", "Write `{file: people.csv}` or `{table: schema.table}`."
             )
-        if never.file is not None:
+        if given.file is not None:
             here = (*here, "file")
-            return Never(file=_path(self._document.path.parent, self._document.place(here), str(never.file)))
-        if not re.fullmatch(r"\w+(\.\w+)?", never.table or ""):
-            raise self._document.error((*here, "table"), f"found {never.table!r}", "Write table, or schema.table.")
-        return never
+            return Suppression(file=_path(self._document.path.parent, self._document.place(here), str(given.file)))
+        if not re.fullmatch(r"\w+(\.\w+)?", given.table or ""):
+            raise self._document.error((*here, "table"), f"found {given.table!r}", "Write table, or schema.table.")
+        return given
 
     def _remove(self, at: Place, item: dict[str, Any]) -> Remove | None:
         if "remove" not in item:
@@ -772,13 +772,13 @@ class _Loader:
 _Built = TypeVar(
     "_Built",
     RequestLimits,
-    Reading,
+    Refresh,
     Import,
     Audience,
     Split,
     ExportLimits,
     Pace,
-    Never,
+    Suppression,
     Remove,
     ExportFolder,
     Export,

@@ -32,24 +32,24 @@ class SettingsError(UserError):
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Step:
-    """Messages released at most `until_days` ago (None: all older ones) are looked at every `probe_days` (0: in each
+class AgeStep:
+    """Messages released at most `until_days` ago (None: all older ones) are polled every `poll_days` (0: in each
     run), and read from the first row on every `verify_days`, whatever iContact's statistics say.
 
     Days of 1 and more are upper bounds: each message has an interval of its own between half of them and all, so that
     messages first read on one day do not come due on one day again.
     """
 
-    probe_days: Annotated[int, Field(ge=0, le=36_500)]
+    poll_days: Annotated[int, Field(ge=0, le=36_500)]
     verify_days: Annotated[int, Field(ge=1, le=36_500)]
     until_days: Annotated[float | None, Field(gt=0, le=36_500)] = None
 
 
-LADDER = (
-    Step(until_days=3, probe_days=0, verify_days=7),
-    Step(until_days=30, probe_days=1, verify_days=7),
-    Step(until_days=180, probe_days=7, verify_days=30),
-    Step(probe_days=30, verify_days=180),
+BY_AGE = (
+    AgeStep(until_days=3, poll_days=0, verify_days=7),
+    AgeStep(until_days=30, poll_days=1, verify_days=7),
+    AgeStep(until_days=180, poll_days=7, verify_days=30),
+    AgeStep(poll_days=30, verify_days=180),
 )
 
 
@@ -80,24 +80,24 @@ class RequestLimits(_Model):
         return value
 
 
-class Reading(_Model):
-    """How often the activity of a message is looked at, by its age (see `Step`).
+class Refresh(_Model):
+    """How often the statistics of a message are polled, by its age (see `AgeStep`).
 
     A listing in the middle of which rows turned up is read whole at once if it has at most `reread_pages` pages, else
     when it is verified.
     """
 
-    ladder: tuple[Step, ...] = LADDER
+    by_age: tuple[AgeStep, ...] = BY_AGE
     reread_pages: int = Field(default=50, ge=0, le=_MOST)
 
-    @field_validator("ladder")
+    @field_validator("by_age")
     @classmethod
-    def _rises(cls, ladder: tuple[Step, ...]) -> tuple[Step, ...]:
-        ends = [step.until_days for step in ladder]
+    def _rises(cls, by_age: tuple[AgeStep, ...]) -> tuple[AgeStep, ...]:
+        ends = [step.until_days for step in by_age]
         inner = [end for end in ends[:-1] if end is not None]
-        if not ladder or ends[-1] is not None or len(inner) < len(ladder) - 1 or inner != sorted(set(inner)):
+        if not by_age or ends[-1] is not None or len(inner) < len(by_age) - 1 or inner != sorted(set(inner)):
             raise ValueError("write steps with rising until_days, and a last one without")
-        return ladder
+        return by_age
 
 
 class Authorization(_Model):
@@ -139,7 +139,7 @@ class Import(_Model):
     page_size: int = Field(default=500, ge=1, le=10_000)
     workers: int = Field(default=1, ge=1, le=64)
     answer_mb: int = Field(default=16, ge=1, le=1024)
-    reading: Reading = Reading()
+    refresh: Refresh = Refresh()
     unset: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
@@ -221,7 +221,7 @@ class Remove(_Model):
     move_to: str | None = Field(default=None, min_length=1)
 
 
-class Never(_Model):
+class Suppression(_Model):
     """People who are never added: a CSV file or a DuckDB table with columns among contact_id, email, domain."""
 
     file: Path | None = None
@@ -241,7 +241,7 @@ class ExportFolder(_Model):
 class Export(_Model):
     """An audience put on a list. `list` is the list's id or exact name; `folder` None: the import's own folder.
 
-    Left out are the members of the audiences `exclude`, those outside the `split`, `hold_out` percent by chance, and
+    Left out are the members of the audiences `exclude`, those outside the `split`, `holdout` percent by chance, and
     whom one of the exports `before` takes: those that stand before this one in `priorities`, in order.
     """
 
@@ -253,9 +253,9 @@ class Export(_Model):
     mode: Literal["dry_run", "add", "mirror"] = "dry_run"
     remove: Remove | None = None
     adopt_existing: bool = False
-    foreign_changes: Literal["report", "keep", "repair"] = "report"
+    external_changes: Literal["report", "keep", "repair"] = "report"
     consent: Literal["list", "strict"] = "list"
-    never: Never | None = None
+    suppression: Suppression | None = None
     limits: ExportLimits = ExportLimits()
     approve: str | None = None
     folder: ExportFolder | None = None
@@ -263,7 +263,7 @@ class Export(_Model):
     recheck: int = Field(default=24, ge=1, le=8784)
     exclude: tuple[str, ...] = ()
     split: Split | None = None
-    hold_out: Decimal = Field(default=Decimal(0), ge=0, lt=100, decimal_places=2)
+    holdout: Decimal = Field(default=Decimal(0), ge=0, lt=100, decimal_places=2)
     before: tuple[Export, ...] = ()
 
 

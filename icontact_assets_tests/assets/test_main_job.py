@@ -431,7 +431,7 @@ def test_every_audience_and_setting_that_decides_whom_an_export_is_for_starts_it
     assert export(project) == []
 
     # Settings change, and no audience does.
-    project.config = project.config.replace("exclude: [clickers]", "exclude: [clickers], hold_out: 20")
+    project.config = project.config.replace("exclude: [clickers]", "exclude: [clickers], holdout: 20")
     assert len(export(project)) == 1
     assert export(project) == []
 

@@ -33,7 +33,7 @@ from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets.settings.models import Audience, Export, ExportLimits, Never, Pace, Remove
+from icontact_assets.settings.models import Audience, Export, ExportLimits, Pace, Remove, Suppression
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import FREE, HOLDING, LIST, SCHEMA, Clock, Store
 
@@ -352,7 +352,7 @@ class ExportMachine(RuleBasedStateMachine):
             if lists:
                 self.edit("messages/release", message_id=message_id, lists=lists)
         self.sandbox.control("switches", listing_order=order)
-        self.options = {"mode": mode, "consent": consent, "foreign_changes": policy, "adopt_existing": adopt}
+        self.options = {"mode": mode, "consent": consent, "external_changes": policy, "adopt_existing": adopt}
         if mode == "mirror":
             self.options["remove"] = Remove(move_to=str(HOLDING)) if way == "move" else Remove()
         self.members, self.customers = set(members), set(customers)
@@ -684,13 +684,13 @@ class ExportMachine(RuleBasedStateMachine):
             "audience": "everybody",
             "list": str(side.list_id),
             "limits": FREE,
-            "never": Never(file=self.home / "never.csv"),
+            "suppression": Suppression(file=self.home / "never.csv"),
             **options,
         }
         if side is self.sides[0]:
             return Export(**given, exclude=("customers",))
         first = self.export(self.sides[0], **self.options)
-        return Export(**given, before=(first,), hold_out=HELD_OUT / 100)
+        return Export(**given, before=(first,), holdout=HELD_OUT / 100)
 
     def place(self) -> Place:
         budget = Budget(self.home, "a", per_second=0, per_minute=0, per_day=0)
@@ -828,7 +828,7 @@ class ExportMachine(RuleBasedStateMachine):
         """Whom a mirror may take off the list."""
         ours = {"export"}
         if self.options["adopt_existing"]:
-            ours |= {"before", "external"} if self.options["foreign_changes"] == "repair" else {"before"}
+            ours |= {"before", "external"} if self.options["external_changes"] == "repair" else {"before"}
         made, wanted = self._compared(side, truth), self.wanted(side)
         return {id_ for id_ in self.ids if id_ not in wanted and made.get(id_, (None, ""))[1] in ours}
 
@@ -841,7 +841,7 @@ class ExportMachine(RuleBasedStateMachine):
             on, held = truth.on(list_id, id_), truth.on(HOLDING, id_)
             lists[list_id, id_], lists[HOLDING, id_] = on, held
             if id_ in wanted and on != "normal":
-                taken_off = made.get(id_) == (None, "external") and self.options["foreign_changes"] != "repair"
+                taken_off = made.get(id_) == (None, "external") and self.options["external_changes"] != "repair"
                 if not taken_off and not self.forbidden(id_, list_id, truth.contacts.get(id_), on):
                     lists[list_id, id_] = "normal"
             elif self.options["mode"] == "mirror" and on == "normal" and id_ in self.removable:

@@ -112,7 +112,7 @@ def test_whom_an_earlier_export_leaves_out_may_land_in_a_later_one(store):
     become(store, "readers", *ids)
     become(store, "customers", *range(100))
     half = split("test", 0, 50)
-    first = export("first", exclude=("customers",), split=half, hold_out=Decimal(20))
+    first = export("first", exclude=("customers",), split=half, holdout=Decimal(20))
     taken = set(choose(store, first).members)
     second = choose(store, export("second", before=(first,)))
     assert taken == {
@@ -131,7 +131,7 @@ def test_of_several_reasons_the_first_is_given_and_those_held_out_would_have_bee
     become(store, "vips", *ids[100:200])
     everything = {"exclude": ("customers",), "split": split("test", 0, 50), "before": (export("first", "vips"),)}
     without = choose(store, export("e", **everything))
-    held = choose(store, export("e", hold_out=Decimal(30), **everything))
+    held = choose(store, export("e", holdout=Decimal(30), **everything))
     assert {id_ for id_, reason in held.left_out.items() if reason == "held out"} == {
         id_ for id_ in without.members if place("hold_out", "e", id_) < 3000
     }
@@ -183,7 +183,7 @@ def test_the_parts_of_a_split_are_disjoint_cover_everybody_and_hold_whom_the_fun
 def test_a_hold_out_holds_out_whom_the_function_says_and_a_greater_one_the_same_and_more(thousand, one, other):
     held_out = {}
     for percent in (one, other):
-        choice = choose(thousand, export("e", hold_out=percent))
+        choice = choose(thousand, export("e", holdout=percent))
         held_out[percent] = set(choice.left_out)
         assert held_out[percent] == {
             str(id_) for id_ in range(1000, 2000) if place("hold_out", "e", id_) < percent * 100
@@ -194,7 +194,7 @@ def test_a_hold_out_holds_out_whom_the_function_says_and_a_greater_one_the_same_
 
 def test_who_comes_and_goes_moves_nobody_else(store):
     become(store, "readers", *range(500))
-    wanted = export("e", split=split("test", 0, 50), hold_out=Decimal(10))
+    wanted = export("e", split=split("test", 0, 50), holdout=Decimal(10))
     before = choose(store, wanted)
     become(store, "readers", *range(250, 750), now=NOW + timedelta(days=1))
     after = choose(store, wanted)
@@ -209,7 +209,7 @@ def test_splits_of_other_names_and_hold_outs_are_independent(store):
         for wanted in (
             export("e", split=split("one", 0, 50)),
             export("e", split=split("two", 0, 50)),
-            export("one", hold_out=Decimal(50)),
+            export("one", holdout=Decimal(50)),
         )
     ]
     for index, half in enumerate(halves):
@@ -410,7 +410,7 @@ def test_an_undo_takes_back_what_was_added_whoever_is_left_out_by_now(house):
     become(house.store, "customers", 2)
     first = mirror(exclude=("customers",))
     assert run(house, first).added == 2
-    became = export("m", mode="add", exclude=("customers",), hold_out=Decimal("99.99"), limits=FREE)
+    became = export("m", mode="add", exclude=("customers",), holdout=Decimal("99.99"), limits=FREE)
 
     def back(place_: Place, export_: Export) -> Plan:
         return plan_undo(place_, export_, "run1", Remove(move_to=str(HOLDING)))

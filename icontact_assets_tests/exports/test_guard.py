@@ -17,7 +17,7 @@ from icontact_assets.exports.suppression import ExclusionError, ExclusionList, r
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
-from icontact_assets.settings.models import Audience, Authorization, Export, ExportFolder, Never, Remove
+from icontact_assets.settings.models import Audience, Authorization, Export, ExportFolder, Remove, Suppression
 from icontact_assets_tests.harness import FREE, HOLDING, LIST, SCHEMA, House
 
 THEN = datetime(2026, 9, 1)
@@ -109,7 +109,7 @@ def test_an_exclusion_file_counts_by_id_address_and_domain(house, tmp_path):
     house.sandbox.control("contacts/update", contact_id=3, fields={"email": "Somebody@Mail.Rival.example"})
     path = tmp_path / "never.csv"
     path.write_text("contact_id,email,domain\n1,,\n,PLANTED2@example.com,\n,,rival.example\n")
-    report = house.export(never=Never(file=path))
+    report = house.export(suppression=Suppression(file=path))
     assert report.skipped == {
         "on the exclusion list (by contact id)": 1,
         "on the exclusion list (by address)": 1,
@@ -129,7 +129,7 @@ def test_an_audience_that_spells_a_contact_id_otherwise_adds_nobody_who_left(hou
     path = tmp_path / "never.csv"
     path.write_text("contact_id\n01\n5.0\n")
     house.contact(5)
-    assert house.export(never=Never(file=path)).skipped == {
+    assert house.export(suppression=Suppression(file=path)).skipped == {
         "on the exclusion list (by contact id)": 2,
         "the subscription to the list is unsubscribed": 1,
         "was unsubscribed from the list before": 1,
@@ -141,8 +141,10 @@ def test_an_exclusion_table_counts_too(house):
     people(house, 1, 2)
     house.store.run("CREATE TABLE objections (email VARCHAR)")
     house.store.run("INSERT INTO objections VALUES ('planted1@example.com'), (NULL)")
-    assert house.export(never=Never(table="objections")).added == 1
-    assert house.export(never=Never(table=f"{SCHEMA}.objections")).skipped == {"on the exclusion list (by address)": 1}
+    assert house.export(suppression=Suppression(table="objections")).added == 1
+    assert house.export(suppression=Suppression(table=f"{SCHEMA}.objections")).skipped == {
+        "on the exclusion list (by address)": 1
+    }
 
 
 @pytest.mark.parametrize(
@@ -159,13 +161,13 @@ def test_an_exclusion_list_that_is_not_read_whole_makes_no_plan(house, tmp_path,
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(PlanError, match=says) as caught:
-        make_plan(house.place(), house.settings(never=Never(file=path)))
+        make_plan(house.place(), house.settings(suppression=Suppression(file=path)))
     assert "planted" not in str(caught.value)
 
 
 def test_a_table_that_does_not_exist_makes_no_plan(house):
     with house.store.warehouse.read() as connection, pytest.raises(ExclusionError, match="There is no table nobody"):
-        read_exclusion_list(Never(table="nobody"), connection, SCHEMA)
+        read_exclusion_list(Suppression(table="nobody"), connection, SCHEMA)
 
 
 def test_a_contact_without_a_readable_address_is_excluded_only_where_addresses_count():
@@ -360,7 +362,7 @@ def test_the_exclusion_list_names_members_by_the_id_of_their_own_folder(house, t
     there(house, 70, "bob@example.com")
     path = tmp_path / "never.csv"
     path.write_text("contact_id\n2\n")
-    made = plan_elsewhere(house, never=Never(file=path))
+    made = plan_elsewhere(house, suppression=Suppression(file=path))
     assert [permit.contact_id for permit in made.additions] == ["2"]
     assert [denial.contact_id for denial in made.denials] == ["70"]
 

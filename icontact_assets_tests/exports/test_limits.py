@@ -115,7 +115,7 @@ def test_an_approval_lasts_24_hours_and_for_one_application(house):
     assert house.export(**FEW, approve=report.plan_hash).added == 3
     for id_ in (1, 2, 3):
         house.sandbox.control("subscriptions/delete", list_id=5004, contact_id=id_)
-    text, _ = stopped(house, **FEW, approve=report.plan_hash, foreign_changes="repair")
+    text, _ = stopped(house, **FEW, approve=report.plan_hash, external_changes="repair")
     assert "its approval was used at 2026-09-15 12:00 UTC" in text
 
 

@@ -113,19 +113,19 @@ def test_nobody_is_moved_onto_a_list_where_they_may_not_be(house, status, there,
 def test_what_others_did_is_reported_kept_or_repaired(house, policy):
     people(house, 1, 2, 3)
     house.contact(7)
-    house.export("mirror", foreign_changes=policy)
+    house.export("mirror", external_changes=policy)
     house.clock.now += timedelta(days=1)
     taken_off(house, 2)
     put_on(house, 7)
     put_on(house, 3, status="unsubscribed")
-    report = house.export("mirror", foreign_changes=policy)
+    report = house.export("mirror", external_changes=policy)
     assert report.foreign == (
         "since 2026-09-14 12:00 UTC others put 1 people on the list and took 1 off it, and 1 left it"
     )
     back = {2: "normal"} if policy == "repair" else {}
     assert house.on_list() == {1: "normal", 3: "unsubscribed", 7: "normal"} | back
     assert report.standing == {"report": 2, "keep": 0, "repair": 2}[policy]
-    again = house.export("mirror", foreign_changes=policy)
+    again = house.export("mirror", external_changes=policy)
     assert "others put 0 people on the list and took 0 off it, and 0 left it" in again.foreign
     assert house.on_list() == {1: "normal", 3: "unsubscribed", 7: "normal"} | back
     if policy != "repair":
@@ -137,9 +137,9 @@ def test_repair_removes_whom_others_put_on_only_if_they_are_adopted(house):
     house.contact(7)
     house.export("mirror")
     put_on(house, 7)
-    house.export("mirror", foreign_changes="repair")
+    house.export("mirror", external_changes="repair")
     assert sorted(house.on_list()) == [1, 7]
-    house.export("mirror", foreign_changes="repair", adopt_existing=True)
+    house.export("mirror", external_changes="repair", adopt_existing=True)
     assert house.on_list() == {1: "normal"}
 
 

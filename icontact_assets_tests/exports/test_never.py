@@ -16,7 +16,15 @@ from icontact_assets.exports.undo import plan_undo
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
-from icontact_assets.settings.models import Audience, Authorization, ExportFolder, ExportLimits, Never, Pace, Remove
+from icontact_assets.settings.models import (
+    Audience,
+    Authorization,
+    ExportFolder,
+    ExportLimits,
+    Pace,
+    Remove,
+    Suppression,
+)
 from icontact_assets_tests.harness import FREE, HOLDING, LIST, SCHEMA, House
 
 LISTING = {"path": "/subscriptions$", "method": "GET"}
@@ -80,13 +88,13 @@ def outcome(house: House, contact_id: int, action: str = "subscribe") -> str:
 @pytest.mark.parametrize("who", [1, 2], ids=["added before", "added by this run"])
 def test_who_left_while_the_list_was_read_back_never_comes_back(house, who):
     people(house, 1)
-    house.export(foreign_changes="repair")
+    house.export(external_changes="repair")
     people(house, 2)
     house.fault(**ON_LIST, nth=2, do=edit(leaves(who)))
-    house.export(foreign_changes="repair")
+    house.export(external_changes="repair")
     assert house.on_list()[who] == "unsubscribed"
     gone(house, who)
-    house.export(foreign_changes="repair")
+    house.export(external_changes="repair")
     assert who not in house.on_list()
 
 
@@ -151,7 +159,7 @@ def test_what_any_reading_showed_counts_for_ever(house, reading):
     else:
         plan_undo(house.place(), house.settings("mirror"), "run1", Remove())
     gone(house, 1)
-    house.export("mirror", foreign_changes="repair")
+    house.export("mirror", external_changes="repair")
     assert house.on_list() == {2: "normal", 3: "normal"}
 
 
@@ -170,7 +178,7 @@ def test_who_came_back_from_a_write_as_unsubscribed_has_left(house):
     house.export()
     for id_ in (1, 2):
         gone(house, id_)
-    house.export(foreign_changes="repair")
+    house.export(external_changes="repair")
     assert house.on_list() == {}
     assert posted(house) == [1, 2]
 
@@ -306,33 +314,33 @@ def test_an_undo_takes_back_what_showed_late(house):
 @pytest.mark.parametrize("switch", ["carry", "subscribe"])
 def test_who_left_behind_a_lost_answer_is_not_moved(house, switch):
     people(house, 1)
-    house.export("mirror", foreign_changes="repair")
+    house.export("mirror", external_changes="repair")
     house.store.audience()
     house.sandbox.control("switches", move_unsubscribed=switch)
     house.fault(method="PUT", nth=1, do={"kind": "reset"})
     house.fault(method="PUT", nth=1, do=edit(leaves(1), when="after"))
-    whatever(house, "mirror", foreign_changes="repair")
-    whatever(house, "mirror", foreign_changes="repair")
+    whatever(house, "mirror", external_changes="repair")
+    whatever(house, "mirror", external_changes="repair")
     assert house.removals() == [("PUT", 1)]
     assert (house.on_list(), house.on(HOLDING)) == ({1: "unsubscribed"}, {})
     house.store.audience(1)
     gone(house, 1)
-    house.export("mirror", foreign_changes="repair")
+    house.export("mirror", external_changes="repair")
     assert house.on_list() == {}
 
 
 def test_who_left_before_they_were_moved_is_not_put_back(house):
     people(house, 1)
-    house.export("mirror", foreign_changes="repair")
+    house.export("mirror", external_changes="repair")
     house.store.audience()
     house.fault(method="PUT", nth=1, do=edit(leaves(1)))
-    house.export("mirror", foreign_changes="repair")
+    house.export("mirror", external_changes="repair")
     assert (house.on_list(), house.on(HOLDING)) == ({}, {1: "unsubscribed"})
     house.store.audience(1)
-    house.export("mirror", foreign_changes="repair")
+    house.export("mirror", external_changes="repair")
     assert house.on_list() == {}
     gone(house, 1, HOLDING)
-    house.export("mirror", foreign_changes="repair")
+    house.export("mirror", external_changes="repair")
     assert house.on_list() == {}
 
 
@@ -404,7 +412,7 @@ def test_a_refusal_for_consent_is_known_by_its_words_whoever_it_names(house, how
     assert house.outcomes() == {1: left, 2: "added", 3: left}
     for id_ in (1, 3):
         gone(house, id_)
-    house.export(foreign_changes="repair")
+    house.export(external_changes="repair")
     assert house.on_list() == {2: "normal"}
     assert "@" not in str(house.store.rows("SELECT response, reason FROM export_outcomes"))
 
@@ -518,7 +526,7 @@ def test_an_approval_is_used_by_the_first_write(house, monkeypatch, how):
             gone(house, id_)
     house.sandbox.control("faults/clear")
     before = len(house.posts())
-    whatever(house, limits=limits, approve=approved, foreign_changes="repair")
+    whatever(house, limits=limits, approve=approved, external_changes="repair")
     assert len(house.posts()) == before
 
 
@@ -630,7 +638,7 @@ def test_who_left_is_not_added_under_another_contact(house, how, spelling):
     elif how != "message":
         assert house.export().added == 0
     anew(house, old, new)
-    house.export(foreign_changes="repair")
+    house.export(external_changes="repair")
     assert house.on_list() == {2: "normal"}
 
 
@@ -653,12 +661,12 @@ def test_who_has_two_contacts_is_one_person(house, tmp_path, old, new):
     house.imported()
     house.store.audience(2, 101)
     (tmp_path / "never.csv").write_text("contact_id\n1\n")
-    house.export(never=Never(file=tmp_path / "never.csv"))
+    house.export(suppression=Suppression(file=tmp_path / "never.csv"))
     assert house.on_list() == {2: "normal"}
     house.sandbox.control("contacts/update", contact_id=1, status="donotcontact")
     house.sandbox.control("subscriptions/delete", list_id=LIST, contact_id=2)
     house.imported()
-    house.export(foreign_changes="repair")
+    house.export(external_changes="repair")
     assert house.on_list() == {2: "normal"}
 
 
@@ -678,11 +686,11 @@ def test_an_id_has_one_form_however_an_audience_spells_it(house, tmp_path, how, 
     if how == "left":
         house.sandbox.control("subscriptions/set", list_id=LIST, contact_id=1, status="unsubscribed")
         house.sandbox.control("switches", resubscribe="success")
-    never = Never(file=tmp_path / "never.csv")
+    suppression = Suppression(file=tmp_path / "never.csv")
     (tmp_path / "never.csv").write_text("contact_id\n1\n" if how == "excluded" else "contact_id\n77\n")
     spelled(house, spelling)
     for _ in range(2):
-        house.export("mirror", never=never)
+        house.export("mirror", suppression=suppression)
     there = {"excluded": {2: "normal"}, "left": {1: "unsubscribed", 2: "normal"}, "wanted": {1: "normal", 2: "normal"}}
     assert house.on_list() == there[how]
     assert sorted(posted(house)) == ([1, 2] if how == "wanted" else [2])
@@ -725,7 +733,7 @@ def test_in_another_folder_two_contacts_of_one_address_are_one_person(house, tmp
     (tmp_path / "never.csv").write_text("contact_id\n1\n" if how == "excluded" else "contact_id\n77\n")
     session = house.folder().session
     place = Place(house.store.warehouse, SCHEMA, Folder(session, "1300001", "7602"), None, house.clock)
-    settings = house.settings(wanted=target, folder=OTHER, never=Never(file=tmp_path / "never.csv"))
+    settings = house.settings(wanted=target, folder=OTHER, suppression=Suppression(file=tmp_path / "never.csv"))
     run_export(place, settings, run_id="one")
     rows = house.sandbox.control("truth?folder=7602")["subscriptions"]
     normal = {row["contact_id"] for row in rows if row["list_id"] == target and row["status"] == "normal"}
@@ -740,6 +748,6 @@ def test_an_error_about_a_suppression_file_shows_no_address(house, tmp_path, con
     people(house, 1)
     (tmp_path / "never.csv").write_text(content)
     with pytest.raises(ExportError) as caught:
-        house.export(never=Never(file=tmp_path / "never.csv"))
+        house.export(suppression=Suppression(file=tmp_path / "never.csv"))
     assert "never.csv" in str(caught.value)
     assert "shop.example" not in str(caught.value)

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from icontact_assets.exports.consent import Exclusion
 from icontact_assets.exports.suppression import ExclusionError, ExclusionList, read_exclusion_list
-from icontact_assets.settings.models import Never
+from icontact_assets.settings.models import Suppression
 
 NO_TABLES = duckdb.connect()
 
 
 def read(path: Path, content: str | bytes) -> ExclusionList:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_exclusion_list(Never(file=path), NO_TABLES, "icontact")
+    return read_exclusion_list(Suppression(file=path), NO_TABLES, "icontact")
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_list_that_cannot_be_opened_is_an_error(tmp_path):
     }
     for path, why in cannot.items():
         with pytest.raises(ExclusionError) as caught:
-            read_exclusion_list(Never(file=path), NO_TABLES, "icontact")
+            read_exclusion_list(Suppression(file=path), NO_TABLES, "icontact")
         assert f"cannot be read ({why}). Check that it exists and that this user may read it." in str(caught.value)
 
 
@@ -142,7 +142,7 @@ def table(columns: str, *rows: str, never: str = "never") -> ExclusionList:
     for row in rows:
         connection.execute(f"INSERT INTO icontact.never VALUES ({row})")
     connection.execute("CREATE VIEW icontact.broken AS SELECT CAST('planted' || now() AS INTEGER) AS email")
-    return read_exclusion_list(Never(table=never), connection, "icontact")
+    return read_exclusion_list(Suppression(table=never), connection, "icontact")
 
 
 def test_a_table_is_read_like_a_file():

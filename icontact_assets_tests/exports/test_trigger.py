@@ -91,7 +91,7 @@ def split(start: int, end: int) -> Split:
 
 
 def test_settings_that_decide_whom_an_export_is_for_make_another_target_and_others_do_not():
-    first = settings("first", audience="vips", exclude=("staff",), split=split(0, 50), hold_out=Decimal(5))
+    first = settings("first", audience="vips", exclude=("staff",), split=split(0, 50), holdout=Decimal(5))
     before = [
         (),
         (first,),
@@ -102,7 +102,7 @@ def test_settings_that_decide_whom_an_export_is_for_make_another_target_and_othe
                 {"exclude": ()},
                 {"split": None},
                 {"split": split(0, 51)},
-                {"hold_out": Decimal(6)},
+                {"holdout": Decimal(6)},
             )
         ),
         (first, settings("second")),
@@ -113,7 +113,7 @@ def test_settings_that_decide_whom_an_export_is_for_make_another_target_and_othe
         {"exclude": ("customers", "staff")},
         {"split": split(0, 50)},
         {"split": split(50, 100)},
-        {"hold_out": Decimal(10)},
+        {"holdout": Decimal(10)},
         *({"before": exports} for exports in before),
     ]
     assert len({target(settings(**option)) for option in options}) == len(options)

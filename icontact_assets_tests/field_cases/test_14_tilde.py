@@ -13,7 +13,7 @@ EXPORT = """
 audiences:
   - {name: a, import: icontact, where: "true"}
 exports:
-  - {name: e, audience: a, list: 1, never: {file: "~/never.csv"}}
+  - {name: e, audience: a, list: 1, suppression: {file: "~/never.csv"}}
 """
 
 
@@ -26,9 +26,9 @@ def test_a_tilde_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.Monke
         settings = load_settings(environment, tmp_path / folder)
         assert settings.home == tmp_path / "me" / "icontact"
         assert settings.duckdb_path == tmp_path / "me" / "icontact" / "warehouse.duckdb"
-        never = settings.export("e").never
-        assert never is not None
-        assert never.file == tmp_path / "me" / "never.csv"
+        suppression = settings.export("e").suppression
+        assert suppression is not None
+        assert suppression.file == tmp_path / "me" / "never.csv"
     settings = load_settings(environment | {"ICONTACT_ASSETS_DUCKDB": "~/a.duckdb"}, tmp_path)
     assert settings.duckdb_path == tmp_path / "me" / "a.duckdb"
 

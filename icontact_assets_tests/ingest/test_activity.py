@@ -16,7 +16,7 @@ from icontact_assets.ingest.coverage import Scope, days, messages
 from icontact_assets.ingest.window import Window
 from icontact_assets.records import REREAD_TAG
 from icontact_assets.resources import forecast_window, scope_of
-from icontact_assets.settings.models import LADDER, Step
+from icontact_assets.settings.models import BY_AGE, AgeStep
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import TODAY, Project, days_ago
 
@@ -247,7 +247,7 @@ def put(
         )
 
 
-SCOPE = Scope("i", None, LADDER)
+SCOPE = Scope("i", None, BY_AGE)
 
 
 @pytest.mark.parametrize(("age", "most"), [(1, 0), (20, 1), (100, 7), (400, 30)])
@@ -294,5 +294,5 @@ def test_a_ladder_of_ones_own_decides(ledger: duckdb.DuckDBPyConnection) -> None
     put(ledger, 1, NOW - timedelta(days=100), NOW - timedelta(days=1), NOW - timedelta(days=1))
     [state] = messages(ledger, SCOPE, NOW)
     assert not state.due
-    [state] = messages(ledger, Scope("i", None, (Step(probe_days=1, verify_days=9),)), NOW)
+    [state] = messages(ledger, Scope("i", None, (AgeStep(poll_days=1, verify_days=9),)), NOW)
     assert (state.due, state.probe_days) == (True, 1)

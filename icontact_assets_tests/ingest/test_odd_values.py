@@ -21,7 +21,7 @@ from icontact_assets.ingest.coverage import Scope
 from icontact_assets.ingest.staging import Staging
 from icontact_assets.ingest.window import Window
 from icontact_assets.mapping.build import build_activity, build_users
-from icontact_assets.settings.models import LADDER
+from icontact_assets.settings.models import BY_AGE
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.hostile import Hostile, http
 from icontact_assets_tests.odd import IDS_FROM, ODD, Listings, row, rows_of
@@ -64,7 +64,7 @@ class Reading:
             folder=self.folder,
             warehouse=self.warehouse,
             staging=self.staging,
-            scope=Scope("icontact", None, LADDER),
+            scope=Scope("icontact", None, BY_AGE),
             drift="warn",
             run=Run(WINDOW, NOW),
             workers=1,

@@ -22,12 +22,12 @@ from icontact_assets.ingest.coverage import (
     missing_for_audiences,
     missing_opt_outs,
 )
-from icontact_assets.settings.models import LADDER
+from icontact_assets.settings.models import BY_AGE
 from icontact_assets.warehouse.tables import TABLES
 
 NOW = datetime(2026, 6, 30, 12)
-WHOLE = Scope("i", None, LADDER)
-FILTERED = Scope("i", "spring-1", LADDER)
+WHOLE = Scope("i", None, BY_AGE)
+FILTERED = Scope("i", "spring-1", BY_AGE)
 HEEDED = replace(FILTERED, opt_outs=True)
 
 
