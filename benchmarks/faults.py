@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets_tests.ingest.scenarios import FAULTS, REQUESTS, Impossible, Row
-from icontact_assets_tests.ingest.stage import Stage
+from icontact_assets_tests.harness import Stage
+from icontact_assets_tests.ingest.faults import FAULTS, REQUESTS, Impossible, Row
 
 PAGE = Path("docs/faults.md")
 KEPT = "## Cases from the field"
@@ -28,7 +28,7 @@ Written by `python -m benchmarks.faults`: every row is played over HTTP against 
 a real database; where it says so, in processes that are killed. "Equal": every row of contacts, messages, sends, lists,
 subscriptions and activity is in the tables exactly as often as iContact shows it, and nothing else is. "Red" names the
 asset that fails and what it says; what must hold is checked then too, and what the next run brings. Pauses between
-tries are not waited for. `icontact_assets_tests/ingest/scenarios.py` states each play; some run as tests.
+tries are not waited for. `icontact_assets_tests/ingest/faults/` states each play; some run as tests.
 """
 COLUMNS = "| {} | {} | Measured | Plays | Runs | Requests |\n| --- | --- | --- | --- | --- | --- |"
 

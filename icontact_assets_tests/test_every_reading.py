@@ -8,36 +8,12 @@ import pytest
 
 from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import Project, days_ago
+from icontact_assets_tests.ingest.faults.switches import SWITCHES
 
 WINDOW = Window(days_ago(2), days_ago(1))
 
-READINGS: list[dict[str, Any]] = [
-    {"page_limit_rows": 7},
-    {"page_limit_rows": 100, "page_limit_echo": "asked"},
-    {"page_limit": "refuse", "page_limit_rows": 100},
-    {"past_end": "null"},
-    {"past_end": "missing"},
-    {"listing_order": "descending", "contact_id_comparison": "warn"},
-    {"contact_id_comparison": "silent"},
-    {"orderby": "warn"},
-    {"orderby": "silent", "listing_order": "descending"},
-    {"activity_order": "descending"},
-    {"activity_order": "appended"},
-    {"activity_order": "shuffled"},
-    {"ids": "integer"},
-    {"ids": "mixed"},
-    {"activity_time": "utc"},
-    {"activity_time": "no_offset"},
-    {"activity_time": "no_colon"},
-    {"activity_time": "blank"},
-    {"message_date": "compact"},
-    {"extra_fields": True, "content_type": "text/html; charset=utf-8", "gzip": False},
-    {"automation_sends": "exclude"},
-    {"statistics": "distinct"},
-]
 
-
-@pytest.mark.parametrize("reading", READINGS, ids=lambda reading: "-".join(f"{k}={v}" for k, v in reading.items()))
+@pytest.mark.parametrize("reading", SWITCHES, ids=lambda reading: "-".join(f"{k}={v}" for k, v in reading.items()))
 def test_rows_equal_the_truth(project: Project, reading: dict[str, Any]) -> None:
     project.sandbox.control("switches", **reading)
     assert project.run(window=WINDOW).success

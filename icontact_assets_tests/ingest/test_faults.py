@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets_tests.ingest.scenarios import FAULTS, REQUESTS, Impossible, Play, Row
-from icontact_assets_tests.ingest.stage import Stage
+from icontact_assets_tests.harness import Stage
+from icontact_assets_tests.ingest.faults import FAULTS, REQUESTS, Impossible, Play, Row
 
 
 def plays(rows: Sequence[Row]) -> list[Any]:

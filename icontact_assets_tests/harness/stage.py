@@ -11,21 +11,23 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import dagster as dg
 import tenacity.nap
+import time_machine
 
 from icontact_assets.icontact.values import EASTERN
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.world import CONTACT_FIELDS
-from icontact_assets_tests.harness import TODAY, Project, days_ago
+from icontact_assets_tests.harness.project import TODAY, Project, days_ago
 
-LIST = "5001"
+READ_LIST = "5001"
+"""The list whose subscriptions are read."""
 CONFIG = """
 audiences:
   - {name: readers, import: icontact, where: "last_active_ts IS NOT NULL"}
@@ -241,7 +243,7 @@ def true(project: Project) -> dict[str, Rows]:
         "subscriptions": Counter(
             (row["list_id"], row["contact_id"], row["status"], naive(row["added"]))
             for row in shown["subscriptions"]
-            if row["list_id"] == LIST
+            if row["list_id"] == READ_LIST
         ),
         "activity": project.true_events(),
     }
@@ -299,3 +301,11 @@ def materialize(project: Project, window: Window, *, prefix: tuple[str, ...] = (
         text=True,
         start_new_session=True,
     )
+
+
+@contextmanager
+def travelled(**ahead: float) -> Iterator[Window]:
+    """The clock of the project is ahead; the window is the day it shows then."""
+    then = datetime.now(UTC) + timedelta(**ahead)
+    with time_machine.travel(then, tick=True):
+        yield Window(then.date(), then.date())

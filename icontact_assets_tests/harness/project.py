@@ -1,0 +1,131 @@
+"""The project as a user runs it: settings, definitions, an instance of Dagster's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from icontact_assets.build import build_defs
+from icontact_assets.ingest.window import Window
+from icontact_assets.partitions import range_tags
+from icontact_assets.sandbox.process import Sandbox
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import Settings
+from icontact_assets.warehouse.warehouse import Warehouse
+
+AUDIENCE = """
+audiences:
+  - {name: readers, import: icontact, where: "last_active_ts IS NOT NULL"}
+exports:
+  - {name: readers, audience: readers, list: Export target, mode: add}
+"""
+
+TODAY = datetime.now(UTC).date()
+
+
+def days_ago(days: int) -> date:
+    return TODAY - timedelta(days=days)
+
+
+@dataclass
+class Project:
+    """The project as a user runs it: settings, definitions, an instance of Dagster's."""
+
+    sandbox: Sandbox
+    home: Path
+    environment: dict[str, str]
+    config: str = ""
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+
+    @property
+    def settings(self) -> Settings:
+        if self.config:
+            (self.home / "icontact.yaml").write_text(self.config)
+        return load_settings(self.environment, self.home)
+
+    def run(
+        self, selection: str = 'key:"icontact/raw_*"', window: Window | None = None, **tags: str
+    ) -> dg.ExecuteInProcessResult:
+        """Materialize a selection of assets, for a window of days where they are partitioned."""
+        assets = [asset for asset in build_defs(self.settings).assets or [] if isinstance(asset, dg.AssetsDefinition)]
+        return dg.materialize(
+            assets,
+            selection=dg.AssetSelection.from_string(selection),
+            instance=self.instance,
+            tags={**(range_tags(window) if window else {}), **tags},
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+
+    def begin(self, selection: str, window: Window) -> subprocess.Popen[bytes]:
+        """The same in a process group of its own, to be killed."""
+        command = [
+            *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),
+            *("--select", selection, "--partition-range", f"{window.first}...{window.last}"),
+        ]
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **self.environment},
+            cwd=self.home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def job(self, window: Window) -> dg.ExecuteInProcessResult:
+        """The daily job."""
+        return (
+            build_defs(self.settings)
+            .resolve_job_def("icontact_import")
+            .execute_in_process(instance=self.instance, tags=range_tags(window), raise_on_error=False)
+        )
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with Warehouse(self.settings.duckdb_path).read() as connection:
+            return connection.execute(sql).fetchall()
+
+    def requests(self) -> list[dict[str, Any]]:
+        log: list[dict[str, Any]] = self.sandbox.control("log")
+        return log
+
+    def stored_events(self) -> Counter[tuple[Any, ...]]:
+        return Counter(
+            self.rows("SELECT message_id, event_type, contact_id, event_time, event_url FROM icontact.raw_activity")
+        )
+
+    def true_events(self) -> Counter[tuple[Any, ...]]:
+        return Counter(
+            (
+                row["message_id"],
+                row["kind"].removesuffix("s"),
+                row["contact_id"],
+                datetime.fromisoformat(row["instant"]).replace(tzinfo=None),
+                row["url"],
+            )
+            for row in self.sandbox.control("truth")["activity"]
+            if row["visible"]
+        )
+
+    def metadata(self, result: dg.ExecuteInProcessResult, asset: str) -> dict[str, dict[str, Any]]:
+        """Metadata of an asset's materializations by partition."""
+        return {
+            str(event.partition): {
+                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+            }
+            for event in result.get_asset_materialization_events()
+            if event.asset_key == dg.AssetKey(["icontact", asset])
+        }
+
+
+def rows_of(value: dg.TableMetadataValue) -> list[tuple[Any, ...]]:
+    """The rows of a table in metadata."""
+    names = [column.name for column in value.schema.columns]
+    return [tuple(record.data[name] for name in names) for record in value.records]

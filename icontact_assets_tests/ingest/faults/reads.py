@@ -1,0 +1,201 @@
+"""Reads under switches and faults of the transport, from the first request on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from icontact_assets_tests.harness import RESOURCES, Stage, asset_of, check_equal, differences, path_of
+from icontact_assets_tests.ingest.faults.play import TRIES, Fault, Play, Row, most_tries, told, without
+from icontact_assets_tests.ingest.faults.switches import SWITCHES
+
+
+def reading(
+    *,
+    switches: Mapping[str, Any] | None = None,
+    faults: Sequence[Fault] = (),
+    may_be_red: Sequence[str] = (),
+    must_be_red: bool = False,
+) -> Callable[[Stage], str]:
+    """A first reading under switches and faults, and another when the faults are gone: never green with rows missing.
+
+    Of the assets only those in `may_be_red` may fail, and then the others are equal.
+    """
+
+    def play(stage: Stage) -> str:
+        stage.sandbox.control("switches", **(switches or {"ids": "string"}))
+        project = stage.project()
+        stage.plan(*faults)
+        ended = stage.run(project)
+        assert set(ended.red) <= set(may_be_red), ended.red
+        assert not (must_be_red and ended.green), "green"
+        assert most_tries(stage) <= 2 * TRIES, "a request was tried without end"
+        left_out = without(ended)
+        assert differences(project, leave_out=left_out) == {}
+        if faults:
+            stage.clear()
+            assert stage.run(project).red == {}
+            check_equal(project)
+        return told(ended)
+
+    return play
+
+
+def cap(limit: int, *, refuse: bool = False) -> Fault:
+    return {"path": "", "do": {"kind": "cap", "limit": limit, "refuse": refuse}}
+
+
+SMALL = {"contacts": 60, "messages": 5, "days": 12}
+
+LIMITS = Row(
+    "none; page cap 100, 7 and 1; limit clamped or refused",
+    "all row sets equal the truth",
+    [
+        Play("none", reading(), tested="too"),
+        Play("cap 100", reading(switches={"page_limit_rows": 100})),
+        Play("cap 7", reading(switches={"page_limit_rows": 7}), tested="too"),
+        Play("cap 1", reading(switches={"page_limit_rows": 1}), SMALL, tested="too"),
+        Play("cap 100, the asked limit echoed", reading(switches={"page_limit_rows": 100, "page_limit_echo": "asked"})),
+        Play("refused above 100", reading(switches={"page_limit": "refuse", "page_limit_rows": 100})),
+        Play("refused above 7", reading(switches={"page_limit": "refuse", "page_limit_rows": 7}), tested="too"),
+        Play("refused above 1", reading(switches={"page_limit": "refuse", "page_limit_rows": 1}), SMALL),
+        Play("no total beside the rows", reading(faults=[{"do": {"kind": "envelope", "drop": ["total"]}}])),
+        Play(
+            "no total beside the rows, cap 7",
+            reading(faults=[{"do": {"kind": "envelope", "drop": ["total"]}}, cap(7)]),
+        ),
+    ],
+)
+
+BROKEN: dict[str, Fault] = {
+    "503": {"kind": "reply", "status": 503},
+    "503 with Retry-After": {"kind": "reply", "status": 503, "headers": {"Retry-After": "1"}},
+    "503 HTML": {"kind": "reply", "status": 503, "text": "<html>Service Temporarily Unavailable</html>"},
+    "429": {"kind": "reply", "status": 429, "body": {"errors": ["Too Many Requests"]}},
+    "420": {"kind": "reply", "status": 420, "body": {"errors": ["Enhance Your Calm"]}},
+    "reset": {"kind": "reset"},
+    "cut body": {"kind": "cut"},
+    "cut body that looks complete": {"kind": "cut", "clean": True},
+    "HTML": {"kind": "reply", "status": 200, "text": "<html>Maintenance</html>"},
+    "slow bytes": {"kind": "slow", "chunk": 2000, "pause": 0.01},
+    "empty body": {"kind": "reply", "status": 200, "text": ""},
+}
+
+TRANSPORT = Row(
+    "503 every 9th answer; 429 and 420; resets; cut bodies; HTML; slow bytes; empty bodies",
+    "equal; bounded tries",
+    [Play(f"{name}, every 9th answer", reading(faults=[{"every": 9, "do": do}])) for name, do in BROKEN.items()]
+    + [
+        Play(
+            "every 9th answer, each in another way",
+            reading(
+                switches={"page_limit_rows": 30},
+                faults=[
+                    {"every": 9 * len(BROKEN), "after": 9 * number, "do": do}
+                    for number, do in enumerate(BROKEN.values())
+                ],
+            ),
+            tested="too",
+        )
+    ]
+    + [
+        Play(
+            f"{name}, {resource} for ever",
+            reading(
+                faults=[{"path": path_of(resource), "do": do}],
+                may_be_red=[asset_of(resource)],
+                must_be_red=name != "slow bytes",
+            ),
+        )
+        for resource in ("contacts", "opens")
+        for name, do in BROKEN.items()
+        if name not in ("503 with Retry-After", "420", "cut body that looks complete")
+    ],
+)
+
+ERRORS: Fault = {"kind": "reply", "status": 200, "body": {"errors": ["An error occurred."]}}
+WARNING = "The data you received may not be what you expected. Terms could not be recognized and so were ignored."
+
+
+def errors_for_ever(resource: str) -> Callable[[Stage], str]:
+    """The asset is red, and says which listing it could not read."""
+    red = ["raw_statistics", "raw_activity"] if resource == "statistics" else [asset_of(resource)]
+    play = reading(faults=[{"path": path_of(resource), "do": ERRORS}], may_be_red=red, must_be_red=True)
+
+    def named(stage: Stage) -> str:
+        words = play(stage)
+        assert resource in words
+        return words
+
+    return named
+
+
+SILENT_ERRORS = Row(
+    "200 with only `errors`, on each resource in turn; `warnings` on a filtered read",
+    "equal, or the resource is red and named; never green with rows missing",
+    [
+        *(
+            Play(f"errors once, {resource}", reading(faults=[{"path": path_of(resource), "nth": 1, "do": ERRORS}]))
+            for resource in RESOURCES
+        ),
+        *(
+            Play(
+                f"errors for ever, {resource}",
+                errors_for_ever(resource),
+                tested="too" if resource in ("lists", "clicks") else "no",
+            )
+            for resource in RESOURCES
+        ),
+        *(
+            Play(
+                f"warnings, {resource}",
+                reading(
+                    faults=[{"path": path_of(resource), "do": {"kind": "warn", "texts": [WARNING]}}],
+                    may_be_red=[asset_of(resource)] if resource in ("contacts", "subscriptions") else [],
+                ),
+            )
+            for resource in RESOURCES
+            if resource != "statistics"
+        ),
+        *(
+            Play(
+                f"{term} of {resource} ignored{', nothing said' if silent else ' with a warning'}",
+                reading(
+                    faults=[{"path": path_of(resource), "do": {"kind": "ignore", "terms": [term], "silent": silent}}],
+                    may_be_red=[asset_of(resource)],
+                ),
+                tested="too" if not silent else "no",
+            )
+            for resource, term, silent in (
+                ("contacts", "status", False),
+                ("contacts", "contactId", False),
+                ("contacts", "contactId", True),
+                ("subscriptions", "listId", False),
+                ("subscriptions", "listId", True),
+            )
+        ),
+        *(
+            Play(
+                f"{resource} announces {total} rows",
+                reading(
+                    faults=[{"path": path_of(resource), "do": {"kind": "envelope", "set": {"total": total}}}],
+                    may_be_red=[asset_of(resource)],
+                    must_be_red=True,
+                ),
+            )
+            for resource in ("messages", "sends")
+            for total in (3, 999)
+        ),
+    ],
+)
+
+
+SHAPES = Row(
+    "ids as numbers, strings, mixed; every time format of the reference; unknown extra fields",
+    "equal",
+    [
+        Play(", ".join(f"{name} {value}" for name, value in switches.items()), reading(switches=switches))
+        for switches in SWITCHES
+        if not switches.keys() & {"page_limit_rows", "statistics", "automation_sends"}
+    ],
+)

@@ -1,0 +1,174 @@
+"""A full disk, a locked database, a folder that cannot be written to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.harness import OPEN, Stage, check_equal, contents, materialize
+from icontact_assets_tests.ingest.faults.growth import grow, news
+from icontact_assets_tests.ingest.faults.play import Impossible, Play, Row, told
+
+
+def check_untouched(before: Mapping[str, list[Any]], after: Mapping[str, list[Any]]) -> None:
+    """Every row that was stored is stored; what was stored whole before the error stays."""
+    for table in before:
+        if table != "statistics":
+            assert not Counter(map(str, before[table])) - Counter(map(str, after[table])), table
+
+
+def much_comes(stage: Stage) -> None:
+    for round_ in range(2):
+        grow(stage, round_)
+    for number in range(300):
+        stage.sandbox.control("contacts/add", email=f"new{number}@example.com")
+
+
+def disk_small(left: int) -> Callable[[Stage], str]:
+    """A file system with only so many bytes left (needs the right to mount one): a clear error, tables as they were."""
+
+    def play(stage: Stage) -> str:
+        disk = stage.folder / "disk"
+        disk.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(disk)], capture_output=True)
+        if mounted.returncode:
+            raise Impossible("this user may not mount a small file system")
+        try:
+            news(stage)
+            project = stage.project(ICONTACT_ASSETS_HOME=str(disk / "state"))
+            assert stage.run(project).green
+            much_comes(stage)
+            before = contents(project)
+            filler = disk / "filler"
+            filler.write_bytes(b"x" * (shutil.disk_usage(disk).free - left))
+            ended = stage.run(project)
+            assert ended.red
+            check_untouched(before, contents(project))
+            filler.unlink()
+            assert stage.run(project).green
+            check_equal(project)
+        finally:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
+        return told(ended)
+
+    return play
+
+
+HOLD = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Another program has the database open, and does not know our lock."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        try:
+            yield
+        finally:
+            other.kill()
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """How long a locked database is waited for."""
+    defaults = Warehouse.__init__.__kwdefaults__ or {}
+    usual = defaults["wait_seconds"]
+    defaults["wait_seconds"] = seconds
+    try:
+        yield
+    finally:
+        defaults["wait_seconds"] = usual
+
+
+def locked(stage: Stage) -> str:
+    news(stage)
+    project = stage.project()
+    assert stage.run(project).green
+    before = contents(project)
+    grow(stage, 0)
+    with held(project.settings.duckdb_path), patience(0.3):
+        ended = stage.run(project)
+    assert ended.red
+    for words in ended.red.values():
+        assert "is open in another program" in words
+        assert "Close it there" in words
+    assert contents(project) == before
+    assert stage.run(project).green
+    check_equal(project)
+    return told(ended)
+
+
+def unwritable(stage: Stage) -> str:
+    """The folder of the database cannot be written to. Root may write anywhere: its right to do so is given up."""
+    news(stage)
+    project = stage.project()
+    assert stage.run(project).green
+    before = contents(project)
+    grow(stage, 0)
+    folder = project.settings.duckdb_path.parent
+    drop: tuple[str, ...] = ()
+    if os.geteuid() == 0:
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            raise Impossible("root may write anywhere, and there is no setpriv (util-linux) to give that up")
+        drop = (setpriv, "--bounding-set=-dac_override,-dac_read_search")
+    paths = [folder, *folder.rglob("*")]
+    modes = [path.stat().st_mode for path in paths]
+    for path, mode in zip(paths, modes, strict=True):
+        path.chmod(mode & ~0o222)
+    try:
+        process = materialize(project, OPEN, prefix=drop)
+        _, words = process.communicate(timeout=120)
+    finally:
+        for path, mode in zip(paths, modes, strict=True):
+            path.chmod(mode)
+    stage.runs += 1
+    assert process.returncode != 0
+    assert "cannot be used" in words or "cannot be written" in words, words[-3000:]
+    assert contents(project) == before
+    assert stage.run(project).green
+    check_equal(project)
+    return "red, naming the file and the remedy; equal once it is over"
+
+
+def no_folder(stage: Stage) -> str:
+    """The database's folder cannot be made: a file stands where it should be."""
+    blocked = stage.folder / "file"
+    blocked.write_text("")
+    project = stage.project(ICONTACT_ASSETS_DUCKDB=str(blocked / "folder" / "warehouse.duckdb"))
+    ended = stage.run(project)
+    assert ended.red
+    for words in ended.red.values():
+        assert "cannot be used" in words
+        assert str(blocked) in words
+    return told(ended).removesuffix("; equal once it is over")
+
+
+STORAGE = Row(
+    "disk full, database locked by another program, read-only folder",
+    "clear error; old tables intact",
+    [
+        Play("a disk with 0 kB left", disk_small(0)),
+        Play("a disk with 60 kB left", disk_small(60_000), tested="too"),
+        Play("a disk with 300 kB left", disk_small(300_000)),
+        Play("locked by another program", locked, tested="too"),
+        Play("read-only folder", unwritable, tested="too"),
+        Play("a file in place of the folder", no_folder, tested="too"),
+    ],
+)

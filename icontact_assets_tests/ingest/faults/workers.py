@@ -1,0 +1,52 @@
+"""Several messages read at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from icontact_assets_tests.harness import ENDED, Stage, check_equal, contents
+from icontact_assets_tests.ingest.faults.play import Play, Row
+
+
+def workers(per_second: int, per_minute: int = 0) -> Callable[[Stage], str]:
+    """1, 2 and 8 messages at once: the same tables, and never more requests than allowed in any window."""
+
+    def play(stage: Stage) -> str:
+        found, counts = [], []
+        for count in (1, 2, 8):
+            stage.clear_log()
+            project = stage.project(
+                ICONTACT_WORKERS=str(count),
+                ICONTACT_REQUESTS_PER_SECOND=str(per_second),
+                ICONTACT_REQUESTS_PER_MINUTE=str(per_minute),
+            )
+            assert stage.run(project, ENDED).green
+            check_equal(project)
+            found.append(contents(project))
+            times = [row["time"] for row in stage.sandbox.control("log")]
+            counts.append(len(times))
+            for seconds, most in ((1, per_second), (60, per_minute)):
+                if most:
+                    # A request is counted when it is sent; the way to the server may take it some milliseconds closer.
+                    assert most_within(times, seconds - 0.1) <= most
+        assert found[0] == found[1] == found[2]
+        assert len(set(counts)) == 1
+        limit = f"{per_minute} a minute" if per_minute else f"{per_second} a second"
+        return f"equal; never more than {limit}"
+
+    return play
+
+
+def most_within(times: Sequence[float], seconds: float) -> int:
+    """The most requests in any window of so many seconds."""
+    return max(sum(start <= moment < start + seconds for moment in times) for start in times)
+
+
+WORKERS = Row(
+    "1, 2 and 8 workers",
+    "equal table hashes; the request log never exceeds the limit",
+    [
+        Play("25 a second", workers(25), tested="too"),
+        Play("40 a minute", workers(0, 40)),
+    ],
+)
