@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from icontact_assets.audiences.audience import compute
-from icontact_assets.cli import _dagster
 from icontact_assets.demo import DAGSTER
+from icontact_assets.doctor import dagster
 from icontact_assets.ingest.window import Window
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.warehouse.warehouse import Warehouse
@@ -54,10 +54,10 @@ def test_doctor_finds_all_well(project: Project) -> None:
 def test_doctor_says_what_a_dagster_yaml_lacks(tmp_path: Path, written: str | None, says: str) -> None:
     if written is not None:
         (tmp_path / "dagster.yaml").write_text(written)
-    cell, text = _dagster(str(tmp_path))
+    cell, text = dagster(str(tmp_path))
     assert says in text
     assert str(cell) == ("ok" if says == "watches runs" else "warning")
-    assert "DAGSTER_HOME is not set" in _dagster(None)[1]
+    assert "DAGSTER_HOME is not set" in dagster(None)[1]
 
 
 @pytest.mark.parametrize(

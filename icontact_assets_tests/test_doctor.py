@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from icontact_assets import cli
 from icontact_assets.cli import app
+from icontact_assets.doctor import database
 from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.staging import Staging, StagingError, check_staging
 from icontact_assets.resources import budget_of, open_import, staging_path
@@ -92,7 +92,7 @@ def closed(project: Project) -> Iterator[Settings]:
 def test_files_of_another_owner_are_named(closed: Settings) -> None:
     (import_,) = closed.imports
     with pytest.raises(WarehouseError, match="Permission denied"):
-        cli._database(closed)
+        database(closed)
     with pytest.raises(WarehouseError, match="Permission denied"):
         open_import(closed, import_).prepare()
     with pytest.raises(BudgetUnusable, match="Permission denied"):
