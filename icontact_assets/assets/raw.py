@@ -12,7 +12,6 @@ from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.checks import report_failed
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactError
 from icontact_assets.icontact.folder import Folder
-from icontact_assets.icontact.session import mask
 from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Run
 from icontact_assets.ingest.changes import Changes, read_changes
 from icontact_assets.ingest.coverage import create_view
@@ -22,6 +21,7 @@ from icontact_assets.ingest.staging import Staging, StagingError
 from icontact_assets.ingest.window import Window
 from icontact_assets.metadata import column_schema
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
+from icontact_assets.plain import mask
 from icontact_assets.resources import open_folder, open_warehouse, rates_of, scope_of, source_of, staging_path
 from icontact_assets.retries import retry_at
 from icontact_assets.settings.models import Import, Settings, SettingsError

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import duckdb
 
 from icontact_assets.errors import UserError
-from icontact_assets.icontact.session import mask
 from icontact_assets.icontact.values import as_id
+from icontact_assets.plain import mask
 from icontact_assets.settings.models import Audience
 from icontact_assets.warehouse.rows import texts
 from icontact_assets.warehouse.warehouse import Warehouse

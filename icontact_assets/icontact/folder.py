@@ -20,8 +20,9 @@ from icontact_assets.icontact.listing import (
     read_by_key,
     read_by_offset,
 )
-from icontact_assets.icontact.session import Before, Reply, Session, addresses_in, remarks
+from icontact_assets.icontact.session import Before, Reply, Session, remarks
 from icontact_assets.icontact.values import as_id, as_instant, as_int, as_text
+from icontact_assets.plain import addresses_in
 
 MESSAGES_PAGE = 50
 """A page of messages carries all their bodies."""

@@ -32,10 +32,8 @@ from icontact_assets.icontact.errors import (
     UnknownOutcome,
 )
 from icontact_assets.icontact.transport import Http, TooLarge, TooSlow, Unusable, content
-from icontact_assets.plain import plain
+from icontact_assets.plain import mask, plain
 
-# It begins where a word begins and gives no character back: a long text without a blank takes linear time.
-_ADDRESS = re.compile(r"(?<![^\s@<>()\"',;:])[^\s@<>()\"',;:]++@[^\s@<>()\"',;:]++")
 _SHOWN = 500
 """Characters shown of what the service said."""
 
@@ -356,11 +354,6 @@ class Session:
         return until
 
 
-def mask(text: str) -> str:
-    """What the service says, fit to be shown: every e-mail address replaced, and nothing in it acts on a terminal."""
-    return plain(_ADDRESS.sub("<address>", text))
-
-
 def _is_long(until: datetime) -> bool:
     return until > datetime.now(UTC) + timedelta(seconds=LONGEST_WAIT)
 
@@ -388,11 +381,6 @@ def remarks(body: Any) -> list[str]:
     if not isinstance(body, dict):
         return []
     return [str(text) for key in ("errors", "warnings") for text in _as_list(body.get(key))]
-
-
-def addresses_in(text: str) -> list[str]:
-    """The e-mail addresses in a text of the service."""
-    return _ADDRESS.findall(text)
 
 
 def _retry_after(value: str) -> float | None:

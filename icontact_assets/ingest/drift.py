@@ -10,8 +10,8 @@ from typing import Literal
 import duckdb
 
 from icontact_assets.icontact.errors import IContactError
-from icontact_assets.icontact.session import mask
 from icontact_assets.ingest.rows import RowReader, Seen
+from icontact_assets.plain import mask
 from icontact_assets.warehouse.times import naive
 
 Policy = Literal["evolve", "warn", "fail"]

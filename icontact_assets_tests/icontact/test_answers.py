@@ -29,7 +29,8 @@ from icontact_assets.icontact.errors import (
     UnknownOutcome,
 )
 from icontact_assets.icontact.folder import Account, Folder
-from icontact_assets.icontact.session import Credentials, Session, mask
+from icontact_assets.icontact.session import Credentials, Session
+from icontact_assets.plain import mask
 from icontact_assets_tests.hostile import Answer, Hostile, drip, endless, http
 from icontact_assets_tests.odd import BODIES, HEADERS, OPERATIONS, STATUSES, Says, play
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from icontact_assets.icontact.budget import LONGEST_PAUSE, LONGEST_WAIT, Budget
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, BudgetUnusable
-from icontact_assets.icontact.session import mask
+from icontact_assets.plain import mask
 
 
 class Slept(Exception):

@@ -23,8 +23,9 @@ from icontact_assets.icontact.errors import (
     UnknownOutcome,
 )
 from icontact_assets.icontact.folder import Account, Folder
-from icontact_assets.icontact.session import Credentials, Session, mask
+from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.icontact.values import as_instant, as_text
+from icontact_assets.plain import mask
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.icontact.test_listing import Rows
 
