@@ -18,6 +18,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 # Not among the locked requirements: nothing else needs it.
 mutants: $(STAMP)
@@ -27,7 +28,7 @@ mutants: $(STAMP)
 	$(BIN)/mutmut results
 
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --no-header --no-annotate --python-version 3.11 -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra sandbox --universal --no-header --no-annotate --python-version 3.11 -o requirements.lock
 
 $(STAMP): pyproject.toml setup.cfg requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
