@@ -1,13 +1,17 @@
-"""How tables and their columns are shown in Dagster. Whoever calls says which columns are not personal."""
+"""How tables, their columns and errors of ours are shown in Dagster.
+
+Whoever shows rows of a table chooses columns that are not personal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import duckdb
 
+from icontact_assets.errors import UserError
 from icontact_assets.warehouse.tables import Column
 
 
@@ -24,8 +28,10 @@ def preview(connection: duckdb.DuckDBPyConnection, table: str, columns: Iterable
 
 
 def metadata_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
-    """Rows under the names of their columns, none of which may be personal. A text of others is shown as it is: a table
-    holds values, where Markdown would make links, images and HTML of them."""
+    """Rows under the names of their columns, none of which may be personal.
+
+    A table shows texts of others as they are. Markdown would make links, images and HTML of them.
+    """
     return dg.MetadataValue.table(
         [dg.TableRecord({name: _cell(value) for name, value in zip(names, row, strict=True)}) for row in rows],
         schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in names]),
@@ -34,3 +40,9 @@ def metadata_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.Ta
 
 def _cell(value: object) -> str | int | float | bool | None:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def failure(error: UserError, metadata: Mapping[str, Any] | None = None) -> dg.Failure:
+    """The failure of a step that shows an error of ours. Dagster does not retry the step: the user, or time, has to
+    change something first."""
+    return dg.Failure(str(error), metadata=metadata, allow_retries=False)

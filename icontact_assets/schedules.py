@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from icontact_assets.icontact.errors import BudgetUnusable
+from icontact_assets.errors import UserError
 from icontact_assets.ingest.window import TRAILING_DAYS, Window
 from icontact_assets.partitions import range_tags
 from icontact_assets.records import REREAD_SINCE_TAG, REREAD_TAG, RETRY_AT_TAG, partitions_of, under_way
 from icontact_assets.resources import budget_of
 from icontact_assets.retries import SOON, Failed, next_retry
-from icontact_assets.settings.models import Import, Schedule, Settings, SettingsError
+from icontact_assets.settings.models import Import, Schedule, Settings
 from icontact_assets.warehouse.tables import RAW_ACTIVITY, RAW_TABLES
 
 
@@ -96,11 +96,8 @@ def retry_request(
         return dg.SkipReason(f"{len(failed)} days of {name} failed; they are asked for again from {at} on.")
     try:
         import_.ready()
-    except SettingsError as error:
-        return dg.SkipReason(str(error))
-    try:
         left = budget_of(settings, import_).left_today()
-    except BudgetUnusable as error:
+    except UserError as error:
         return dg.SkipReason(str(error))
     if left == 0:
         return dg.SkipReason(f"{len(failed)} days of {name} failed; no request of the day's budget is left.")

@@ -7,14 +7,13 @@ from typing import Any
 import dagster as dg
 
 from icontact_assets.assets.worker import RESOURCE, worker
-from icontact_assets.audiences.audience import AudienceError, Membership, compute
+from icontact_assets.audiences.audience import Membership, compute
+from icontact_assets.errors import UserError
 from icontact_assets.exports.choice import sources
-from icontact_assets.exports.live import PlanError
 from icontact_assets.exports.run import ExportError, ExportReport, run_export
 from icontact_assets.exports.trigger import Computed, target, version
-from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.coverage import missing_for_audiences
-from icontact_assets.metadata import metadata_table
+from icontact_assets.metadata import failure, metadata_table
 from icontact_assets.records import (
     COMPARED_AT,
     COMPLETE,
@@ -28,8 +27,7 @@ from icontact_assets.records import (
     newest_audiences,
 )
 from icontact_assets.resources import open_import, open_place, scope_of
-from icontact_assets.settings.models import Audience, Export, Settings, SettingsError
-from icontact_assets.warehouse.warehouse import WarehouseError
+from icontact_assets.settings.models import Audience, Export, Settings
 
 _SHOWN = 20
 
@@ -48,8 +46,8 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
             with warehouse.read() as connection:
                 missing = missing_for_audiences(connection, scope, now)
             membership = compute(warehouse, schema, audience, now=now, missing=missing)
-        except (AudienceError, WarehouseError) as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        except UserError as error:
+            raise failure(error) from error
         return _audience_result(membership)
 
     return dg.asset(
@@ -109,13 +107,13 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
                 audience_storage_id=storage_id,
                 waiting=context.log.warning,
             )
-        except (BudgetUnusable, ExportError, PlanError, SettingsError, WarehouseError) as error:
+        except UserError as error:
             facts: dict[str, Any] = {}
             if isinstance(error, ExportError) and error.report:
                 facts = _export_facts(error.report)
                 # What is yielded stays, though the run fails.
                 yield from _export_checks(error.report, key)
-            raise dg.Failure(str(error), metadata=facts, allow_retries=False) from error
+            raise failure(error, facts) from error
         yield from _export_checks(report, key)
         yield dg.MaterializeResult(
             metadata={

@@ -7,13 +7,13 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.assets.worker import RESOURCE, worker
+from icontact_assets.errors import UserError
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.expressions import field_table
-from icontact_assets.metadata import column_schema, preview
+from icontact_assets.metadata import column_schema, failure, preview
 from icontact_assets.resources import open_import
 from icontact_assets.settings.models import Import, Settings
 from icontact_assets.warehouse.tables import Column
-from icontact_assets.warehouse.warehouse import WarehouseError
 
 FOLLOW = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
@@ -51,7 +51,7 @@ def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefiniti
     def activity(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         built = build_activity(connection, schema, aid=aid)
         [(outside,)] = connection.execute(
-            f'SELECT count(*) FROM "{schema}".raw_activity WHERE partition_date < ? OR partition_date > current_date',
+            "SELECT count(*) FROM raw_activity WHERE partition_date < ? OR partition_date > current_date",
             [import_.start_date],
         ).fetchall()
         return {
@@ -62,9 +62,9 @@ def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefiniti
         }
 
     def profiles(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        [(rows,)] = connection.execute(f'SELECT count(*) FROM "{schema}".icontact_profiles').fetchall()
+        [(rows,)] = connection.execute("SELECT count(*) FROM icontact_profiles").fetchall()
         [(shared,)] = connection.execute(
-            f'SELECT count(*) FROM (SELECT email FROM "{schema}".icontact_users WHERE email IS NOT NULL '
+            "SELECT count(*) FROM (SELECT email FROM icontact_users WHERE email IS NOT NULL "
             "GROUP BY email HAVING count(*) > 1)"
         ).fetchall()
         return {"dagster/row_count": rows, "addresses_of_several_contacts": shared}
@@ -100,11 +100,9 @@ def _asset(
             warehouse = open_import(settings, import_)
             with warehouse.write(f"computing {name}") as connection:
                 facts = body(connection)
-                shown = preview(
-                    connection, f'"{import_.name}"."{name}"', [column.name for column in columns if not column.personal]
-                )
-        except WarehouseError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+                shown = preview(connection, name, [column.name for column in columns if not column.personal])
+        except UserError as error:
+            raise failure(error) from error
         return dg.MaterializeResult(metadata={**facts, "preview": shown})
 
     return dg.asset(
