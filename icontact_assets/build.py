@@ -15,7 +15,7 @@ from icontact_assets.schedules import daily_schedule, hourly_schedule, retry_sch
 from icontact_assets.sensors import dead_runs_sensor, export_sensor, follow_raw_sensor
 from icontact_assets.settings.models import Settings
 
-# Backfill policies are marked beta; they are what keeps a range of days in one run.
+# Backfill policies are marked beta. They are what keeps a range of days in one run.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 

@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -44,22 +44,31 @@ exports:
 """
 
 DAGSTER = Path(__file__).with_name("dagster.yaml")
-"""What Dagster is told about itself: the file that users copy to their DAGSTER_HOME."""
+"""Dagster's own settings: the file that users copy to their DAGSTER_HOME."""
+
+
+class _Done(NamedTuple):
+    """What the main job did."""
+
+    days: int
+    members_before: int
+    """Members of the list before the export."""
+    members_after: int
 
 
 class DemoFailed(UserError):
-    """The demo did not get through; the text says which step and how to see more."""
+    """The demo failed. The text says in which step, and how to see more."""
 
 
 def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
     """Run the main job against a sandbox of its own and print what was done. Raises DemoFailed.
 
-    `home` is emptied first; it then holds the database and Dagster's records.
+    `home` is emptied first. Afterwards it holds the database and Dagster's records.
     """
     began = datetime.now(UTC).replace(microsecond=0)
     try:
         if home.exists() and any(home.iterdir()) and not (home / "sandbox").is_file():
-            raise DemoFailed(f"{home} holds something else than a demo, and would be emptied. Name another folder.")
+            raise DemoFailed(f"{home} holds something other than a demo, and would be emptied. Name another folder.")
         shutil.rmtree(home, ignore_errors=True)
         OWNER.folder(home)
         (home / "sandbox").write_text(f"{began.isoformat()} {contacts} {messages}")
@@ -75,10 +84,10 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
         show(
             _summary(settings, sandbox, done, time.monotonic() - started),
             headers=("what", "number"),
-            title=f"{done['days']} days of a sandbox iContact in DuckDB tables",
+            title=f"{done.days} days of a sandbox iContact in DuckDB tables",
             numbers=True,
         )
-    say(f"The database is {settings.duckdb_path}; `make ui` opens Dagster on it.")
+    say(f"The database is {settings.duckdb_path}. `make ui` opens Dagster on it.")
 
 
 def ui(home: Path, port: int = 3000) -> None:
@@ -94,7 +103,7 @@ def _sandbox(home: Path) -> Sandbox:
     try:
         now, contacts, messages = (home / "sandbox").read_text().split()
     except (OSError, ValueError) as error:
-        raise DemoFailed(f"{home} holds no demo that can be gone on with: {error}. Run `make demo`.") from error
+        raise DemoFailed(f"{home} holds no demo that can be resumed: {error}. Run `make demo`.") from error
     return Sandbox(seed=7, contacts=int(contacts), messages=int(messages), days=DAYS, now=now, running=True)
 
 
@@ -128,14 +137,14 @@ def _environment(home: Path, sandbox: Sandbox) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _started(home: Path) -> Any:
+def _started(home: Path) -> date:
     began = datetime.fromisoformat((home / "sandbox").read_text().split()[0])
     return (began - timedelta(days=DAYS)).date()
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """Say which step begins: a bar in a terminal, a plain line elsewhere."""
+    """Show which step begins: a bar in a terminal, a plain line elsewhere."""
     console = Console()
     if not console.is_terminal:
         yield say
@@ -146,7 +155,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: progress.update(task, description=text)
 
 
-def _main_job(settings: Settings, home: Path, sandbox: Sandbox, step: Callable[[str], None]) -> dict[str, Any]:
+def _main_job(settings: Settings, home: Path, sandbox: Sandbox, step: Callable[[str], None]) -> _Done:
     import dagster as dg
 
     from icontact_assets.build import build_defs
@@ -171,7 +180,7 @@ def _main_job(settings: Settings, home: Path, sandbox: Sandbox, step: Callable[[
         again = _ask_sensor(defs, instance, "exports")
         if again:
             raise DemoFailed("The sensor asked for a second export although nothing had changed.")
-    return {"days": len(window.days), "before": before, "after": _members(sandbox, export.list)}
+    return _Done(len(window.days), before, _members(sandbox, export.list))
 
 
 def _execute(job: dg.JobDefinition, instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
@@ -195,7 +204,7 @@ def _members(sandbox: Sandbox, list_id: str) -> int:
     return sum(row["list_id"] == list_id and row["status"] == "normal" and row["visible"] for row in subscriptions)
 
 
-def _summary(settings: Settings, sandbox: Sandbox, done: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
+def _summary(settings: Settings, sandbox: Sandbox, done: _Done, seconds: float) -> list[tuple[str, str]]:
     from icontact_assets.resources import open_warehouse
     from icontact_assets.warehouse.tables import RAW_TABLES
 
@@ -208,8 +217,8 @@ def _summary(settings: Settings, sandbox: Sandbox, done: dict[str, Any], seconds
             rows.append((f"rows in icontact.{name}", f"{count:,}"))
     return [
         *rows,
-        ("members of the list before the export", f"{done['before']:,}"),
-        ("members of the list after the export", f"{done['after']:,}"),
+        ("members of the list before the export", f"{done.members_before:,}"),
+        ("members of the list after the export", f"{done.members_after:,}"),
         ("requests to iContact", f"{len(sandbox.control('log')):,}"),
         ("seconds", f"{seconds:.1f}"),
     ]

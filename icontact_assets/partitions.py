@@ -12,7 +12,7 @@ from icontact_assets.settings.models import Import
 
 
 def daily_partitions(import_: Import) -> dg.DailyPartitionsDefinition:
-    """UTC days from the import's start date to today; today is a partition that is still open."""
+    """UTC days from the import's start date to today. Today is a partition that is still open."""
     return dg.DailyPartitionsDefinition(start_date=import_.start_date.isoformat(), timezone="UTC", end_offset=1)
 
 

@@ -40,26 +40,28 @@ _LONGEST = timedelta(days=1)
 
 
 def under_way(instance: dg.DagsterInstance, now: datetime) -> Sequence[dg.DagsterRun]:
-    """The runs that are queued or running at `now` (aware), as far as that is believed.
+    """The runs that are queued or running at `now` (aware), without those created more than a day before.
 
-    A run that was created more than a day before is not waited for: its process may be gone without anybody having
-    noticed. If it lives, a second run waits for the import's lock.
+    The process of such an old run may be gone without anybody having noticed. If it lives, a second run waits for the
+    import's lock.
     """
     return instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED, created_after=now - _LONGEST))
 
 
 @dataclass(frozen=True)
 class Partitions:
-    """Partition keys of an asset that were ever asked for, and those whose last run failed, with that run."""
+    """Partition keys of an asset."""
 
     asked: frozenset[str]
+    """Those that were ever asked for."""
     failed: Mapping[str, dg.RunRecord]
+    """Those whose last run failed, with that run."""
 
 
 def partitions_of(instance: dg.DagsterInstance, key: dg.AssetKey, failing: str | None = None) -> Partitions:
-    """The partitions of an asset as its runs left them; the run `failing` counts as failed although it has not ended.
+    """The partitions of an asset as its runs left them. The run `failing` counts as failed although it has not ended.
 
-    A run that somebody cancelled has not failed. Two queries, however many partitions there are.
+    A run that somebody cancelled has not failed. This takes two queries, however many partitions there are.
     """
     # `get_status_by_partition` says which partitions failed, but neither in which run nor when.
     open_ = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(key)
@@ -87,8 +89,10 @@ def export_key(settings: Settings, export: Export) -> dg.AssetKey:
 
 
 def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: Export) -> dict[str, Computed | None]:
-    """The newest materialization of every audience that decides whom an export is for, its own first; None: there is
-    none, or one that does not say what it holds, as one reported by hand."""
+    """The newest materialization of every audience that decides who is exported, the export's own audience first.
+
+    None: there is none, or one that does not say what it holds, as one that was reported by hand.
+    """
     found: dict[str, Computed | None] = {}
     for name in sources(export):
         records = instance.fetch_materializations(audience_key(settings, name), limit=1).records

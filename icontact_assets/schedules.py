@@ -1,5 +1,5 @@
-"""When an import runs by itself: daily for the days that ended, hourly on the running day where a user asked for it,
-and again for days that failed."""
+"""The schedules of an import: daily for the days that ended, hourly for the running day if a user asked for it, and
+hourly again for days that failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What starts runs by itself: mapped assets that follow raw ones, exports that follow their audience."""
+"""The sensors: mapped assets that follow raw ones, exports that follow their audience, runs whose process is gone."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from icontact_assets.settings.models import Export, Settings
 
 _DEAD = (
     "The process of this run is gone: it was killed, or the machine was restarted. What it had read is kept, and the "
-    "next run goes on from there."
+    "next run resumes from there."
 )
 _ATTEMPTS_READ = 100
-"""Runs looked back at: more failures than these wait no longer than the longest wait anyhow."""
+"""Finished runs of an export that are read. More failures than these would not make the wait any longer."""
 
 
 def follow_raw_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -53,11 +53,11 @@ def follow_raw_sensor(settings: Settings) -> dg.SensorDefinition:
 
 
 def dead_runs_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Marks runs as failed whose process is gone, where Dagster does not: it watches only workers that it started
-    itself, and no longer than its code server lives. On from the start.
+    """Marks runs as failed whose process is gone. On from the start.
 
-    It asks the operating system whether the lock of the run is held. That answer counts when two ticks get it: between
-    the two a run has begun, or ended in its own way.
+    Dagster watches only workers that it started itself, and no longer than its code server lives. This sensor asks the
+    operating system whether the lock of the run is held. "Not held" counts only if two ticks in a row find it: a run
+    that was just beginning or ending has done so by the second tick.
     """
 
     def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.SkipReason]:
@@ -67,7 +67,7 @@ def dead_runs_sensor(settings: Settings) -> dg.SensorDefinition:
         for run_id in found.keys() & seen_before:
             run = context.instance.get_run_by_id(run_id)
             if run is None:
-                # Of another Dagster instance.
+                # It belongs to another Dagster instance.
                 continue
             if not run.is_finished and _in_one_process(context.instance, run_id):
                 context.instance.report_run_failed(run, _DEAD)
@@ -110,7 +110,7 @@ def export_sensor(settings: Settings, jobs: Mapping[str, dg.UnresolvedAssetJobDe
                 requested = True
                 yield dg.RunRequest(run_key=decision.run_key, tags=decision.tags, job_name=jobs[export.name].name)
         if requested:
-            # A tick has either runs or a reason: what was skipped beside runs stands in its log.
+            # A tick has either runs or a reason: what was skipped beside runs is written to its log.
             context.log.info("\n".join(skipped) or "Every export is due.")
         else:
             yield dg.SkipReason("\n".join(skipped))
@@ -121,7 +121,7 @@ def export_sensor(settings: Settings, jobs: Mapping[str, dg.UnresolvedAssetJobDe
         jobs=list(jobs.values()),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Exports audiences whose members changed, goes on with what remains, compares lists again.",
+        description="Exports audiences whose members changed, resumes what remains, compares lists again.",
     )
 
 
@@ -146,7 +146,10 @@ def _decide(
 
 
 def _exported(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Exported | None:
-    """What a materialization says of itself; None if it does not, as one reported by hand: then it is exported anew."""
+    """What a materialization says of itself.
+
+    None if it says nothing, as one that was reported by hand: then the audience is exported again.
+    """
     if not {VERSION, TARGET, COMPARED_AT, REMAINING, NEXT_AT} <= metadata.keys():
         return None
     next_at = metadata[NEXT_AT].value

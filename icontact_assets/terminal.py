@@ -24,7 +24,7 @@ _ANY_WIDTH = 1_000_000
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Print sentences of our own, on several lines if they have them, in which texts of others may stand."""
+    """Print sentences of our own, which may hold line ends and quote texts of others."""
     stream = sys.stderr if error else sys.stdout
     print(_shown(text.split("\n"), stream), file=stream, flush=True)
 
@@ -37,8 +37,10 @@ def show(
     numbers: bool = False,
     sentences: bool = False,
 ) -> None:
-    """Print a table. No cell is cut or wrapped, so that what it holds can be copied, unless the last column holds
-    `sentences`: those are wrapped to fit the terminal. `numbers`: the last column holds numbers."""
+    """Print a table. No cell is cut or wrapped, so that what it holds can be copied.
+
+    `numbers`: the last column holds numbers. `sentences`: the last column is wrapped to fit the terminal.
+    """
     console = Console(markup=False, emoji=False, highlight=False)
     table = Table(*headers, show_header=bool(headers))
     if title is not None:

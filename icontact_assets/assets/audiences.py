@@ -33,7 +33,7 @@ _SHOWN = 20
 
 
 def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinition:
-    """Computes an audience from complete data; from incomplete data it keeps the members and its check is red."""
+    """Computes an audience from complete data. From incomplete data it keeps the members, and its check is red."""
     schema, key = audience.import_name, audience_key(settings, audience.name)
     import_ = settings.import_named(schema)
     scope = scope_of(settings, import_)

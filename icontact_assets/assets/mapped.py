@@ -23,7 +23,7 @@ FOLLOW = (
 """Condition of the mapped assets. `eager()` would wait until every historic day is there."""
 
 _DELETED = Column(
-    "deleted_at", "TIMESTAMP", "when the contact was first missing in iContact (UTC); NULL while it exists"
+    "deleted_at", "TIMESTAMP", "when the contact was first missing in iContact (UTC), NULL while it exists"
 )
 
 _Body = Callable[[duckdb.DuckDBPyConnection], dict[str, Any]]
@@ -39,7 +39,7 @@ def mapped_columns(name: str) -> list[Column]:
 
 
 def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
-    """icontact_users, icontact_activity and icontact_profiles of an import; they follow the raw assets."""
+    """icontact_users, icontact_activity and icontact_profiles of an import. They follow the raw assets."""
     schema, aid = import_.name, import_.filter_by_aid
     # With a filter, users are those who did something with a message that carries the AID.
     users_deps = ("raw_contacts",) if aid is None else ("raw_contacts", "raw_messages", "raw_activity")
@@ -85,7 +85,7 @@ def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefiniti
             "icontact_profiles",
             ("icontact_users", "icontact_activity"),
             profiles,
-            "Contacts and what they did, joined by contact id; activity of unknown contacts is kept.",
+            "Contacts and what they did, joined by contact id. Activity of unknown contacts is kept.",
         ),
     ]
 

@@ -46,7 +46,7 @@ def tag_retry_at(context: dg.AssetExecutionContext, at: datetime) -> None:
 def report_days(
     context: dg.AssetExecutionContext, window: Window, metadata: Callable[[date], Mapping[str, Any]]
 ) -> None:
-    """Give each day of the run's window its own metadata; a day that has not ended also says how far it is read."""
+    """Give each day of the run's window its own metadata. A day that has not ended also says how far it is read."""
     still_open = {"open": True, "read_through": dg.MetadataValue.timestamp(run_began(context))}
     for day in window.days:
         facts = {**metadata(day), **(still_open if is_open(day) else {})}
@@ -56,7 +56,8 @@ def report_days(
 def observe_other_days(
     context: dg.AssetExecutionContext, window: Window, start_date: date, rows_by_day: Mapping[date, int]
 ) -> int:
-    """An observation for each valid partition outside the window that got rows; returns the rows of other days."""
+    """Log an observation for each valid partition outside the window that got rows. Returns the rows of days that have
+    no partition."""
     elsewhere = 0
     for day, rows in sorted(rows_by_day.items()):
         if window.first <= day <= window.last:

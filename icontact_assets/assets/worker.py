@@ -1,4 +1,4 @@
-"""Whether the process of a run still lives: each run holds a lock of its own, which a kill leaves behind unlocked."""
+"""Whether the process of a run still lives: each run holds a lock of its own. A kill leaves its file unlocked."""
 
 from __future__ import annotations
 
