@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -19,7 +19,6 @@ from icontact_assets.exports.trigger import (
     Request,
     Skip,
     decide,
-    target,
 )
 from icontact_assets.records import (
     COMPARED_AT,
@@ -132,15 +131,13 @@ def _decide(
     records = instance.fetch_materializations(sink, limit=1).records
     exported = records[0].asset_materialization if records else None
     return decide(
-        export.name,
-        target(export),
+        export,
         newest_audiences(instance, settings, export),
         _exported(exported.metadata) if exported else None,
         _attempts(instance, export),
         under_way=any(
             run.tags.get(EXPORT_TAG) == export.name or sink in (run.asset_selection or ()) for run in running
         ),
-        recheck=timedelta(hours=export.recheck),
         now=datetime.now(UTC),
     )
 

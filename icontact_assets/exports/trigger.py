@@ -19,33 +19,42 @@ ATTEMPT_TAG = "icontact_assets/attempt"
 
 @dataclass(frozen=True)
 class Computed:
-    """The newest materialization of an audience: its storage id in Dagster's event log, its membership's hash, and
-    whether it was computed from complete data."""
+    """The newest materialization of an audience."""
 
     storage_id: str
+    """Of the event in Dagster's log."""
     version: str
+    """The hash of the membership."""
     complete: bool
+    """Whether it was computed from complete data."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What the last successful export named: `version(...)` and `target(...)` as they were then, when it compared the
-    list, how many people remain, and when they go on (None: at once). Times are aware."""
+    """What the last successful export reported. Instants are aware."""
 
     version: str
+    """`version(...)` as it was then."""
     target: str
+    """`target(...)` as it was then."""
     compared_at: datetime
+    """When it compared the list."""
     remaining: int = 0
+    """How many people it left for a later run."""
     next_at: datetime | None = None
+    """When the export of the remaining people resumes. None: at once."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A finished run that was requested here, from its tags. `ended_at` is aware."""
+    """A finished run that was requested here, read from its tags."""
 
     storage_id: str
+    """Of the audience that it exported."""
     number: int
+    """How many runs had been requested for this audience, counting from 1."""
     ended_at: datetime
+    """Aware."""
     succeeded: bool
 
 
@@ -64,40 +73,41 @@ class Skip:
     reason: str
 
 
-_WHOM = {"name", "audience", "exclude", "split", "holdout"}
+_CHOICE = {"name", "audience", "exclude", "split", "holdout"}
 
 
 def target(export: Export) -> str:
-    """Where and how an export goes, and whom its settings choose, as JSON: an audience exported elsewhere, or only
-    tried, or chosen from otherwise, is not exported yet."""
-    own: dict[str, Any] = dict.fromkeys({*_WHOM, "mode", "list"}, True)
-    return export.model_dump_json(include={**own, "before": {"__all__": _WHOM}})
+    """Where and how an export goes, and which people its settings choose, as JSON.
+
+    An audience that was exported to another list, in a dry run, or by other choices, is not exported yet.
+    """
+    own: dict[str, Any] = dict.fromkeys({*_CHOICE, "mode", "list"}, True)
+    return export.model_dump_json(include={**own, "before": {"__all__": _CHOICE}})
 
 
 def version(audiences: Iterable[Computed]) -> str:
-    """What the audiences that decide whom an export is for hold, in the order of `choice.sources`."""
+    """What is in the audiences that decide who is exported, in the order of `choice.sources`."""
     return " ".join(audience.version for audience in audiences)
 
 
 def decide(
-    export: str,
-    wanted: str,
+    export: Export,
     newest: Mapping[str, Computed | None],
     exported: Exported | None,
     attempts: Sequence[Attempt],
     *,
     under_way: bool,
-    recheck: timedelta,
     now: datetime,
 ) -> Request | Skip:
-    """Whether to request a run of an export: once per change of its audiences or target, again after a failure, again
-    for those who remain, and again when the list was not compared for as long as `recheck`.
+    """Whether to request a run of an export.
 
-    `newest` holds every audience that decides whom the export is for, its own first; `wanted` is the export's
-    `target(...)` now; `exported` its last successful materialization, however started; `attempts` the finished runs
-    that carry its tags; `under_way` whether a run of it is queued or running. After the n-th failure in a row it waits
-    5 min * 2^(n-1), at most 6 h. `run_key` names export, materialization of its own audience and attempt, since Dagster
-    never runs one key twice.
+    A run is requested once per change of its audiences or target, again after a failure, again for the people who
+    remain, and again when the list was not compared for `export.recheck` hours. After the n-th failure in a row the
+    wait is 5 min * 2^(n-1), at most 6 h.
+
+    `newest`: every audience that decides who is exported, the export's own first. `exported`: the last successful
+    materialization, however it was started. `attempts`: the finished runs that carry the export's tags. `under_way`:
+    whether a run of the export is queued or running.
     """
     computed: list[Computed] = []
     for name, audience in newest.items():
@@ -109,8 +119,8 @@ def decide(
     storage_id = computed[0].storage_id
     if under_way:
         return Skip("A run of this export is queued or running.")
-    if exported is not None and (exported.version, exported.target) == (version(computed), wanted):
-        rest = _nothing_to_do(exported, recheck, now)
+    if exported is not None and (exported.version, exported.target) == (version(computed), target(export)):
+        rest = _nothing_to_do(exported, timedelta(hours=export.recheck), now)
         if rest is not None:
             return rest
     failures = _failures_in_a_row(attempts)
@@ -118,24 +128,25 @@ def decide(
         again_at = failures[-1].ended_at + min(FIRST_WAIT * 2 ** min(len(failures) - 1, 20), LONGEST_WAIT)
         if now < again_at:
             tries = f"{len(failures)} time{'s' if len(failures) > 1 else ''} in a row"
-            return Skip(f"The export failed {tries}; it is tried again at {_text(again_at)}.")
+            return Skip(f"The export failed {tries}; it is retried at {_text(again_at)}.")
     # The largest number, not the count: a deleted run must not bring an old key back.
     number = 1 + max((attempt.number for attempt in attempts if attempt.storage_id == storage_id), default=0)
+    # Dagster never runs one key twice, so the key names the attempt too.
     return Request(
-        run_key=f"{export}-{storage_id}-{number}",
-        tags={EXPORT_TAG: export, STORAGE_ID_TAG: storage_id, ATTEMPT_TAG: str(number)},
+        run_key=f"{export.name}-{storage_id}-{number}",
+        tags={EXPORT_TAG: export.name, STORAGE_ID_TAG: storage_id, ATTEMPT_TAG: str(number)},
     )
 
 
 def _nothing_to_do(exported: Exported, recheck: timedelta, now: datetime) -> Skip | None:
-    """Why an audience that was exported as it is needs no run now; None if it does."""
+    """Why an audience that was exported as it is needs no run now. None if it does."""
     if exported.remaining and (exported.next_at is None or exported.next_at <= now):
         return None
     again_at = exported.compared_at + recheck
     if again_at <= now:
         return None
     if exported.remaining and exported.next_at is not None:
-        return Skip(f"{exported.remaining} people remain; the export goes on at {_text(exported.next_at)}.")
+        return Skip(f"{exported.remaining} people remain; the export resumes at {_text(exported.next_at)}.")
     return Skip(f"The audience is as it was last exported; the list is compared again at {_text(again_at)}.")
 
 

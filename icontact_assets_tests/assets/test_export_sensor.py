@@ -84,7 +84,7 @@ def test_each_change_is_exported_once_over_restarts_errors_and_deleted_runs(proj
     project.sandbox.control("faults", faults=[{"path": "/subscriptions", "do": down}])
     [failed] = daemon.tick()
     daemon.restart()
-    assert "The export failed 1 time in a row; it is tried again at" in daemon.tick()
+    assert "The export failed 1 time in a row; it is retried at" in daemon.tick()
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=6)):
         [failed_again] = daemon.tick()
     project.instance.delete_run(failed_again)

@@ -380,7 +380,7 @@ def test_a_remainder_goes_on_when_its_time_has_come_and_the_list_is_compared_aga
     assert project.job(WEEK).success
     assert len(export(project)) == 1
     [skip] = ask_sensor(project)
-    assert "people remain; the export goes on at" in skip.skip_message
+    assert "people remain; the export resumes at" in skip.skip_message
     assert skip.skip_message.startswith("readers: ")
     passed, found = check(project, "list_matches_audience")
     assert not passed
@@ -450,7 +450,7 @@ def test_a_failed_export_is_tried_again_after_a_pause(project: Project) -> None:
     down = {"kind": "reply", "status": 402, "body": {"errors": ["unpaid"]}}
     project.sandbox.control("faults", faults=[{"path": "/subscriptions", "do": down}])
     assert len(export(project)) == 1
-    assert "it is tried again at" in str(ask_sensor(project))
+    assert "it is retried at" in str(ask_sensor(project))
     project.sandbox.control("faults/clear")
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=6)):
         (request,) = export(project)

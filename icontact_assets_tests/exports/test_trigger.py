@@ -21,12 +21,11 @@ def settings(name: str = "to_list", **options: Any) -> Export:
 
 TARGET = target(settings())
 NEWEST = Computed("77", "aaaa", complete=True)
-RECHECK = timedelta(hours=24)
 
 
-def ask(newest=NEWEST, exported=None, attempts=(), *, others=None, under_way=False, now=NOW, wanted=TARGET):
+def ask(newest=NEWEST, exported=None, attempts=(), *, others=None, under_way=False, now=NOW):
     audiences = {"readers": newest, **(others or {})}
-    return decide("to_list", wanted, audiences, exported, attempts, under_way=under_way, recheck=RECHECK, now=now)
+    return decide(settings(), audiences, exported, attempts, under_way=under_way, now=now)
 
 
 def exported(version="aaaa", wanted=TARGET, compared_at=NOW, **rest):
@@ -90,7 +89,7 @@ def split(start: int, end: int) -> Split:
     return Split(**{"of": "test", "from": start, "to": end})
 
 
-def test_settings_that_decide_whom_an_export_is_for_make_another_target_and_others_do_not():
+def test_settings_that_decide_who_is_exported_make_another_target_and_others_do_not():
     first = settings("first", audience="vips", exclude=("staff",), split=split(0, 50), holdout=Decimal(5))
     before = [
         (),
@@ -124,7 +123,7 @@ def test_settings_that_decide_whom_an_export_is_for_make_another_target_and_othe
 def test_what_remains_is_done_when_its_time_has_come():
     at = NOW + timedelta(hours=3)
     waiting = exported(remaining=7, next_at=at)
-    assert ask(exported=waiting) == Skip("7 people remain; the export goes on at 2026-09-14 15:00 UTC.")
+    assert ask(exported=waiting) == Skip("7 people remain; the export resumes at 2026-09-14 15:00 UTC.")
     assert isinstance(ask(exported=waiting, now=at), Request)
     assert isinstance(ask(exported=exported(remaining=7)), Request)
 
@@ -161,7 +160,7 @@ def test_a_failure_is_tried_again_with_back_off_from_5_minutes_to_6_hours():
 def test_a_newly_computed_audience_does_not_cut_the_wait_short():
     attempts = [Attempt("77", 1, NOW, succeeded=False)]
     decision = ask(newest=Computed("78", "bbbb", complete=True), attempts=attempts, now=NOW + timedelta(minutes=1))
-    assert decision == Skip("The export failed 1 time in a row; it is tried again at 2026-09-14 12:05 UTC.")
+    assert decision == Skip("The export failed 1 time in a row; it is retried at 2026-09-14 12:05 UTC.")
 
 
 def test_a_success_ends_the_row_of_failures():
