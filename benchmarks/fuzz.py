@@ -58,7 +58,7 @@ def main() -> None:
         budget = Budget(Path(home), "a", per_second=0, per_minute=0, per_day=0)
         ended, longest = Counter[str](), 0.0
         with Says() as server:
-            session = Session(server.url, Credentials("a", "b", "c"), budget, read_timeout=READ_TIMEOUT, tries=1)
+            session = Session(server.url, Credentials("a", "b", "c"), budget, timeouts=(10, READ_TIMEOUT), tries=1)
             for answer in answers():
                 for operation in OPERATIONS:
                     before, began = session.requests, time.monotonic()

@@ -146,33 +146,30 @@ class Folder:
             except KeyPagingUnsupported:
                 self._by_key = False
                 known = None
-        return self._by_offset("contacts", "contacts", sink, known, id_key="contactId", params=_ALL)
+        return self._by_offset("contacts", sink, known, id_key="contactId", params=_ALL)
 
     def messages(self, sink: Sink, known: Known | None = None) -> Proof:
         """Every message, with its bodies, in the order of their creation where the service takes `orderby`."""
         size = min(MESSAGES_PAGE, self._page_size)
         if self._in_order:
             try:
-                return self._by_offset(
-                    "messages", "messages", sink, known, id_key="messageId", page_size=size, params=_IN_ORDER
-                )
+                return self._by_offset("messages", sink, known, id_key="messageId", page_size=size, params=_IN_ORDER)
             except (Rejected, TermIgnored):
                 self._in_order = False
                 known = None
-        return self._by_offset("messages", "messages", sink, known, id_key="messageId", page_size=size)
+        return self._by_offset("messages", sink, known, id_key="messageId", page_size=size)
 
     def sends(self, sink: Sink, known: Known | None = None) -> Proof:
         """Every send."""
-        return self._by_offset("sends", "sends", sink, known, id_key="sendId")
+        return self._by_offset("sends", sink, known, id_key="sendId")
 
     def lists(self, sink: Sink, known: Known | None = None) -> Proof:
         """Every list."""
-        return self._by_offset("lists", "lists", sink, known, id_key="listId")
+        return self._by_offset("lists", sink, known, id_key="listId")
 
     def subscriptions(self, list_id: str, sink: Sink, known: Known | None = None) -> Proof:
         """Every subscription to one list. Raises Incomplete if the service did not apply the filter."""
         return self._by_offset(
-            "subscriptions",
             "subscriptions",
             sink,
             known,
@@ -183,7 +180,7 @@ class Folder:
 
     def activity(self, message_id: str, kind: str, sink: Sink, known: Known | None = None) -> Proof:
         """One of the four listings of a message: `bounces`, `opens`, `clicks`, `unsubscribes`."""
-        return self._by_offset(f"messages/{message_id}/{kind}", kind, sink, known)
+        return self._by_offset(f"messages/{message_id}/{kind}", sink, known)
 
     def count(self, resource: str) -> int | None:
         """How many rows a listing of the folder announces (`contacts`, `messages`, ...), for one request."""
@@ -329,7 +326,6 @@ class Folder:
     def _by_offset(
         self,
         path: str,
-        key: str,
         sink: Sink,
         known: Known | None,
         *,
@@ -338,6 +334,8 @@ class Folder:
         page_size: int | None = None,
         belongs: Callable[[Row], bool] | None = None,
     ) -> Proof:
+        key = path.rpartition("/")[2]
+
         def fetch(offset: int, limit: int) -> Page:
             page = self._page(path, key, {**(params or {}), "limit": limit, "offset": offset})
             if belongs is not None and not all(belongs(row) for row in page.rows):

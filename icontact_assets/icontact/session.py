@@ -106,6 +106,8 @@ class Session:
     Only `base_url`'s host is ever called, over verified TLS (plain http for loopback). A GET is tried `tries` times. A
     write is tried again only if there was no connection: after any other failure iContact may have acted on it, and
     the caller reads the state first.
+
+    `timeouts`: the seconds that a connection and an answer may take. `first_wait`: the most before the second try.
     """
 
     def __init__(
@@ -114,8 +116,7 @@ class Session:
         credentials: Credentials,
         budget: Budget,
         *,
-        connect_timeout: float = 10,
-        read_timeout: float = 120,
+        timeouts: tuple[float, float] = (10, 120),
         tries: int = 5,
         first_wait: float = 5,
         answer_mb: int = 16,
@@ -139,7 +140,7 @@ class Session:
         written = sorted({form for value in secrets for form in (value, repr(value)[1:-1])}, key=len, reverse=True)
         self._secrets = re.compile("|".join(map(re.escape, written)) or "(?!)")
         self._budget = budget
-        self._timeouts = (connect_timeout, read_timeout)
+        self._timeouts = timeouts
         self._tries = tries
         self._first_wait = first_wait
         self._answer_mb = answer_mb

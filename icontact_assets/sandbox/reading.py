@@ -336,7 +336,7 @@ class Reader:
         )
         known = self._known.get(key)
         if known is None or known.version != folder.version or not known.since <= now < known.until:
-            known = self._search(folder, name, resource, tests, status, list_ids, orderby, now)
+            known = self._search(folder, name, tests, status, list_ids, orderby, now)
             if len(self._known) >= 32:
                 self._known.pop(next(iter(self._known)))
             self._known[key] = known
@@ -357,7 +357,6 @@ class Reader:
         self,
         folder: Folder,
         name: str,
-        resource: Resource,
         tests: list[tuple[str, str, str, tuple[str, Getter]]],
         status: str | None,
         list_ids: str | None,
@@ -365,6 +364,7 @@ class Reader:
         now: int,
     ) -> _Known:
         switches = self.world.switches
+        resource = RESOURCES[name]
         candidates = self._candidates(folder, name, tests)
         source = resource.rows(folder) if candidates is None else candidates
         until = next_moment(source, now)

@@ -7,10 +7,7 @@ import os
 import random
 import re
 import shutil
-import signal
-import socket
 import stat
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from icontact_assets.errors import UserError
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
+from icontact_assets.warehouse.signals import interrupted_by_signals
 from icontact_assets.warehouse.tables import IMPORT_SOURCE, TABLES, VIEWS, audience_on
 from icontact_assets.warehouse.upgrade import pending
 
@@ -287,7 +285,7 @@ class Warehouse:
         with self._locked(purpose), self._closed_to_others(), self._spill_folder() as spill:
             connection = self._open(spill, "READ_ONLY" if read_only else "" if exists else _STORAGE)
             try:
-                with _interrupted_by_signals(connection):
+                with interrupted_by_signals(connection):
                     yield connection
             except RuntimeError as error:
                 # DuckDB raises this in the place of what a signal raised.
@@ -409,33 +407,6 @@ def _layout(schema: str) -> str:
     """What a prepared schema is marked with: another version of these definitions has another mark."""
     text = "\n".join([*(table.ddl(schema) for table in TABLES), *_definitions(schema)])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-@contextmanager
-def _interrupted_by_signals(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """SIGINT and SIGTERM end the query at hand. Python handles them when DuckDB returns, which may be an hour later:
-    DuckDB does not look for signals while it waits for its own threads."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    ours, pythons = socket.socketpair()
-    pythons.setblocking(False)
-    before = signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
-
-    def watch() -> None:
-        while came := ours.recv(1):
-            if came[0] in (signal.SIGINT, signal.SIGTERM):
-                connection.interrupt()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        pythons.close()
-        thread.join()
-        ours.close()
 
 
 def _remedy(error: Exception) -> str:

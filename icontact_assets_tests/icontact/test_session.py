@@ -34,7 +34,7 @@ CREDENTIALS = Credentials("sandbox-app", "sandbox-user", "sandbox-pass")
 
 def open_session(sandbox: Sandbox, tmp_path: Path, credentials: Credentials = CREDENTIALS) -> Session:
     budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
-    return Session(sandbox.url, credentials, budget, connect_timeout=2, read_timeout=2, tries=3, first_wait=0.01)
+    return Session(sandbox.url, credentials, budget, timeouts=(2, 2), tries=3, first_wait=0.01)
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_no_exception_of_the_http_library_is_chained(
 ) -> None:
     sandbox.control("faults", faults=[{"path": "/time", "do": fault}])
     budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
-    session = Session(sandbox.url, CREDENTIALS, budget, connect_timeout=1, read_timeout=0.2, tries=1)
+    session = Session(sandbox.url, CREDENTIALS, budget, timeouts=(1, 0.2), tries=1)
     with pytest.raises(IContactError) as caught:
         session.get("/time") if method == "GET" else session.post("/time", [])
     assert {type(item).__module__ for item in _chain(caught.value)} <= {
