@@ -39,7 +39,8 @@ def metadata_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.Ta
 
 
 def _cell(value: object) -> str | int | float | bool | None:
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    # Dagster stores no text of a subclass, as a member of a StrEnum is.
+    return value if isinstance(value, int | float | bool | None) else str(value)
 
 
 def failure(error: UserError, metadata: Mapping[str, Any] | None = None) -> dg.Failure:
