@@ -1,9 +1,7 @@
-"""Writes the tables of switches, faults and edits into docs/sandbox.md, between their markers."""
+"""The tables of switches, faults and edits, for docs/sandbox.md."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -13,8 +11,6 @@ from icontact_assets.sandbox.control import Control, State
 from icontact_assets.sandbox.faults import Action, Fault
 from icontact_assets.sandbox.seed import Plan
 from icontact_assets.sandbox.switches import Switches
-
-PAGE = Path("docs/sandbox.md")
 
 
 def values(field: FieldInfo) -> str:
@@ -68,20 +64,3 @@ def edits() -> list[str]:
 
 
 TABLES = {"switches": switches, "counters": counters, "actions": actions, "edits": edits}
-
-
-def filled(page: str) -> str:
-    """The page with all its tables as the code has them."""
-    for name, table in TABLES.items():
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        inside = "\n".join([begin, *(line.replace(" | |", " | |") for line in table()), end])
-        page = re.sub(f"{begin}.*?{end}", lambda _, inside=inside: inside, page, flags=re.DOTALL)
-    return page
-
-
-def main() -> None:
-    PAGE.write_text(filled(PAGE.read_text()))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""Generates the parts of the docs that follow from the code."""

@@ -1,0 +1,32 @@
+"""Writes every part of the docs that follows from the code: `python -m docs.generate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docs.generate import asset_graph, mapped_fields, sandbox_tables
+from docs.generate.markers import filled
+
+DOCS = Path(__file__).parents[1]
+
+
+def generated() -> dict[Path, str]:
+    """Each file that is generated, wholly or in part, as it must be."""
+    sandbox = (DOCS / "sandbox.md").read_text()
+    for name, table in sandbox_tables.TABLES.items():
+        sandbox = filled(sandbox, name, table())
+    tables = filled((DOCS / "tables.md").read_text(), "fields", mapped_fields.fields())
+    return {
+        DOCS / "asset-graph.svg": asset_graph.svg(),
+        DOCS / "sandbox.md": sandbox,
+        DOCS / "tables.md": tables,
+    }
+
+
+def main() -> None:
+    for path, text in generated().items():
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""The docs are a promise: their commands run, their tables are those of the code, their links lead somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from docs.generate.__main__ import generated
+from icontact_assets import demo
+from icontact_assets.settings.load import load_settings
+from icontact_assets.warehouse.tables import TABLES, VIEWS
+from icontact_assets_tests.harness import Project, days_ago
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+EXAMPLE = ROOT / "icontact.example.yaml"
+# In the order of reading: what one page needs may be done on a page before. docs/sandbox.md has a test of its own.
+GUIDE = [
+    ROOT / "README.md",
+    *(DOCS / f"{page}.md" for page in ("settings", "tables", "completeness", "retries", "audiences", "exports")),
+]
+PAGES = [*GUIDE, ROOT / "CONTRIBUTING.md", *sorted(set(DOCS.glob("*.md")) - set(GUIDE))]
+
+
+def blocks(language: str, pages: list[Path]) -> list[str]:
+    return [block for page in pages for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)]
+
+
+def commands(pages: list[Path]) -> list[str]:
+    """Every command once, without its comment."""
+    lines = [line.partition(" #")[0].strip() for block in blocks("sh", pages) for line in block.splitlines()]
+    return list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+
+
+def keys(value: Any) -> Iterator[str]:
+    """All keys of a document, at every depth."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield key
+            yield from keys(below)
+    if isinstance(value, list):
+        for item in value:
+            yield from keys(item)
+
+
+def test_make_targets_exist() -> None:
+    targets = {target for page in PAGES for target in re.findall(r"(?:^|`)make (\w+)", page.read_text(), re.MULTILINE)}
+    assert {"demo", "test", "ui", "lint", "mutants"} <= targets
+    subprocess.run(["make", "-n", *sorted(targets)], cwd=ROOT, check=True, capture_output=True)
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def execute(command: str) -> str:
+    """What a command prints. It is executed in this process, since most of what a process costs is to import Dagster."""
+    words = shlex.split(command)
+    (script,) = entry_points(group="console_scripts", name=words[0])
+    # A process of its own would load the settings of now.
+    sys.modules.pop("icontact_assets.definitions", None)
+    printed, on_signal = io.StringIO(), signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as ended:
+            script.load()()
+    signal.signal(signal.SIGTERM, on_signal)
+    assert not ended.value.code, f"{command}: {printed.getvalue()[-2000:]}"
+    return printed.getvalue()
+
+
+def test_commands_of_the_guide_run_in_order(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.sandbox.control("lists/add", name="Archive")
+    (project.home / "icontact.yaml").write_text(blocks("yaml", [DOCS / "exports.md"])[0])
+    for name, value in {**project.environment, "DAGSTER_HOME": ""}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(project.home)
+    filled_in = {"2026-01-01": str(days_ago(7)), "2026-01-07": str(days_ago(1))}
+    said: dict[str, str] = {}
+    for command in commands(GUIDE):
+        if command.startswith(("make ", "export ", ". ")):
+            continue
+        if "explain" in command:
+            query = "SELECT min(contact_id) FROM icontact.audience_members WHERE audience = 'active_readers'"
+            filled_in["1024"] = project.rows(query)[0][0]
+        for example, value in filled_in.items():
+            command = command.replace(example, value)
+        word = command.split()[1]
+        said[word] = execute(command)
+        for name, found in (("HASH", r"[0-9a-f]{32}"), ("RUN_ID", r"(?<=Run )[0-9a-f-]{36}")):
+            if match := re.search(found, said[word]):
+                filled_in[name] = match[0]
+    assert set(said) >= {"asset", "discover", "doctor", "forecast", "explain", "plan", "apply", "undo"}
+    assert " is in the audience active_readers since " in said["explain"]
+    assert re.search(r": [1-9]\d* people added, 0 removed", said["apply"])
+    assert re.search(r": 0 people added, [1-9]\d* removed", said["undo"])
+    for query in blocks("sql", GUIDE):
+        assert len(project.rows(query.replace("2026-11-01", str(datetime.now(UTC).date())))) > 0
+    (code,) = blocks("python", GUIDE)
+    found_in_code: dict[str, Any] = {}
+    exec(code, found_in_code)
+    assert len(found_in_code["profiles"]) > 0
+
+
+def test_commands_for_developers_exist() -> None:
+    known = {script.name for script in entry_points(group="console_scripts")}
+    for command in commands([ROOT / "CONTRIBUTING.md", *sorted(set(DOCS.glob("*.md")) - set(GUIDE))]):
+        words = command.split()
+        if words[0] in ("make", "curl", "."):
+            continue
+        if words[:2] == ["python", "-m"]:
+            assert importlib.util.find_spec(words[2]), command
+        else:
+            assert words[0] in known, command
+        for path in (word.partition("::")[0] for word in words if word.endswith(".py") or "::" in word):
+            assert (ROOT / path).is_file(), command
+
+
+@pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
+def test_examples_of_settings_load(page: Path, tmp_path: Path) -> None:
+    for number, block in enumerate(blocks("yaml", [page])):
+        (tmp_path / f"{number}.yaml").write_text(block)
+        load_settings({"ICONTACT_ASSETS_CONFIG": f"{number}.yaml"}, tmp_path)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            path, _, heading = link.partition("#")
+            if path.startswith("http"):
+                continue
+            target = page.parent / path if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            if heading:
+                titles = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+                anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+                assert heading in anchors, f"{page.name}: {link}"
+
+
+def test_everything_that_the_map_names_exists() -> None:
+    """Files and folders, and the functions, classes and constants in them, as in `build.py: build_defs`."""
+    page = (DOCS / "architecture.md").read_text()
+    named = set(re.findall(r"`([\w./]+/|[\w./]+\.(?:py|ya?ml|md))(?:: ([\w.]+))?`", page))
+    assert len(named) > 60
+    for path, name in named - {("icontact.yaml", "")}:
+        found = [root / path for root in (ROOT / "icontact_assets", ROOT) if (root / path).exists()]
+        assert found, path
+        for part in name.split(".") if name else ():
+            defined = rf"^\s*(?:(?:def|class) {part}\b|{part}(?:: [^=\n]+)? = )"
+            assert re.search(defined, found[0].read_text(), re.MULTILINE), f"{path}: {name}"
+
+
+def test_what_is_generated_is_current() -> None:
+    for path, text in generated().items():
+        assert path.read_text() == text, f"{path.name} is out of date: run `python -m docs.generate`"
+
+
+def test_every_table_and_variable_and_setting_is_named() -> None:
+    tables, settings = (DOCS / "tables.md").read_text(), (DOCS / "settings.md").read_text()
+    inner = ("missed", "touched_contacts", "links", "mapping_state")
+    for name in (table.name for table in (*TABLES, *VIEWS)):
+        assert name in inner or f"`{name}`" in tables, name
+    sources = (ROOT / "icontact_assets" / "settings").glob("*.py")
+    for variable in {name for source in sources for name in re.findall(r'"(ICONTACT_\w+)"', source.read_text())}:
+        assert f"`{variable}`" in settings, variable
+    for key in set(keys(yaml.safe_load(EXAMPLE.read_text()))):
+        assert re.search(rf"\b{key}\b", settings), key
+
+
+def test_the_example_configuration_loads(tmp_path: Path) -> None:
+    (tmp_path / "icontact.yaml").write_text(EXAMPLE.read_text())
+    settings = load_settings({}, tmp_path)
+    assert [export.name for export in settings.exports] == [
+        "active_readers",
+        "active_readers_only",
+        "active_readers_elsewhere",
+        "customers",
+    ]
+
+
+def test_the_demo_runs_on_the_projects_dagster_settings() -> None:
+    assert demo.DAGSTER.read_text() == (ROOT / "dagster.yaml").read_text()
+
+
+def test_the_demo_ends_with_members_added(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "icontact_assets.cli", "demo", "--home", str(tmp_path / "demo")],
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    numbers = dict(re.findall(r"│ (.+?) +│ +([\d,.]+) │", done.stdout))
+    before, after = (
+        int(numbers[f"members of the list {when} the export"].replace(",", "")) for when in ("before", "after")
+    )
+    assert after > before
+    assert int(numbers["rows in icontact.raw_activity"].replace(",", "")) > 1000
