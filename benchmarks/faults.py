@@ -22,19 +22,22 @@ from icontact_assets_tests.ingest.faults import FAULTS, REQUESTS, Impossible, Ro
 
 PAGE = Path("docs/faults.md")
 KEPT = "## Cases from the field"
-HEAD = """# What the reader stands
+HEAD = """# Faults, played against the reader
 
-Written by `python -m benchmarks.faults`: every row is played over HTTP against the sandbox, with real Dagster runs and
-a real database; where it says so, in processes that are killed. "Equal": every row of contacts, messages, sends, lists,
-subscriptions and activity is in the tables exactly as often as iContact shows it, and nothing else is. "Red" names the
-asset that fails and what it says; what must hold is checked then too, and what the next run brings. Pauses between
-tries are not waited for. `icontact_assets_tests/ingest/faults/` states each play; some run as tests.
+Written by `python -m benchmarks.faults`. Every row is played over HTTP against the sandbox, with real Dagster runs and
+a real database, and with processes that are killed where it says so.
+
+- **Equal**: every row of contacts, messages, sends, lists, subscriptions and activity is in the tables exactly as often
+  as iContact shows it, and nothing else is.
+- **Red** names the asset that fails and its error. What must hold is checked then too, and what the next run brings.
+
+Pauses between tries are skipped. `icontact_assets_tests/ingest/faults/` has each play. Some of them run as tests.
 """
 COLUMNS = "| {} | {} | Measured | Plays | Runs | Requests |\n| --- | --- | --- | --- | --- | --- |"
 
 
 @dataclass
-class Told:
+class Seen:
     """What was seen of one row."""
 
     plays: int = 0
@@ -44,9 +47,9 @@ class Told:
     broken: list[str] = field(default_factory=list)
 
 
-def play_row(sandbox: Sandbox, row: Row) -> Told:
+def play_row(sandbox: Sandbox, row: Row) -> Seen:
     """Plays a row, without the short plays that are there for the tests only."""
-    told = Told()
+    seen = Seen()
     for play in row.plays:
         if play.tested == "only":
             continue
@@ -56,34 +59,37 @@ def play_row(sandbox: Sandbox, row: Row) -> Told:
             stage.reset(**play.world)
             try:
                 end = play.play(stage)
-                told.ends[end] += 1
+                seen.ends[end] += 1
             except Impossible as reason:
                 end = f"not played: {reason}"
-                told.ends[end] += 1
-            except Exception:  # noqa: BLE001 -- told in the table; the others go on
+                seen.ends[end] += 1
+            except Exception:  # noqa: BLE001 -- shown in the table, and the other plays follow
                 end = traceback.format_exc()
-                told.broken.append(play.name)
-            told.plays += 1
-            told.runs += stage.runs
-            told.requests += stage.asked
+                seen.broken.append(play.name)
+            seen.plays += 1
+            seen.runs += stage.runs
+            seen.requests += stage.asked
         print(f"{time.monotonic() - began:7.1f} s  {row.fault[:40]}: {play.name}: {end}", file=sys.stderr, flush=True)
-    return told
+    return seen
 
 
 def first_cells(row: Row) -> str:
     return f"| {row.fault} | {row.holds} |"
 
 
-def line(row: Row, told: Told) -> str:
+def line(row: Row, seen: Seen) -> str:
     """A row of the table."""
-    ends = [f"{end} ({count} plays)" if len(told.ends) > 1 else end for end, count in told.ends.most_common()]
-    ends += [f"**does not hold**: {name}" for name in told.broken]
+    ends = [
+        f"{end} ({count} {'play' if count == 1 else 'plays'})" if len(seen.ends) > 1 else end
+        for end, count in seen.ends.most_common()
+    ]
+    ends += [f"**does not hold**: {name}" for name in seen.broken]
     measured = "<br>".join(ends).replace("|", "\\|")
-    return f"{first_cells(row)} {measured} | {told.plays} | {told.runs} | {told.requests:,} |"
+    return f"{first_cells(row)} {measured} | {seen.plays} | {seen.runs} | {seen.requests:,} |"
 
 
 def written() -> dict[Row, str]:
-    """The rows that stand in the page."""
+    """The rows that are in the page."""
     lines = PAGE.read_text().splitlines() if PAGE.exists() else []
     return {row: line for row in FAULTS + REQUESTS for line in lines if line.startswith(first_cells(row))}
 
@@ -116,9 +122,9 @@ def main() -> None:
         for row in FAULTS + REQUESTS:
             if words and not any(word in row.fault for word in words):
                 continue
-            told = play_row(sandbox, row)
-            broken += len(told.broken)
-            PAGE.write_text(page({**written(), row: line(row, told)}))
+            seen = play_row(sandbox, row)
+            broken += len(seen.broken)
+            PAGE.write_text(page({**written(), row: line(row, seen)}))
     if broken:
         raise SystemExit(f"{broken} plays do not hold.")
 

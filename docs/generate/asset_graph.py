@@ -31,7 +31,7 @@ def _assets() -> tuple[dict[str, set[str]], dict[str, str]]:
         return key.path[-1]
 
     parents, colours = {SOURCE: set[str]()}, {SOURCE: OUTSIDE, TARGET: OUTSIDE}
-    for key in sorted(graph.get_all_asset_keys(), key=lambda key: key.path):
+    for key in sorted(graph.get_all_asset_keys(), key=lambda key: key.to_user_string()):
         node = graph.get(key)
         parents[name(key)] = {name(parent) for parent in node.parent_keys} or {SOURCE}
         colours[name(key)] = COLOURS[str(node.group_name).rpartition("_")[2]]

@@ -86,14 +86,14 @@ class Order(_Strict):
 
 
 class Warn(_Strict):
-    """Warnings stand beside the rows."""
+    """The answer has warnings beside its rows."""
 
     kind: Literal["warn"]
     texts: list[str] = Field(min_length=1)
 
 
 class Statistics(_Strict):
-    """Figures of the statistics are replaced."""
+    """Numbers of the statistics are replaced."""
 
     kind: Literal["statistics"]
     values: dict[str, Any]
@@ -123,7 +123,7 @@ class Ignore(_Strict):
 
 
 class Envelope(_Strict):
-    """What stands beside the rows of an answer is left out or replaced: `limit`, `offset`, `total`, `errors`, `warnings`."""
+    """What an answer has beside its rows is left out or replaced: `limit`, `offset`, `total`, `errors`, `warnings`."""
 
     kind: Literal["envelope"]
     drop: list[str] = []
@@ -145,7 +145,7 @@ class Fields(_Strict):
     set: dict[str, Any] = {}
 
     def reshaped(self, body: bytes) -> bytes:
-        """A reply with all its rows changed; replies without rows stay."""
+        """A reply with all its rows changed. Replies without rows stay."""
         data = orjson.loads(body)
         for rows in data.values() if isinstance(data, dict) else ():
             for row in rows if isinstance(rows, list) else [rows]:
@@ -157,7 +157,7 @@ class Fields(_Strict):
 
 
 class Omit(_Strict):
-    """Rows are missing from the answer, and nothing is said of them. What was asked for is done all the same."""
+    """Rows are missing from the answer without a word. What was asked for is done all the same."""
 
     kind: Literal["omit"]
     every: int = Field(1, ge=1, description="each n-th row; 1: all of them")
@@ -172,7 +172,7 @@ class Omit(_Strict):
 
 
 class Late(_Strict):
-    """What the request writes shows late: after that many more requests, or seconds of the clock. Both must have passed."""
+    """What the request writes becomes visible late: after so many more requests and so many seconds of the clock."""
 
     kind: Literal["late"]
     requests: int = Field(0, ge=0)

@@ -31,8 +31,8 @@ class Switches(BaseModel):
     contacts_default: Literal["listed", "all"] = Field("listed", description="GET /contacts without status")
     total_includes_deleted: bool = Field(False, description="status=total brings deleted contacts too")
     deleted_contact: Literal["readable", "not_found"] = Field("readable", description="GET of a deleted contact by id")
-    max_url_length: int = Field(0, ge=0, description="longer ones get 414; 0 lifts it")
-    max_list_values: int = Field(0, ge=0, description="values in one comma list, more get 400; 0 lifts it")
+    max_url_length: int = Field(0, ge=0, description="longest URL. A longer one gets 414. 0 lifts it")
+    max_list_values: int = Field(0, ge=0, description="most values in one comma list. More get 400. 0 lifts it")
 
     activity_order: Literal["ascending", "descending", "shuffled", "appended"] = Field(
         "ascending", description="rows of the four listings: by listing position, reversed, new per call, by visibility"
@@ -40,13 +40,13 @@ class Switches(BaseModel):
     activity_filters: Literal["ignore", "apply"] = Field("ignore", description="search terms on activity")
     opens_rows: Literal["every", "first"] = Field("every", description="one row per open, or per contact")
     identical_rows: Literal["keep", "drop"] = Field("keep", description="fully identical rows of a listing")
-    latency_seconds: int = Field(0, ge=0, description="events become visible that much later")
-    retention_days: int = Field(0, ge=0, description="older events vanish; 0 keeps them")
+    latency_seconds: int = Field(0, ge=0, description="events become visible so much later")
+    retention_days: int = Field(0, ge=0, description="older events vanish. 0 keeps them")
     activity_of_deleted: Literal["keep", "drop"] = Field("keep", description="rows of contacts with status deleted")
     statistics: Literal["equal", "lagging", "distinct"] = Field(
         "equal", description="row totals, row totals of a while ago, or totals without identical rows"
     )
-    statistics_lag_seconds: int = Field(86_400, ge=0, description="the while ago")
+    statistics_lag_seconds: int = Field(86_400, ge=0, description="how long ago `lagging` is")
     action_details: Literal["empty", "message"] = Field(
         "empty", description="details of Open, Click, Bounce, ReleaseSend"
     )
@@ -65,7 +65,7 @@ class Switches(BaseModel):
     )
     gzip: bool = Field(True, description="compress where the caller accepts it")
 
-    bulk_limit: int = Field(500, ge=0, description="rows in one POST, more get 400; 0 lifts it")
+    bulk_limit: int = Field(500, ge=0, description="most rows in one POST. More get 400. 0 lifts it")
     bulk_failure: Literal["skip", "refuse"] = Field(
         "skip", description="bad rows are left out with a warning, or 400 for all"
     )
@@ -75,7 +75,7 @@ class Switches(BaseModel):
     )
     resubscribe: Literal["skip", "400", "409", "success", "pretend"] = Field(
         "skip",
-        description="posting someone who left or must not be mailed; `pretend` answers a row and changes nothing",
+        description="posting someone who left or must not be mailed. `pretend` answers a row and changes nothing",
     )
     post_existing_subscription: Literal["existing", "warning", "409"] = Field(
         "existing", description="posting it again"
@@ -89,14 +89,14 @@ class Switches(BaseModel):
     refusal_names: Literal["id", "address", "both"] = Field(
         "id", description="how a refusal to subscribe or move somebody names them"
     )
-    write_delay_seconds: int = Field(0, ge=0, description="written things show after that many seconds of the clock")
+    write_delay_seconds: int = Field(0, ge=0, description="what is written shows after so many seconds of the clock")
 
-    requests_per_minute: int = Field(60, ge=0, description="sliding 60 s; 0 lifts it")
-    requests_per_day: int = Field(6000, ge=0, description="sliding 24 h; 0 lifts it")
+    requests_per_minute: int = Field(60, ge=0, description="most in any 60 s. 0 lifts it")
+    requests_per_day: int = Field(6000, ge=0, description="most in any 24 h. 0 lifts it")
     limit_reply: Literal["503", "503_retry_after", "503_html", "429", "420"] = Field(
         "503", description="the answer above either limit"
     )
     auth_status: Literal["401", "403"] = Field("401", description="status of refused credentials")
     foreign_status: Literal["403", "404"] = Field("403", description="another account or folder")
-    second_account: Literal["none", "disabled"] = Field("none", description="a disabled account stands first in /a")
+    second_account: Literal["none", "disabled"] = Field("none", description="a disabled account is the first in /a")
     folders: Literal["plain", "agency"] = Field("plain", description="shape of the client folders listing")
