@@ -14,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from icontact_assets.icontact.listing import OVERLAP, Page, read_by_key, read_by_offset
+from icontact_assets.icontact.by_key import read_by_key
+from icontact_assets.icontact.listing import OVERLAP, Page, read_by_offset
 from icontact_assets.ingest.rows import LISTING_READERS, activity_reader
 from icontact_assets.ingest.staging import Listing, Staging
 

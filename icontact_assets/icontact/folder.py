@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from icontact_assets.icontact.by_key import KeyPagingUnsupported, read_by_key
 from icontact_assets.icontact.errors import Incomplete, NotFound, Rejected, TermIgnored, Transient, Unconfirmed
 from icontact_assets.icontact.listing import (
-    KeyPagingUnsupported,
     Known,
     Page,
     Proof,
     Row,
     Sink,
-    read_by_key,
     read_by_offset,
 )
 from icontact_assets.icontact.session import Before, Reply, Session, remarks

@@ -8,14 +8,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import orjson
 
 from icontact_assets.icontact.errors import Incomplete, PageFailed, Rejected
-from icontact_assets.icontact.values import as_id, as_int
+from icontact_assets.icontact.values import as_id
 
 Row = dict[str, Any]
 """A row exactly as decoded from JSON."""
@@ -23,7 +22,9 @@ Row = dict[str, Any]
 OVERLAP = 10
 """Every page by offset repeats this many rows of the one before; they must match."""
 
-_ATTEMPTS = 3
+ATTEMPTS = 3
+"""How often a listing is read before it is incomplete."""
+
 _SMALLEST_PAGE = 1
 _REPEATED = 100
 _SHRINK = 8
@@ -114,7 +115,7 @@ def read_by_offset(
     """
     reading = _ByOffset(fetch, sink, page_size, id_key, reread_pages)
     reasons = []
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         try:
             return reading.read(known if attempt == 0 else None)
         except _Moved as moved:
@@ -389,64 +390,3 @@ def _place(pattern: Sequence[str], digests: Sequence[str]) -> int | None:
     """Where the pattern stands in a page; None if nowhere, or if it stands in several places."""
     found = [n for n in range(len(digests) - len(pattern) + 1) if list(digests[n : n + len(pattern)]) == list(pattern)]
     return found[0] if len(found) == 1 else None
-
-
-class KeyPagingUnsupported(Exception):
-    """The server does not take comparisons of the id: read by offset."""
-
-
-def read_by_key(
-    fetch: Callable[[str, int], Page],
-    count_all: Callable[[], int | None],
-    sink: Sink,
-    *,
-    id_key: str,
-    page_size: int,
-    known: Known | None = None,
-) -> Proof:
-    """Read a listing in ascending order of its numeric id: `fetch(after, limit)` asks for rows with a larger id.
-
-    Immune to rows inserted or deleted between pages. Proof: ids ascend, the last page says that it is the last, and
-    the rows read are as many as were announced at first or are `count_all()` afterwards. Raises KeyPagingUnsupported
-    when the pages show that comparison or order is not what it should be, or when the count does not fit.
-    """
-    requests = 0
-    for attempt in range(_ATTEMPTS):
-        began = datetime.now(UTC)
-        count, last, head, tail = 0, "0", list[str](), list[str]()
-        if attempt == 0 and known is not None and known.last_id is not None:
-            count, last, head, tail = known.count, known.last_id, list(known.head), list(known.tail)
-        else:
-            sink.start()
-        start, announced = count, None
-        while True:
-            page = fetch(last, page_size)
-            requests += 1
-            ids = [as_id(row.get(id_key)) for row in page.rows]
-            if page.total is None or not _ascending(last, ids):
-                raise KeyPagingUnsupported
-            if announced is None:
-                announced = count + page.total
-            if page.rows:
-                sink.page(count, page.rows)
-                digests = [digest(row) for row in page.rows]
-                head, tail = (head or digests)[:OVERLAP], [*tail, *digests][-OVERLAP:]
-                count += len(page.rows)
-                last = str(ids[-1])
-            if len(page.rows) == page.total:
-                break
-            if not page.rows:
-                raise KeyPagingUnsupported
-        # No row at all may also mean that the id was taken for a value to equal.
-        if start == 0 and count == announced and count > 0:
-            return Proof(count, requests, began, start, tuple(head), tuple(tail))
-        requests += 1
-        if count_all() == count:
-            return Proof(count, requests, began, start, tuple(head), tuple(tail))
-    # The server may compare ids as text: reading by offset proves itself.
-    raise KeyPagingUnsupported
-
-
-def _ascending(after: str, ids: Sequence[str | None]) -> bool:
-    numbers = [number for id_ in (after, *ids) if (number := as_int(id_)) is not None]
-    return len(numbers) == len(ids) + 1 and all(a < b for a, b in pairwise(numbers))

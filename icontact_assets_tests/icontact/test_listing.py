@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from icontact_assets.icontact.by_key import KeyPagingUnsupported, read_by_key
 from icontact_assets.icontact.errors import IContactError, Incomplete, PageFailed, Rejected
-from icontact_assets.icontact.listing import KeyPagingUnsupported, Known, Page, Row, digest, read_by_key, read_by_offset
+from icontact_assets.icontact.listing import Known, Page, Row, digest, read_by_offset
 
 
 class Rows:
