@@ -51,7 +51,7 @@ class Rejected(IContactError):
     """The request itself is at fault (400, 405, 406, 415, 501, a redirect): asking again changes nothing.
 
     `without_effect`: the API reference says that such an answer leaves everything as it was. After any other answer to
-    a write, only the state tells.
+    a write, only the state shows what happened.
     """
 
     def __init__(self, text: str, *, without_effect: bool = True) -> None:
@@ -60,14 +60,14 @@ class Rejected(IContactError):
 
 
 class Unconfirmed(Rejected):
-    """A 200 that holds neither what was asked for nor a word about it: after a write only the state tells."""
+    """A 200 that holds neither what was asked for nor a reason. After a write, only the state shows what happened."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, without_effect=False)
 
 
 class Incomplete(IContactError):
-    """A listing that is not proven whole. `reason` says what did not fit."""
+    """A listing that could not be verified. `reason` says what did not fit."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

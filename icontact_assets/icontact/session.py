@@ -280,14 +280,14 @@ class Session:
             return _Lost("no connection through the proxy that the environment names", processed=False)
         if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
             return _Lost("no connection", processed=False)
-        # A bare OSError is how requests tells of a file of certificates that is not there. Any other error may be about
-        # the answer, after iContact has acted.
+        # requests raises a bare OSError when the file of certificates is missing. Any other error may be about the
+        # answer, after iContact has acted.
         if isinstance(error, requests.exceptions.InvalidProxyURL) or type(error) is OSError:
             return Rejected(
                 f"{where}: the request cannot be sent ({type(error).__name__}). "
                 "Check the variables for proxies and certificates in the environment."
             )
-        return _Lost(f"the answer broke off ({_innermost(error)})", processed=True)
+        return _Lost(f"the connection was dropped mid-response ({_innermost(error)})", processed=True)
 
     def _http(self) -> Http:
         if not hasattr(self._local, "http"):
@@ -316,7 +316,7 @@ class Session:
                 without_effect=False,
             )
         if status in (429, 420) or (status == 503 and decoded):
-            raise _Lost(f"turned away with {status}.{said}", processed=True, pause_until=self._pause(response))
+            raise _Lost(f"rate limited ({status}).{said}", processed=True, pause_until=self._pause(response))
         if status == 404 or (status == 500 and "No result" in words):
             raise NotFound(f"{where}: there is no such thing.{said}")
         if status in _REFUSALS and (decoded or status != 403):

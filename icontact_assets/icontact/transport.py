@@ -121,7 +121,7 @@ def content(response: requests.Response, most: int) -> bytes:
     if packing in ("gzip", "x-gzip", "deflate"):
         chunks = _unpacked(chunks, packing)
     elif packing not in ("", "identity"):
-        raise Unusable(f"the answer is packed as {_shown(packing)}, which was not asked for")
+        raise Unusable(f"the answer is compressed as {_shown(packing)}, which was not asked for")
     whole = bytearray()
     for chunk in chunks:
         whole += chunk
@@ -143,9 +143,9 @@ def _unpacked(chunks: Iterator[bytes], packing: str) -> Iterator[bytes]:
                 yield decoder.decompress(chunk, _CHUNK)
                 chunk = decoder.unconsumed_tail or decoder.unused_data
     except zlib.error:
-        raise Unusable(f"the answer is not the {packing} that it says it is") from None
+        raise Unusable(f"the answer is not valid {packing}") from None
     if begun and not decoder.eof:
-        raise Unusable(f"the {packing} of the answer is cut")
+        raise Unusable(f"the {packing} of the answer is truncated")
 
 
 def _too_large(most: int) -> str:
