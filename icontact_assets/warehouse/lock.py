@@ -31,7 +31,7 @@ class Lock:
         self._holder_path = path.with_suffix(".holder")
 
     def acquire(self, purpose: str, *, wait_seconds: float, waiting: Callable[[str], None]) -> None:
-        """Take the lock for a purpose, which those who wait are told.
+        """Take the lock for a purpose, which is shown to those who wait.
 
         `waiting` is called with a sentence when the wait has begun, and every ten minutes. Raises LockTaken after
         `wait_seconds`, and OSError if the files cannot be written.

@@ -29,7 +29,7 @@ from icontact_assets.warehouse.upgrade import pending
 # The file is attached under a name of its own: DuckDB would call it by its file's name, which may be an import's too.
 _CATALOG = "warehouse_file"
 
-# A program that has the file open without our lock is a person's, who is told soon.
+# A program that has the file open without our lock is a person's, so the person sees the error soon.
 _FOREIGN_WAIT_SECONDS = 60.0
 
 # Files are created so that DuckDB 1.5 opens what 2.0 wrote. A file that exists keeps the version it has.
@@ -59,15 +59,15 @@ _PREPARED: set[tuple[object, ...]] = set()
 
 
 class WarehouseError(UserError):
-    """The database file cannot be used; the text names it and the remedy."""
+    """The database file cannot be used. The text names it and the remedy."""
 
 
 class WarehouseBusy(WarehouseError):
-    """Another process has the database file longer than we wait; the text names the holder."""
+    """Another process has the database file longer than we wait. The text names the holder."""
 
 
 class OtherSource(WarehouseError):
-    """The schema holds the data of another account, client folder or service; the text names both and the remedies."""
+    """The schema holds the data of another account, client folder or service. The text names both and the remedies."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Warehouse:
     def write(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection inside one transaction: committed at the end of the block, rolled back if it raises.
 
-        `purpose` is what a process that waits is told. Raises WarehouseBusy, WarehouseError, OtherSource.
+        `purpose` is shown to a process that waits. Raises WarehouseBusy, WarehouseError, OtherSource.
         """
         # Asked before the file is opened: a new file may have the number of one that was removed.
         prepared = self._is_prepared()
