@@ -15,8 +15,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from icontact_assets.exports import live
-from icontact_assets.exports import run as exporting
+from icontact_assets.exports import apply, live
 from icontact_assets.sandbox.process import Sandbox as Service
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.exports.machine import ExportMachine
@@ -26,7 +25,7 @@ from icontact_assets_tests.harness import SCHEMA, Store
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     # Small batches, and no waiting for lists to show what was written.
-    live.SETTLE_SECONDS, exporting.BATCH = 0.0, 5
+    live.SETTLE_SECONDS, apply.BATCH = 0.0, 5
     tally = Counter[str]()
     with tempfile.TemporaryDirectory() as home, Service(contacts=0, messages=0, days=1) as service:
         warehouse = Warehouse(Path(home) / "warehouse.duckdb", SCHEMA)

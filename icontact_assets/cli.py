@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -22,9 +22,8 @@ from icontact_assets.terminal import NO, say, show
 
 if TYPE_CHECKING:
     from icontact_assets.exports.plan import Place, Plan
+    from icontact_assets.exports.undo import Undo
     from icontact_assets.settings.models import Export, Remove, Settings
-
-    Planner = Callable[[Place, Export], Plan]
 
 
 class _Commands(TyperGroup):
@@ -145,7 +144,8 @@ def plan(
     """Show what an export would do now: counts, reasons, ids, and the hash to approve or apply it by."""
     from icontact_assets.exports.plan import make_plan
 
-    _show(*_export(name), make_plan, as_json)
+    place, export = _export(name)
+    _show(place, make_plan(place, export), as_json)
 
 
 @app.command()
@@ -156,9 +156,7 @@ def apply(
     ],
 ) -> None:
     """Plan an export again, and apply the plan if it still has this hash."""
-    from icontact_assets.exports.plan import make_plan
-
-    _apply(*_export(name), make_plan, plan_hash)
+    _apply(*_export(name), plan_hash)
 
 
 @app.command()
@@ -171,18 +169,14 @@ def undo(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the rollback plan of a run. With --plan, apply it. The next run starts from the audience again."""
-    from icontact_assets.exports.undo import plan_undo
+    from icontact_assets.exports.undo import Undo, plan_undo
 
     place, export = _export(_export_of_run(run_id, name))
-    way = _rollback_way(export, move_to, unsubscribe)
-
-    def planner(place: Place, export: Export) -> Plan:
-        return plan_undo(place, export, run_id, way)
-
+    undo = Undo(run_id, _rollback_way(export, move_to, unsubscribe))
     if plan_hash is None:
-        _show(place, export, planner, as_json)
+        _show(place, plan_undo(place, export, undo), as_json)
     else:
-        _apply(place, export, planner, plan_hash, undoes=run_id)
+        _apply(place, export, plan_hash, undo)
 
 
 def _export(name: str) -> tuple[Place, Export]:
@@ -202,7 +196,7 @@ def _export_of_run(run_id: str, name: str | None) -> str:
     for import_ in sorted(
         {settings.import_of(export) for export in settings.exports}, key=lambda import_: import_.name
     ):
-        names.update(exports_of_run(open_import(settings, import_), import_.name, run_id))
+        names.update(exports_of_run(open_import(settings, import_), run_id))
     chosen = names if name is None else names & {name}
     if len(chosen) != 1:
         raise UserError(
@@ -229,12 +223,11 @@ def _rollback_way(export: Export, move_to: str | None, unsubscribe: bool) -> Rem
     return export.remove
 
 
-def _show(place: Place, export: Export, planner: Planner, as_json: bool) -> None:
-    """Make a plan, store it as shown, and print it."""
-    from icontact_assets.exports.record import Record
+def _show(place: Place, made: Plan, as_json: bool) -> None:
+    """Store a plan as shown, and print it."""
+    from icontact_assets.exports.approvals import show_plan
 
-    made = planner(place, export)
-    Record(place, export, "").show(made, place.clock())
+    show_plan(place.warehouse, made, place.clock())
     facts = _plan_facts(made)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -285,7 +278,7 @@ def _plan_facts(made: Plan) -> dict[str, Any]:
     }
 
 
-def _apply(place: Place, export: Export, planner: Planner, plan_hash: str, undoes: str | None = None) -> None:
+def _apply(place: Place, export: Export, plan_hash: str, undo: Undo | None = None) -> None:
     from uuid import uuid4
 
     from icontact_assets.exports.run import run_export
@@ -295,10 +288,9 @@ def _apply(place: Place, export: Export, planner: Planner, plan_hash: str, undoe
         place,
         export,
         run_id=run_id,
-        planner=planner,
+        undo=undo,
         exactly=plan_hash,
         waiting=lambda text: say(text, error=True),
-        undoes=undoes,
     )
     say(
         f"Run {run_id}: {report.added} people added, {report.removed} removed, {sum(report.refused.values())} refused, "

@@ -10,7 +10,8 @@ from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.audiences.audience import Membership, compute
 from icontact_assets.errors import UserError
 from icontact_assets.exports.choice import sources
-from icontact_assets.exports.run import ExportError, ExportReport, run_export
+from icontact_assets.exports.report import ExportReport
+from icontact_assets.exports.run import ExportError, run_export
 from icontact_assets.exports.trigger import Computed, target, version
 from icontact_assets.ingest.coverage import missing_for_audiences
 from icontact_assets.metadata import failure, metadata_table

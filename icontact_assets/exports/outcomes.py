@@ -1,6 +1,11 @@
-"""The words that say what became of a person in a run of an export, and how the run itself ended."""
+"""What became of people in a run of an export, and how the run ended: the words, and the entry for one person."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from enum import StrEnum
+
+from icontact_assets.exports.consent import Evidence, RemovalEvidence, RemovalPermit
 
 
 class Outcome(StrEnum):
@@ -42,3 +47,32 @@ class RunStatus(StrEnum):
     STOPPED = "stopped"
     """Stopped before the first write, because the plan exceeds a limit or is not approved."""
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """What became of one person, or is about to."""
+
+    contact_id: str | None
+    """Contact id in the list's client folder. None: there is no such contact."""
+    action: str
+    """subscribe, move or unsubscribe."""
+    list_id: str
+    """The list that the action is about."""
+    outcome: Outcome
+    to_list_id: str | None = None
+    """Where a move leads."""
+    reason: str | None = None
+    response: str | None = None
+    """What iContact said, cut to a length that can be stored."""
+    member_id: str | None = None
+    """Contact id in the audience. None: the plan knows it."""
+    evidence: Evidence | RemovalEvidence | None = None
+    """What a skip rests on."""
+
+
+def removal_entry(permit: RemovalPermit, outcome: Outcome) -> JournalEntry:
+    """The entry for somebody who is removed from a list: moved where the permit says, else unsubscribed."""
+    if permit.onto is None:
+        return JournalEntry(permit.contact_id, "unsubscribe", permit.list_id, outcome)
+    return JournalEntry(permit.contact_id, "move", permit.list_id, outcome, to_list_id=permit.onto.list_id)

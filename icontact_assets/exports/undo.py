@@ -1,9 +1,9 @@
-"""The way back for one run of an export: what it added goes, what it moved comes back, as far as the guard allows."""
+"""How a run of an export is taken back: what it added goes, what it moved comes back, as far as the guard allows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from icontact_assets.audiences.audience import version_hash
 from icontact_assets.exports.consent import Denial, RemovalPermit
@@ -30,33 +30,41 @@ from icontact_assets.settings.models import Export, Remove
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
-def exports_of_run(warehouse: Warehouse, schema: str, run_id: str) -> list[str]:
-    """The names of the exports that a run wrote outcomes for."""
+@dataclass(frozen=True)
+class Undo:
+    """A run to take back."""
+
+    run_id: str
+    way: Remove
+    """How those whom it added are removed."""
+
+
+def exports_of_run(warehouse: Warehouse, run_id: str) -> list[str]:
+    """The names of the exports that were run in a run."""
     with warehouse.read() as connection:
         rows = connection.execute(
-            f'SELECT DISTINCT export FROM "{schema}".export_runs WHERE run_id = ? ORDER BY export', [run_id]
+            "SELECT DISTINCT export FROM export_runs WHERE run_id = ? ORDER BY export", [run_id]
         ).fetchall()
     return [name for (name,) in rows]
 
 
-def plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
-    """As `_plan_undo`."""
+def plan_undo(place: Place, export: Export, undo: Undo) -> Plan:
+    """Plan how to take back a run of an export, by the lists and contacts as they are now.
+
+    Those it added, and that are still there by its doing, are removed. Those it moved are moved back, if they may be
+    on the list. Those it unsubscribed do not come back: each is reported and stays. Whoever a later run of the export
+    wrote to is left to an undo of that run. Costs what a plan of the export costs. Raises PlanError, and the errors of
+    iContact.
+    """
     with place.remembering():
-        return _plan_undo(place, export, run_id, way)
+        return _plan_undo(place, export, undo.run_id, undo.way)
 
 
 def _plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
-    """Plan the way back for a run of an export, by the lists and contacts as they are now.
-
-    Those it added, and that are still there by its doing, are removed by `way`; those it moved are moved back, if they
-    may be on the list; those it unsubscribed do not come back: each is reported and stays. Whom a later run of the
-    export wrote to is that run's affair, and left out. Costs what a plan of the export costs. Raises PlanError, and the
-    errors of iContact.
-    """
     with place.warehouse.read() as connection:
         rows = written(connection, place.schema, export.name, "run_id = ?", [run_id])
         runs = connection.execute(
-            f'SELECT list_id FROM "{place.schema}".export_runs WHERE run_id = ? AND export = ? AND list_id IS NOT NULL',
+            "SELECT list_id FROM export_runs WHERE run_id = ? AND export = ? AND list_id IS NOT NULL",
             [run_id, export.name],
         ).fetchall()
         if not runs:

@@ -24,11 +24,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from icontact_assets.audiences.audience import compute
+from icontact_assets.exports.approvals import show_plan
 from icontact_assets.exports.live import PlanError
 from icontact_assets.exports.plan import Place
-from icontact_assets.exports.record import Record
-from icontact_assets.exports.run import ExportError, ExportReport, run_export
-from icontact_assets.exports.undo import plan_undo
+from icontact_assets.exports.report import ExportReport
+from icontact_assets.exports.run import ExportError, run_export
+from icontact_assets.exports.undo import Undo, plan_undo
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
@@ -644,12 +645,12 @@ class ExportMachine(RuleBasedStateMachine):
         export = self.export(side, **self.options)
         self.start("plan", side, CALM)
         try:
-            made = plan_undo(self.place(), export, undone, way)
+            made = plan_undo(self.place(), export, Undo(undone, way))
         except PlanError as error:
             assert "that made a plan" in str(error)  # noqa: PT017
             return
         assert not self.writes or self.writes[-1].run_id != "plan"
-        Record(self.place(), export, "").show(made, self.clock())
+        show_plan(self.place().warehouse, made, self.clock())
         go = Go(False, fuse, faults, [], 0, None, None, None, calm=False)
         self.perform(side, export, go, undone=undone, way=way, exactly=made.hash)
         asked = {write.contact_id for write in self.writes if write.run_id == undone}
@@ -749,9 +750,8 @@ class ExportMachine(RuleBasedStateMachine):
                 report = run_export(self.place(), export, run_id=run_id)
             else:
                 report = run_export(
-                    self.place(), export, run_id=run_id, undoes=undone, exactly=exactly,
-                    planner=lambda place, export: plan_undo(place, export, undone, way or Remove()),
-                )  # fmt: skip
+                    self.place(), export, run_id=run_id, undo=Undo(undone, way or Remove()), exactly=exactly
+                )
         except Killed:
             killed = True
         except ExportError as error:

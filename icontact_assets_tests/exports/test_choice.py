@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from icontact_assets.audiences.audience import compute
 from icontact_assets.exports.choice import Choice, ChoiceError, chosen, sources
-from icontact_assets.exports.plan import Place, Plan
-from icontact_assets.exports.run import ExportError, ExportReport, run_export
-from icontact_assets.exports.undo import plan_undo
+from icontact_assets.exports.report import ExportReport
+from icontact_assets.exports.run import ExportError, run_export
+from icontact_assets.exports.undo import Undo
 from icontact_assets.settings.models import Audience, Export, ExportLimits, Remove, Split
 from icontact_assets_tests.harness import FREE, HOLDING, NOW, SCHEMA, House, Store
 
@@ -412,10 +412,8 @@ def test_an_undo_takes_back_what_was_added_whoever_is_left_out_by_now(house):
     assert run(house, first).added == 2
     became = export("m", mode="add", exclude=("customers",), holdout=Decimal("99.99"), limits=FREE)
 
-    def back(place_: Place, export_: Export) -> Plan:
-        return plan_undo(place_, export_, "run1", Remove(move_to=str(HOLDING)))
-
-    report = run_export(house.place(), became, run_id="undo", undoes="run1", planner=back)
+    undo = Undo("run1", Remove(move_to=str(HOLDING)))
+    report = run_export(house.place(), became, run_id="undo", undo=undo)
     assert (report.members, report.removed) == (0, 2)
     assert house.on_list() == {}
     assert house.store.rows("SELECT DISTINCT outcome FROM export_outcomes WHERE run_id = 'undo'") == [("moved",)]

@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import icontact_assets
+from icontact_assets.exports.apply import _remove, _subscribe
 from icontact_assets.exports.consent import (
     Denial,
     Elsewhere,
@@ -27,7 +28,7 @@ from icontact_assets.exports.consent import (
     decide_removal,
     speaks_of_consent,
 )
-from icontact_assets.exports.run import _Stale, _subscribe, _take_off
+from icontact_assets.exports.progress import Stale
 
 READ_AT = datetime(2026, 9, 14, 12, tzinfo=UTC)
 GOOD = Evidence(
@@ -218,7 +219,7 @@ def test_one_place_in_the_package_writes_to_lists():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in writes
     }
-    assert callers == {(name, "exports/run.py") for name in writes}
+    assert callers == {(name, "exports/apply.py") for name in writes}
     permit = decide("90000001", "5004", GOOD)
     for permits in (
         ["90000001"],
@@ -228,7 +229,7 @@ def test_one_place_in_the_package_writes_to_lists():
         with pytest.raises(TypeError, match="permit"):
             _subscribe(None, "5004", permits, lambda: READ_AT)
     with pytest.raises(TypeError, match="permit"):
-        _take_off(None, permit, lambda: READ_AT)
+        _remove(None, permit, lambda: READ_AT)
 
 
 class Tries:
@@ -249,15 +250,13 @@ class Tries:
 def test_the_age_of_a_permit_is_checked_at_each_try(late_at):
     ages = iter([timedelta(minutes=11 if n == late_at else 1) for n in (1, 2, 3)])
     folder = Tries()
-    with pytest.raises(_Stale):
+    with pytest.raises(Stale):
         _subscribe(folder, "5004", [decide("90000001", "5004", GOOD)], lambda: READ_AT + next(ages))
     assert folder.made == late_at - 1
     ages = iter([timedelta(minutes=11 if n == late_at else 1) for n in (1, 2, 3)])
     folder = Tries()
-    with pytest.raises(_Stale):
-        _take_off(
-            folder, decide_removal("90000001", "5004", replace(LEAVING, onto=onto())), lambda: READ_AT + next(ages)
-        )
+    with pytest.raises(Stale):
+        _remove(folder, decide_removal("90000001", "5004", replace(LEAVING, onto=onto())), lambda: READ_AT + next(ages))
     assert folder.made == late_at - 1
 
 

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from icontact_assets.exports.approvals import show_plan
 from icontact_assets.exports.limits import Figures, exceeded
 from icontact_assets.exports.plan import make_plan
-from icontact_assets.exports.record import Record
-from icontact_assets.exports.run import ExportError, ExportReport
+from icontact_assets.exports.report import ExportReport
+from icontact_assets.exports.run import ExportError
 from icontact_assets.settings.models import ExportLimits
 from icontact_assets_tests.harness import House
 
@@ -111,7 +112,7 @@ def test_an_approval_lasts_24_hours_and_for_one_application(house):
     text, _ = stopped(house, **FEW, approve=report.plan_hash)
     assert "it was shown at 2026-09-14 12:00 UTC, more than 24 hours ago" in text
     made = make_plan(house.place(), house.settings(**FEW))
-    Record(house.place(), house.settings(**FEW), "").show(made, house.clock())
+    show_plan(house.place().warehouse, made, house.clock())
     assert house.export(**FEW, approve=report.plan_hash).added == 3
     for id_ in (1, 2, 3):
         house.sandbox.control("subscriptions/delete", list_id=5004, contact_id=id_)

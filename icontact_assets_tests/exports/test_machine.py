@@ -8,8 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from icontact_assets.exports import live
-from icontact_assets.exports import run as exporting
+from icontact_assets.exports import apply, live
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.exports.machine import ExportMachine
 from icontact_assets_tests.harness import Store
@@ -29,7 +28,7 @@ def test_no_history_leads_to_a_forbidden_write_a_wrong_list_or_a_false_record(
     running_sandbox: Sandbox, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(exporting, "BATCH", 5)
+    monkeypatch.setattr(apply, "BATCH", 5)
 
     class Machine(ExportMachine):
         sandbox = running_sandbox

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from icontact_assets.audiences.audience import AudienceError, compute
-from icontact_assets.exports import run as exporting
+from icontact_assets.exports import apply
+from icontact_assets.exports.approvals import show_plan
 from icontact_assets.exports.plan import Place, make_plan
-from icontact_assets.exports.record import Record
-from icontact_assets.exports.run import ExportError, ExportReport, run_export
-from icontact_assets.exports.undo import plan_undo
+from icontact_assets.exports.report import ExportReport
+from icontact_assets.exports.run import ExportError, run_export
+from icontact_assets.exports.undo import Undo, plan_undo
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
@@ -112,7 +113,7 @@ def test_who_left_while_a_list_to_move_to_was_read_back_is_not_moved_there(house
 
 
 def test_who_left_before_a_list_was_read_after_a_lost_answer_is_not_added_by_a_later_batch(house, monkeypatch):
-    monkeypatch.setattr(exporting, "BATCH", 1)
+    monkeypatch.setattr(apply, "BATCH", 1)
     people(house, 1, 2)
     house.sandbox.control("switches", resubscribe="success")
     house.fault(method="POST", nth=1, do={"kind": "reset"})
@@ -147,7 +148,7 @@ def test_what_any_reading_showed_counts_for_ever(house, reading):
     if reading == "a plan that is only shown":
         settings = house.settings("mirror")
         plan = make_plan(house.place(), settings)
-        Record(house.place(), settings, "").show(plan, house.clock())
+        show_plan(house.place().warehouse, plan, house.clock())
     elif reading == "a run without a plan":
         house.fault(path="/contacts", do={"kind": "reply", "status": 402})
         whatever(house, "mirror")
@@ -157,7 +158,7 @@ def test_what_any_reading_showed_counts_for_ever(house, reading):
     elif reading == "a stopped run":
         assert whatever(house, "mirror", limits=ExportLimits(**{**FREE, "adds": 0})) is not None
     else:
-        plan_undo(house.place(), house.settings("mirror"), "run1", Remove())
+        plan_undo(house.place(), house.settings("mirror"), Undo("run1", Remove()))
     gone(house, 1)
     house.export("mirror", external_changes="repair")
     assert house.on_list() == {2: "normal", 3: "normal"}
@@ -304,7 +305,7 @@ def test_an_undo_takes_back_what_showed_late(house):
     house.fault(method="POST", nth=1, do={"kind": "late", "seconds": LATER})
     whatever(house, "mirror")
     house.sandbox.control("clock", advance=LATER)
-    plan = plan_undo(house.place(), house.settings("mirror"), "run1", Remove())
+    plan = plan_undo(house.place(), house.settings("mirror"), Undo("run1", Remove()))
     assert sorted(permit.contact_id for permit in plan.removals) == ["1", "2"]
 
 
@@ -346,7 +347,7 @@ def test_who_left_before_they_were_moved_is_not_put_back(house):
 
 @pytest.mark.parametrize("action", ["move", "subscribe"])
 def test_a_status_on_the_list_is_not_older_than_ten_minutes(house, monkeypatch, action):
-    monkeypatch.setattr(exporting, "BATCH", 1)
+    monkeypatch.setattr(apply, "BATCH", 1)
     people(house, *range(11, 26))
     house.sandbox.control("switches", resubscribe="success", move_unsubscribed="subscribe")
     if action == "move":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from icontact_assets.exports.approvals import show_plan
 from icontact_assets.exports.live import PlanError
 from icontact_assets.exports.plan import Plan
-from icontact_assets.exports.record import Record
-from icontact_assets.exports.run import ExportError, ExportReport, run_export
-from icontact_assets.exports.undo import exports_of_run, plan_undo
+from icontact_assets.exports.report import ExportReport
+from icontact_assets.exports.run import ExportError, run_export
+from icontact_assets.exports.undo import Undo, exports_of_run, plan_undo
 from icontact_assets.settings.models import ExportLimits, Remove
-from icontact_assets_tests.harness import HOLDING, LIST, SCHEMA, House
+from icontact_assets_tests.harness import HOLDING, LIST, House
 
 MOVE = Remove(move_to=str(HOLDING))
 
@@ -24,21 +25,20 @@ def people(house: House, *ids: int) -> None:
 def undo(house: House, run_id: str, way: Remove = MOVE, mode: str = "mirror", **options: object) -> ExportReport:
     """Show the way back, and go it."""
     export = house.settings(mode, **options)
-    made = plan_undo(house.place(), export, run_id, way)
-    Record(house.place(), export, "").show(made, house.clock())
+    made = plan_undo(house.place(), export, Undo(run_id, way))
+    show_plan(house.place().warehouse, made, house.clock())
     house.runs += 1
     return run_export(
         house.place(),
         export,
         run_id=f"run{house.runs}",
-        undoes=run_id,
-        planner=lambda place, export: plan_undo(place, export, run_id, way),
+        undo=Undo(run_id, way),
         exactly=made.hash,
     )
 
 
 def planned(house: House, run_id: str, way: Remove = MOVE) -> Plan:
-    return plan_undo(house.place(), house.settings("mirror"), run_id, way)
+    return plan_undo(house.place(), house.settings("mirror"), Undo(run_id, way))
 
 
 def test_those_a_run_added_are_moved_away(house):
@@ -134,8 +134,7 @@ def test_an_undo_is_applied_by_its_hash_only(house):
             house.place(),
             house.settings("mirror"),
             run_id="x",
-            undoes="run1",
-            planner=lambda place, export: plan_undo(place, export, "run1", MOVE),
+            undo=Undo("run1", MOVE),
             exactly=made.hash,
         )
     assert house.writes() == []
@@ -146,7 +145,7 @@ def test_limits_count_for_an_undo_too(house):
     people(house, 1, 2, 3)
     house.export("mirror")
     export = house.settings("mirror", limits=ExportLimits(removes=2, removed_share=1))
-    made = plan_undo(house.place(), export, "run1", MOVE)
+    made = plan_undo(house.place(), export, Undo("run1", MOVE))
     assert [item.text for item in made.exceeded] == ["3 people would be removed, at most 2 may be"]
     assert undo(house, "run1", limits=export.limits).removed == 3
 
@@ -156,8 +155,8 @@ def test_a_run_that_is_not_known_cannot_be_undone(house):
     with pytest.raises(PlanError, match="has no run nothing that made a plan"):
         planned(house, "nothing")
     house.export("mirror")
-    assert exports_of_run(house.store.warehouse, SCHEMA, "run1") == ["to_list"]
-    assert exports_of_run(house.store.warehouse, SCHEMA, "nothing") == []
+    assert exports_of_run(house.store.warehouse, "run1") == ["to_list"]
+    assert exports_of_run(house.store.warehouse, "nothing") == []
     with pytest.raises(PlanError, match="Name another list"):
         planned(house, "run1", Remove(move_to=str(LIST)))
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from icontact_assets.audiences.audience import compute
 from icontact_assets.exports.plan import Place
-from icontact_assets.exports.run import ExportReport, run_export
+from icontact_assets.exports.report import ExportReport
+from icontact_assets.exports.run import run_export
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
