@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import os
 import re
 import shlex
 import signal
@@ -194,17 +193,10 @@ def test_the_demo_runs_on_the_projects_dagster_settings() -> None:
     assert demo.DAGSTER.read_text() == (ROOT / "dagster.yaml").read_text()
 
 
-def test_the_demo_ends_with_members_added(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "icontact_assets.cli", "demo", "--home", str(tmp_path / "demo")],
-        cwd=tmp_path,
-        env={**os.environ, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    numbers = dict(re.findall(r"│ (.+?) +│ +([\d,.]+) │", done.stdout))
+def test_the_demo_ends_with_members_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = execute(f"icontact-assets demo --home {tmp_path / 'demo'}")
+    numbers = dict(re.findall(r"│ (.+?) +│ +([\d,.]+) │", shown))
     before, after = (
         int(numbers[f"members of the list {when} the export"].replace(",", "")) for when in ("before", "after")
     )
