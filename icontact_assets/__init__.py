@@ -1,1 +1,1 @@
-"""iContact contacts and e-mail activity as Dagster assets in DuckDB; `icontact_assets.definitions` is the entry."""
+"""iContact contacts and e-mail activity as Dagster assets in DuckDB. `icontact_assets.definitions` is the entry."""

@@ -38,7 +38,7 @@ class Readers:
         return cls(gid)
 
     def folder(self, path: Path) -> None:
-        """Create a folder, with those above it that are missing; restrict what was created, else the folder. Raises
+        """Create a folder, with those above it that are missing. Restrict what was created, else the folder. Raises
         OSError."""
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The request budget of an account: per second, per minute, per day, and pauses it asks for; on disk, shared
+"""The request budget of an account: per second, per minute, per day, and pauses it asks for. It is on disk, shared
 by threads and processes."""
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from icontact_assets.icontact.errors import AskedToWait, BudgetSpent
 from icontact_assets.private import OWNER
 
 LONGEST_WAIT = 60.0
-"""Seconds that a request waits for its turn; a pause that is longer ends the run."""
+"""Seconds that a request waits for its turn. A pause that is longer ends the run."""
 
 LONGEST_PAUSE = timedelta(days=1)
 """What asks for more is asked again after that time."""
 
 
 class Budget:
-    """Counts every request of one account in `directory`. 0 lifts a limit; a day is the last 24 hours."""
+    """Counts every request of one account in `directory`. 0 lifts a limit. A day is the last 24 hours."""
 
     def __init__(
         self, directory: Path, account_key: str, *, per_second: float = 1, per_minute: int = 60, per_day: int = 5000
@@ -93,7 +93,7 @@ class Budget:
         return max(0.0, seconds)
 
     def left_today(self) -> int | None:
-        """Requests left of the last 24 hours' budget; None if the day is not limited."""
+        """Requests left of the last 24 hours' budget. None if the day is not limited."""
         if self._bucket is None or not self._per_day:
             return None
         if self._spent is not None and datetime.now(UTC) < self._spent.until:

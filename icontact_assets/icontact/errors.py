@@ -12,7 +12,7 @@ class IContactError(UserError):
 
 
 class Transient(IContactError):
-    """Asked again as often as allowed and still no usable answer; later it may work."""
+    """There was no usable answer, however often it was asked. Later it may work."""
 
 
 class PageFailed(Transient):
@@ -28,7 +28,7 @@ class BudgetSpent(IContactError):
 
 
 class AskedToWait(BudgetSpent):
-    """iContact asked for a pause (`Retry-After`) that is not over. `resumes_at`: its end; nothing is sent before it."""
+    """iContact asked for a pause (`Retry-After`) that is not over. `resumes_at`: its end. Nothing is sent before it."""
 
 
 class BudgetUnusable(IContactError):

@@ -34,12 +34,12 @@ _LITERAL = re.compile(r"[^\s,*@]+@[^\s,*@]+")
 _ALL = {"status": "total"}
 """Without it, contacts on no list may be left out (API reference, 3.1)."""
 _IN_ORDER = {"orderby": "createDate:asc,messageId:asc"}
-"""The one order of messages that is known to work; there is none unless it is asked for (API reference, 2.2)."""
+"""The one order of messages that is known to work. There is none unless it is asked for (API reference, 2.2)."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """iContact's own figures of a message; None where the answer has none."""
+    """iContact's own numbers of a message. None where the answer has none."""
 
     bounces: int | None
     delivered: int | None
@@ -104,7 +104,7 @@ class Account:
 
 
 class Folder:
-    """One client folder of one account. `page_size`: rows asked for at once; `reread_pages`: see `read_by_offset`."""
+    """One client folder of one account. `page_size`: rows asked for at once. `reread_pages`: see `read_by_offset`."""
 
     def __init__(
         self,
@@ -207,11 +207,11 @@ class Folder:
         )
 
     def contact(self, contact_id: str) -> Row:
-        """One contact; also one that is deleted. Raises NotFound."""
+        """One contact, deleted or not. Raises NotFound."""
         return self._single(f"contacts/{contact_id}", "contact")
 
     def contacts_by_id(self, ids: Sequence[str]) -> dict[str, Row]:
-        """The contacts of these ids as they are now, 50 a request; those that do not exist are left out."""
+        """The contacts of these ids as they are now, 50 a request. Those that do not exist are left out."""
         found = self.contacts_shown(ids)
         for id_ in dict.fromkeys(ids):
             if id_ not in found:
@@ -234,10 +234,10 @@ class Folder:
         return found
 
     def contacts_by_email(self, address: str, same: Callable[[str, str], bool]) -> list[Row]:
-        """The contacts with exactly this address, on a list or not; `same` tells whether two texts are one address.
+        """The contacts with exactly this address, on a list or not. `same` says whether two texts are one address.
 
         Raises ValueError for an address that iContact would read as a pattern or as several, and Incomplete if the
-        answer may not be about this address alone; neither shows it.
+        answer may not be about this address alone. Neither shows it.
         """
         if not _LITERAL.fullmatch(address):
             raise ValueError("the address cannot be looked up exactly")
@@ -270,7 +270,7 @@ class Folder:
         return SubscribeReply(rows, tuple(map(_remark, remarks(reply.body), reply.warnings)))
 
     def unsubscribe(self, list_id: str, contact_id: str, before: Before) -> Row:
-        """Unsubscribe a contact from a list, for good; returns the subscription as iContact then has it.
+        """Unsubscribe a contact from a list, for good. Returns the subscription as iContact then has it.
 
         Raises Unconfirmed if the answer does not hold it.
         """
@@ -278,7 +278,7 @@ class Folder:
         return self._one(self.session.post(path, {"status": "unsubscribed"}, before), "subscription", path)
 
     def move_subscription(self, list_id: str, contact_id: str, to_list_id: str, before: Before) -> Row:
-        """Move a subscription to another list; returns the new one. Raises Unconfirmed if the answer has none."""
+        """Move a subscription to another list. Returns the new one. Raises Unconfirmed if the answer has none."""
         path = f"{self._base}/subscriptions/{list_id}_{contact_id}"
         return self._one(self.session.put(path, {"listId": to_list_id}, before), "subscription", path)
 
@@ -367,7 +367,7 @@ def _holds(key: str) -> Callable[[Any], bool]:
 
 
 def _holds_figures(body: Any) -> bool:
-    """Whether a body holds statistics; those of a draft may be null, or [] as PHP writes an object without members."""
+    """Whether a body holds statistics. Those of a draft may be null, or [] as PHP writes an object without members."""
     if not isinstance(body, dict) or "statistics" not in body:
         return False
     return isinstance(body["statistics"], dict) or body["statistics"] in (None, [])

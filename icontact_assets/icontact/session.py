@@ -160,12 +160,12 @@ class Session:
         params: Mapping[str, str | int] | None = None,
         usable: Callable[[Any], bool] = lambda _: True,
     ) -> Reply:
-        """GET below the base address; an answer that is not `usable` is asked for again. Raises the errors of
+        """GET below the base address. An answer that is not `usable` is asked for again. Raises the errors of
         `errors.py`."""
         return self._ask("GET", path, params, None, usable)
 
     def post(self, path: str, body: Any, before: Before = _nothing) -> Reply:
-        """POST a JSON body. `before` is called right before each try, when the budget has let it pass; what it raises
+        """POST a JSON body. `before` is called right before each try, when the budget has let it pass. What it raises
         ends the request unsent.
 
         A 200 that holds `errors` is a reply, with these texts among its `warnings`: it may hold rows that were written
@@ -344,7 +344,7 @@ class Session:
         return [mask(self._secrets.sub("<credential>", str(text))) for text in texts]
 
     def _pause(self, response: requests.Response) -> datetime | None:
-        """Until when nothing is to be sent, as the answer asks; from now on nothing is."""
+        """Send nothing until the time that the answer asks for, and return it. None if it asks for none."""
         seconds = _retry_after(response.headers.get("Retry-After", ""))
         if seconds is None:
             return None
@@ -385,7 +385,7 @@ def remarks(body: Any) -> list[str]:
 
 
 def _retry_after(value: str) -> float | None:
-    """The seconds that a header asks to wait, a day at most; None if it asks for none or cannot be read."""
+    """The seconds that a header asks to wait, a day at most. None if it asks for none or cannot be read."""
     if seconds := re.match(r"\s*([0-9]+)\s*(?:$|[.,;])", value):
         wait = float(seconds[1])
     else:

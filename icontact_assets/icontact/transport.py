@@ -25,7 +25,7 @@ _NO_COOKIES = http.cookiejar.DefaultCookiePolicy(allowed_domains=[])
 
 
 class Unusable(Exception):
-    """An answer that goes beyond its bounds, or is packed in a way that cannot be undone; the text says how."""
+    """An answer that goes beyond its bounds, or is packed in a way that cannot be undone. The text says how."""
 
 
 class TooLarge(Unusable):
@@ -131,7 +131,7 @@ def content(response: requests.Response, most: int) -> bytes:
 
 
 def _unpacked(chunks: Iterator[bytes], packing: str) -> Iterator[bytes]:
-    """What gzip or zlib packed, in small pieces whatever the ratio; a gzip file may have several members."""
+    """What gzip or zlib packed, in small pieces whatever the ratio. A gzip file may have several members."""
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
     begun = False
     try:

@@ -43,7 +43,7 @@ def _id_of_text(text: str) -> str | None:
 
 
 def as_text(value: object) -> str | None:
-    """Text as it is; numbers and flags become text, objects and arrays JSON; null stays None."""
+    """Text as it is. Numbers and flags become text, objects and arrays become JSON, null stays None."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -54,7 +54,7 @@ def as_text(value: object) -> str | None:
 
 
 def as_int(value: object) -> int | None:
-    """An integer of 64 bits given as a number or numeric text; None for null, empty or anything else."""
+    """An integer of 64 bits given as a number or numeric text. None for null, empty or anything else."""
     number = None
     if isinstance(value, str):
         # Python refuses to read more than 4,300 digits.
@@ -72,13 +72,13 @@ def is_integer(value: object) -> bool:
 
 
 def as_flag(value: object) -> bool | None:
-    """0/1, "0"/"1", true/false; None for anything else."""
+    """0/1, "0"/"1", true/false. None for anything else."""
     return {"0": False, "1": True, "false": False, "true": True}.get(str(value).strip().lower())
 
 
 def as_instant(text: str | None) -> datetime | None:
     """A time as an aware UTC instant: ISO 8601 with any offset (with or without colon), a blank for the T, compact
-    dates; without an offset it is America/New_York. None if it cannot be read."""
+    dates. Without an offset it is America/New_York. None if it cannot be read."""
     if not text:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`python -m icontact_assets.sandbox`: a sandbox from the command line; prints one line when it listens."""
+"""`python -m icontact_assets.sandbox`: a sandbox from the command line. Prints one line when it listens."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ MAIN_FOLDER = 7601
 
 
 class ControlError(Exception):
-    """A control request that makes no sense; the text says why."""
+    """A control request that makes no sense. The text says why."""
 
 
 class State:
@@ -210,7 +210,7 @@ class Reset(_Strict):
 
 
 class Control:
-    """Answers control requests on a state; raises ControlError with a clear text for what it does not understand."""
+    """Answers control requests on a state. Raises ControlError with a clear text for what it does not understand."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -234,7 +234,7 @@ class Control:
         }
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Json:
-        """One control request; `path` is what follows /_control/."""
+        """One control request. `path` is what follows /_control/."""
         try:
             given = orjson.loads(body) if body else None
         except orjson.JSONDecodeError as problem:
@@ -286,13 +286,13 @@ class Control:
         raise ControlError(f"there is no control path {path!r} for this method; known: {', '.join(known)}")
 
     def check(self, path: str, given: Json) -> BaseModel:
-        """The edit that a path and its values mean; raises ControlError or pydantic.ValidationError."""
+        """The edit that a path and its values mean. Raises ControlError or pydantic.ValidationError."""
         if path not in self.edits:
             raise ControlError(f"there is no edit {path!r}; known: {', '.join(self.edits)}")
         return self.edits[path][0].model_validate(given)
 
     def edit(self, path: str, given: Json) -> Json:
-        """Edits the world; the reply names the row."""
+        """Edits the world. The reply names the row."""
         edit, change = self.check(path, given), self.edits[path][1]
         folder = self._folder(edit.folder)  # type: ignore[attr-defined]
         result = change(folder, edit)
@@ -518,7 +518,7 @@ class Control:
 
     @staticmethod
     def _check_fields(fields: dict[str, Any]) -> None:
-        """These must be the service's; custom values may have any name, since some tests are about new fields."""
+        """These must be the service's. Custom values may have any name, since some tests are about new fields."""
         unknown = set(fields) - set(CONTACT_FIELDS)
         if unknown:
             raise ControlError(

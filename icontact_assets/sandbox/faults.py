@@ -200,7 +200,7 @@ Action = Annotated[
 
 
 class Fault(_Strict):
-    """One fault. It counts the requests that match; without `nth` and `every` it strikes each of them."""
+    """One fault. It counts the requests that match. Without `nth` and `every` it strikes each of them."""
 
     path: str = Field("", description="regular expression, searched in the path below /icp")
     method: str | None = None
@@ -282,7 +282,7 @@ class Plans:
         self.planned: list[Planned] = []
 
     def add(self, faults: list[Any], check: Callable[[str, Any], object]) -> None:
-        """Plans faults, all or none. `check` raises for an edit that makes no sense; so does a malformed fault."""
+        """Plans faults, all or none. `check` raises for an edit that makes no sense. So does a malformed fault."""
         parsed = [Fault.model_validate(given) for given in faults]
         for fault in parsed:
             for path, values in fault.do.steps() if isinstance(fault.do, Edit) else ():
@@ -297,7 +297,7 @@ class Plans:
 
 
 def tweak(tweaks: Tweaks, action: Action) -> None:
-    """Adds what one action changes about how the request is answered; nothing for actions of another sort."""
+    """Adds what one action changes about how the request is answered. Actions of another sort add nothing."""
     if isinstance(action, Cap):
         tweaks.cap, tweaks.cap_refuses, tweaks.cap_echo_asked = action.limit, action.refuse, action.echo == "asked"
     elif isinstance(action, Order):

@@ -19,7 +19,7 @@ ACTIONS = ("reset", "log/clear", "faults/clear")
 class Sandbox:
     """Context manager around a sandbox process.
 
-    Its clock stands still at the real time of the start, or at `now` (ISO 8601), unless it is `running`; request
+    Its clock stands still at the real time of the start, or at `now` (ISO 8601), unless it is `running`. Request
     limits are lifted. Switches are given by name, for instance `Sandbox(ids="mixed")`.
     """
 

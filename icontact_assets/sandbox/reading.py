@@ -586,7 +586,7 @@ def _unknown_order(orderby: str, resource: Resource) -> list[str]:
 
 
 def find(folder: Folder, name: str, key: str, now: int) -> Any:
-    """The row a path names, if it exists by now; None otherwise."""
+    """The row a path names, if it exists by now. None otherwise."""
     row: Any = None
     if name == "subscriptions":
         left, _, right = key.partition("_")

@@ -33,7 +33,7 @@ ACTIVITY_TIME: dict[Kind, str] = {
 
 
 def ident(switches: Switches) -> Ident:
-    """How ids are written in one reply; `mixed` takes turns."""
+    """How ids are written in one reply. `mixed` takes turns."""
     if switches.ids == "string":
         return str
     if switches.ids == "integer":
@@ -49,7 +49,7 @@ def ident(switches: Switches) -> Ident:
 
 
 def contact(row: Contact, now: int, write: Ident, *, written: bool = False) -> Row:
-    """A contact: unset fields are null in what is read, "" in answers to writes; only these always have `business`."""
+    """A contact: unset fields are null in what is read, "" in answers to writes. Only these always have `business`."""
     blank = "" if written else None
     fields = row.fields
     out: Row = {name: fields.get(name, blank) for name in CONTACT_FIELDS[:-1]}
@@ -90,7 +90,7 @@ def message(row: Message, write: Ident, style: Style) -> Row:
 
 
 def send(row: Send, now: int, write: Ident) -> Row:
-    """A send; `recipientCount` is a string once it is released and a number before, `releasedTime` is "" until then."""
+    """A send. `recipientCount` is a string once it is released and a number before, `releasedTime` is "" until then."""
     status = row.status_at(now)
     released = status == "released"
     return {
@@ -108,7 +108,7 @@ def send(row: Send, now: int, write: Ident) -> Row:
 
 
 def mailing_list(row: MailingList, write: Ident, *, written: bool = False) -> Row:
-    """A list; its flags are strings in what is read and numbers in answers to writes."""
+    """A list. Its flags are strings in what is read and numbers in answers to writes."""
     flag: Callable[[int], str | int] = int if written else str
     return {
         "listId": write(row.id),
@@ -144,7 +144,7 @@ def plain(row: Plain, write: Ident) -> Row:
 
 
 def activity(log: ActivityLog, positions: Longs, kind: Kind, links: list[str], switches: Switches) -> bytes:
-    """The array of a page of activity rows as JSON; built by hand, since these pages are most of what is asked for."""
+    """The array of a page of activity rows as JSON. Built by hand, since these pages are most of what is asked for."""
     style, time_field = switches.activity_time, ACTIVITY_TIME[kind]
     contacts, instants = log.contact[positions].tolist(), log.at[positions].tolist()
     quoted = switches.ids == "string"

@@ -35,7 +35,7 @@ def _instant(text: str) -> int | None:
 
 
 def operator_of(query: Mapping[str, str], term: str) -> str:
-    """The comparison asked for; one that does not exist counts as none."""
+    """The comparison asked for. One that does not exist counts as none."""
     asked = query.get(f"{term}SearchType", "eq")
     return asked if asked in OPERATORS else "eq"
 
@@ -74,7 +74,7 @@ def condition(value: str, operator: str, getter: Getter, kind: str) -> Callable[
 
 
 def slice_by_id(ids: Sequence[int], operator: str, value: str) -> slice:
-    """Where rows sorted by id satisfy a comparison of the id; nothing for a value that is no id."""
+    """Where rows sorted by id satisfy a comparison of the id. None does for a value that is no id."""
     bounds = [_number(part) for part in value.split(",")]
     if None in bounds or len(bounds) != (2 if operator == "bet" else 1):
         return slice(0, 0)

@@ -41,7 +41,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Plan:
-    """How large a world is: what exists at the start in the main folder; the other one holds a fifth of it."""
+    """How large a world is: what exists at the start in the main folder. The other one holds a fifth of it."""
 
     seed: int = 1
     contacts: int = 2000
@@ -205,7 +205,7 @@ class _Maker:
         self.strikes = np.zeros(total, np.int64)
 
     def _messages(self) -> None:
-        """Mailings over the history and three weeks beyond; one in ten is never sent, two are old confirmations."""
+        """Mailings over the history and three weeks beyond. One in ten is never sent, two are old confirmations."""
         random, count = self.random, self.message_count
         ahead = max(1, count * AHEAD_DAYS // max(self.days, 1) // 2)
         old = min(2, count - 1) if count > 3 else 0
@@ -362,7 +362,7 @@ class _Maker:
         return (np.minimum(hours, 60 * 24) * HOUR).astype(np.int64)
 
     def _with_gone(self, people: Longs) -> Longs:
-        """Contact ids of people; one row in two hundred belongs to someone who no longer exists."""
+        """Contact ids of people. One row in two hundred belongs to someone who no longer exists."""
         ids = self.ids[people]
         if len(self.gone):
             lost = self.random.random(len(ids)) < 0.005
@@ -375,7 +375,7 @@ class _Maker:
         self.folder.activity[message_id, kind] = ActivityLog(contact[order], at[order], seen[order], column[order])
 
     def _confirmations(self, message_id: int) -> None:
-        """Opens and clicks of an old confirmation message, scattered over the history; it has no send."""
+        """Opens and clicks of an old confirmation message, scattered over the history. It has no send."""
         if not self.contact_count:
             return
         random = self.random

@@ -121,7 +121,7 @@ class Application:
     def _answer(
         self, request: Request, query: dict[str, str], headers: dict[str, str], due: list[Planned]
     ) -> Answer | None:
-        """The answer after everything planned faults do to its content; None stands for a reset."""
+        """The answer after everything planned faults do to its content. None is a reset."""
         tweaks = Tweaks()
         instead: Reply | Reset | None = None
         for strike in due:
@@ -199,7 +199,7 @@ async def _reset(transport: Any) -> None:
 
 
 def serve(state: State, port: int, announce: Callable[[str], None]) -> None:
-    """Serves a state on 127.0.0.1 until SIGINT or SIGTERM; port 0 takes a free one.
+    """Serves a state on 127.0.0.1 until SIGINT or SIGTERM. Port 0 takes a free one.
 
     `announce` gets the base address once it listens.
     """

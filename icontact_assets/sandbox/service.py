@@ -30,14 +30,14 @@ class Service:
         self._day: deque[float] = deque()
 
     def change_switches(self, values: dict[str, Any]) -> None:
-        """Sets switches by name, all or none; raises pydantic.ValidationError for an unknown name or value."""
+        """Sets switches by name, all or none. Raises pydantic.ValidationError for an unknown name or value."""
         self.world.switches = Switches.model_validate({**self.world.switches.model_dump(), **values})
         self.reader.forget()
 
     def answer(
         self, method: str, path: str, query: Query, headers: Mapping[str, str], body: bytes, tweaks: Tweaks
     ) -> Answer:
-        """The answer to one request; `path` is what follows `/icp`."""
+        """The answer to one request. `path` is what follows `/icp`."""
         refused = self._limited()
         if refused is not None:
             return refused
@@ -81,7 +81,7 @@ class Service:
         return self._resource(method, folder, parts[4:], query, body, tweaks)
 
     def _limited(self) -> Answer | None:
-        """Counts the request in both sliding windows; the refusal when one is full. Refused requests do not count."""
+        """Counts the request in both sliding windows. Returns the refusal if one is full. Refused requests do not count."""
         switches = self.world.switches
         now = self.world.clock.limiter()
         full = False

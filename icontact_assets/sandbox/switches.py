@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Switches(BaseModel):
-    """Every choice the sandbox offers. An unknown name or value is refused; docs/sandbox.md says what each one does."""
+    """Every choice the sandbox offers. An unknown name or value is refused. See docs/sandbox.md for what each one does."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 

@@ -22,7 +22,7 @@ _ISO = re.compile(
 
 @lru_cache(maxsize=200_000)
 def hour_frame(style: Style, hour: int) -> tuple[str, str]:
-    """What stands around `MINUTES[second]` in a whole hour of Unix time; offsets change on whole hours only."""
+    """What is around `MINUTES[second]` in a whole hour of Unix time. Offsets change on whole hours only."""
     local = datetime.fromtimestamp(hour * 3600, UTC if style == "utc" else EASTERN)
     before = local.strftime(_DAY.get(style, "%Y-%m-%d")) + _BETWEEN.get(style, "T") + local.strftime("%H:")
     offset = local.strftime("%z")
@@ -43,7 +43,7 @@ def utc_text(instant: int) -> str:
 
 
 def instant_of(text: str) -> int:
-    """Reads `YYYY-MM-DD[THH:MM[:SS][offset]]`; without an offset it is Eastern. Raises ValueError for anything else."""
+    """Reads `YYYY-MM-DD[THH:MM[:SS][offset]]`. Without an offset it is Eastern. Raises ValueError for anything else."""
     match = _ISO.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a date or a time of the form YYYY-MM-DD[THH:MM:SS[+HH:MM]]")

@@ -26,7 +26,7 @@ CONTACT_FIELDS = (
 
 
 class Clock:
-    """Sandbox time. Runs with real time or stands still; can be set and moved, also backwards."""
+    """Sandbox time. It runs with real time or stands still. It can be set and moved, also backwards."""
 
     def __init__(self, now: float, frozen: bool) -> None:
         self._base = now
@@ -163,7 +163,7 @@ class Plain:
 
 
 class ActivityLog:
-    """The rows of one message and kind in listing order, as arrays; `visible` is from when, `link` -1 means none."""
+    """The rows of one message and kind in listing order, as arrays. `visible` is from when, `link` -1 means none."""
 
     __slots__ = ("_figures", "at", "contact", "link", "version", "visible")
 
@@ -183,7 +183,7 @@ class ActivityLog:
     def insert(
         self, position: int | None, contact: int, at: int, visible: int, link: int, *, times: int = 1, apart: int = 0
     ) -> None:
-        """Puts a row, or `times` of them, at a place in the listing; without one, behind the last that is not later.
+        """Puts a row, or `times` of them, at a place in the listing. Without a place, behind the last that is not later.
 
         Rows that are seconds `apart` are of one contact after the other.
         """
@@ -217,7 +217,7 @@ class ActivityLog:
         return positions
 
     def figures(self, now: int, folder: Folder, kind: Kind, switches: Switches) -> tuple[int, int]:
-        """(distinct contacts, rows) that are shown at an instant; remembered until something about them changes."""
+        """(distinct contacts, rows) that are shown at an instant. They are remembered until something about them changes."""
         positions = self.shown(now, folder, kind, switches)
         ends = (int(positions[0]), int(positions[-1])) if len(positions) else None
         key = (self.version, len(positions), ends, switches.statistics)
@@ -278,7 +278,7 @@ class Folder:
         self.touch()
 
     def drop_contact(self, contact_id: int) -> None:
-        """The contact and its subscriptions are gone without a trace; its activity stays."""
+        """The contact and its subscriptions are gone without a trace. Its activity stays."""
         self._forget_email(contact_id)
         del self.contacts[contact_id]
         for list_id in list(self.lists_of.get(contact_id, ())):
@@ -301,7 +301,7 @@ class Folder:
         self.touch()
 
     def new_id(self, resource: str, first: int, wanted: int | None = None) -> int:
-        """An id that was never given out, or the wanted one; delayed writes have theirs before they show."""
+        """An id that was never given out, or the wanted one. Delayed writes have theirs before they show."""
         self.keep_last_id(resource, first)
         given = self._last_ids[resource] + 1 if wanted is None else wanted
         self._last_ids[resource] = max(self._last_ids[resource], given)

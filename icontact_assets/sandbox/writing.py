@@ -330,7 +330,7 @@ class Writer:
         return reply(out)
 
     def _merged(self, folder: Folder, row: Contact, data: Json, *, blank: bool) -> Contact:
-        """A contact with the given fields; the others stay, or become "" for a replacement."""
+        """A contact with the given fields. The others stay, or become "" for a replacement."""
         status = data.get("status", row.status)
         if status != row.status and (status not in ("normal", "donotcontact") or row.status in FINAL):
             raise Refusal(BAD_STATUS)
@@ -388,7 +388,7 @@ class Writer:
     def _move(
         self, folder: Folder, row: Subscription, data: Json
     ) -> tuple[Subscription, Callable[[], None], list[str]]:
-        """The subscription under the other list; only `listId` counts. Who left that list is not moved to it."""
+        """The subscription under the other list. Only `listId` counts. Who left that list is not moved to it."""
         switches, now = self.world.switches, self.world.clock.now()
         if not data.get("listId"):
             raise Refusal("You did not provide a listId field, which is required. Please provide a listId field")

@@ -1,4 +1,4 @@
-"""The DuckDB file: opened late, closed soon, under one lock; writers in one transaction, readers read-only."""
+"""The DuckDB file: opened late, closed soon, under one lock. Writers have one transaction, readers only read."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ class Warehouse:
         return (self.path, found.st_dev, found.st_ino, self.schema, self._source)
 
     def _check_source(self, connection: duckdb.DuckDBPyConnection, schema: str, source: Source) -> str | None:
-        """The recorded id of a schema; None if nothing is recorded."""
+        """The recorded id of a schema. None if nothing is recorded."""
         rows = connection.execute(
             f'SELECT database_id, service, account_id, client_folder_id FROM "{schema}".{IMPORT_SOURCE.name}'
         ).fetchall()
