@@ -59,7 +59,7 @@ def decode(content: bytes, content_type: str = "") -> Decoded:
 
 
 def _whole_characters(value: Any) -> Any:
-    """A value with U+FFFD for each half character, in names too. Names that become equal are told apart."""
+    """A value with U+FFFD for each half character, in names too. Names that become equal stay distinct."""
     if isinstance(value, str):
         return _HALF.sub("\ufffd", value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Dates as the vendor's date parser reads them (its fork of araddon/dateparse); nothing else.
+"""Dates as the vendor's date parser reads them (its fork of araddon/dateparse), and nothing else.
 
 That parser takes a text apart to guess a layout, then reads the text by the layout. The patterns here are the layouts
 it guesses right. Where it guesses wrong (an offset whose digits end up as month or second), a text is no date here.
@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 
 PLAIN = r"[1-9]\d{3}-\d\d-\d\d (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
-"""Regular expression of the form that iContact uses; a cast to a timestamp reads it as `milliseconds` does."""
+"""Regular expression of the form that iContact uses. A cast to a timestamp reads it as `milliseconds` does."""
 
 _DAY = r"(?P<day>\d\d?)"
 _MONTH = r"(?P<month>\d\d?)"
@@ -39,7 +39,7 @@ _DATES = tuple(
         (r"(?P<year>\d\d)(?P<month>\d\d)(?P<day>\d\d)(?= )", r" +"),
     )
 )
-"""Dates that a time of day may follow, and what stands between. Numbers with slashes are month first."""
+"""Dates that a time of day may follow, and what is between them. Numbers with slashes are month first."""
 
 _ALONE = tuple(
     re.compile(date, re.ASCII)
@@ -94,7 +94,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def milliseconds(text: str) -> int | None:
-    """Milliseconds since 1970-01-01 UTC of a date. An offset is honoured, text without one is UTC; None if no date."""
+    """Milliseconds since 1970-01-01 UTC of a date. An offset is honoured, text without one is UTC. None if no date."""
     if text.isascii() and text.isdigit() and len(text) in _UNIX:
         factor, divisor = _UNIX[len(text)]
         return int(text) * factor // divisor if int(text) < 2**63 else None
@@ -127,7 +127,7 @@ def _after_date(text: str, before_clock: re.Pattern[str]) -> dict[str, str | Non
 
 
 def _instant(parts: dict[str, str | None]) -> int | None:
-    """The instant of a text's parts; None if one of them is out of its range, as February 30 is."""
+    """The instant of a text's parts. None if one of them is out of its range, as February 30 is."""
     year, month = int(parts["year"] or 0), int(parts.get("month") or 1)
     if len(parts["year"] or "") == 2:
         year += 1900 if year >= 69 else 2000

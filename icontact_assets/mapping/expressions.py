@@ -23,12 +23,12 @@ SQL_TYPES = {
 
 
 class MappingError(UserError):
-    """A field table holds something that has no meaning; the text names file, field and remedy."""
+    """A field table holds something that has no meaning. The text names file, field and remedy."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A function applied to arguments; a plain column is an argument without a call."""
+    """A function applied to arguments. A plain column is an argument without a call."""
 
     function: str
     arguments: tuple[Call | Column | Literal, ...]
@@ -53,7 +53,7 @@ Expression = Call | Column | Literal
 
 @dataclass(frozen=True)
 class Field:
-    """One row of a field table. `sql_type` is the column's type in DuckDB; `condition` is SQL or None."""
+    """One row of a field table. `sql_type` is the column's type in DuckDB. `condition` is SQL or None."""
 
     name: str
     source: Expression
@@ -152,7 +152,7 @@ def parse_table(text: str, file: str) -> list[Field]:
         if row["type"] not in SQL_TYPES:
             raise MappingError(f"{where}: found type {row['type']!r}. Write one of {', '.join(SQL_TYPES)}.")
         if row["field"] in [field.name for field in fields]:
-            raise MappingError(f"{where}: the field stands there twice. Remove one of the two.")
+            raise MappingError(f"{where}: the field is defined twice. Remove one of the two.")
         try:
             expression = parse_expression(row["source"])
             condition = compile_condition(row["condition"]) if "condition" in row else None
@@ -169,7 +169,7 @@ def source_text(name: str) -> str:
 
 
 def lookup(field: Field) -> tuple[str, str] | None:
-    """The function and the column of a user field whose value is computed per distinct text; None for a plain copy."""
+    """The function and the column of a user field whose value is computed per distinct text. None for a plain copy."""
     match field.source:
         case Call(("email" | "emaildomain") as function, (Column(column),)):
             return function, column
@@ -193,7 +193,7 @@ def needs_function(function: str, column: str) -> str:
 
 
 def user_value(field: Field) -> str:
-    """SQL for the value that one version of a contact gives a field; NULL writes nothing, nor does empty text."""
+    """SQL for the value that one version of a contact gives a field. NULL writes nothing, nor does empty text."""
     if (found := lookup(field)) is not None:
         function, column = found
         computed, plain = f'"{function}_{column}".value', _PLAIN[function][1].format(f'"{column}"')
@@ -203,7 +203,7 @@ def user_value(field: Field) -> str:
 
 
 def activity_value(field: Field) -> str:
-    """SQL aggregate for a field over the events of one contact; NULL where no event has a value."""
+    """SQL aggregate for a field over the events of one contact. NULL where no event has a value."""
     where = f" FILTER (WHERE {field.condition})" if field.condition else ""
     match field.source:
         case Column("contact_id"):

@@ -1,4 +1,4 @@
-"""email, emaildomain, urlmain, hash and todate as the vendor's engine computes them, to the bit; nothing else."""
+"""email, emaildomain, urlmain, hash and todate as the vendor's engine computes them, to the bit, and nothing else."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Refused(Exception):
 
 
 def _text(value: Any) -> str | None:
-    """The text that a function reads; None if there is none. A list-valued column counts as its first element.
+    """The text that a function reads. None if there is none. A list-valued column counts as its first element.
 
     A lone surrogate has no place in UTF-8. What reads JSON in Go puts U+FFFD there, so that is what the vendor sees.
     """
@@ -41,7 +41,7 @@ def _text(value: Any) -> str | None:
 
 
 def email(text: Any) -> str | None:
-    """The bare address in lower case; None for anything that Go's net/mail refuses to take for one address."""
+    """The bare address in lower case. None for anything that Go's net/mail refuses to take for one address."""
     value = _text(text)
     if value is None or (address := _address(value)) is None:
         return None
@@ -49,7 +49,7 @@ def email(text: Any) -> str | None:
 
 
 def emaildomain(text: Any) -> str | None:
-    """What follows the first `@` of the address; None exactly where `email` is None."""
+    """What follows the first `@` of the address. None exactly where `email` is None."""
     value = _text(text)
     if value is None or (address := _address(_lower(value))) is None:
         return None
@@ -294,7 +294,7 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def urlmain(text: Any) -> bytes | None:
-    """Host and decoded path of a URL as Go 1.26's net/url reads it, as bytes; None where it refuses; b"" for a URL
+    """Host and decoded path of a URL as Go 1.26's net/url reads it, as bytes. None where it refuses, b"" for a URL
     without either (`mailto:...`)."""
     value = _text(text)
     if not value:
@@ -398,7 +398,7 @@ def _unescape_checked(text: bytes) -> bytes:
 
 
 def hash_sip(data: Any) -> int | None:
-    """SipHash-2-4 with k0 = 0 and k1 = 1 over the bytes of a text, as a signed 64-bit integer; None if empty."""
+    """SipHash-2-4 with k0 = 0 and k1 = 1 over the bytes of a text, as a signed 64-bit integer. None if empty."""
     if not isinstance(data, bytes):
         data = (_text(data) or "").encode()
     if not data:
@@ -407,12 +407,12 @@ def hash_sip(data: Any) -> int | None:
 
 
 def hashedurls_key(url: Any) -> str | None:
-    """Key of a link in `hashedurls`: the signed hash of `urlmain` in decimal; None for a link without one."""
+    """Key of a link in `hashedurls`: the signed hash of `urlmain` in decimal. None for a link without one."""
     hashed = hash_sip(urlmain(url))
     return None if hashed is None else str(hashed)
 
 
 def todate_ms(text: Any) -> int | None:
-    """A date's milliseconds since 1970-01-01 UTC; an offset is honoured, text without one is UTC; None if no date."""
+    """A date's milliseconds since 1970-01-01 UTC. An offset is honoured, text without one is UTC. None if no date."""
     value = _text(text)
     return None if value is None else dates.milliseconds(value)

@@ -64,7 +64,7 @@ def test_a_mistake_in_a_condition_is_told(text: str) -> None:
         ("- {field: f}", "x.yaml, row 1, field 'f': description, merge, source, type is missing. Add it."),
         (ROW % ("count(", "int"), "x.yaml, row 1, field 'f': the call of count is not closed. Correct the expression."),
         (ROW % ("a", "number"), "x.yaml, row 1, field 'f': found type 'number'. Write one of string, int"),
-        (ROW % ("a", "int") + "\n" + ROW % ("b", "int"), "x.yaml, row 2, field 'f': the field stands there twice."),
+        (ROW % ("a", "int") + "\n" + ROW % ("b", "int"), "x.yaml, row 2, field 'f': the field is defined twice."),
         ("- {field: f, sauce: a, source: a, type: int, merge: sum, description: d}", "found sauce"),
     ],
 )
