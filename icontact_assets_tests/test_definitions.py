@@ -86,7 +86,7 @@ def test_snapshot(defs: dg.Definitions) -> None:
             assert all(column.description for column in columns)
 
 
-def test_an_export_depends_on_every_audience_that_decides_whom_it_is_for(tmp_path: Path) -> None:
+def test_an_export_depends_on_every_audience_that_decides_who_is_exported(tmp_path: Path) -> None:
     config = """
 audiences:
   - {name: readers, import: icontact, where: "true"}
