@@ -23,7 +23,7 @@ def window_of(context: dg.AssetExecutionContext) -> Window:
 
 
 def wants_reread(context: dg.AssetExecutionContext) -> bool:
-    """Whether the run's tags ask for a re-reading. Raises Failure for a value other than true or false."""
+    """Whether the run's tags ask for a re-read. Raises Failure for a value other than true or false."""
     value = context.run.tags.get(REREAD_TAG, "false")
     if value not in ("true", "false"):
         raise dg.Failure(f"The tag {REREAD_TAG} is {value!r}: write true or false.", allow_retries=False)

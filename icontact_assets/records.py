@@ -13,10 +13,10 @@ from icontact_assets.exports.trigger import Computed
 from icontact_assets.settings.models import Export, Settings
 
 REREAD_TAG = "icontact_assets/reread"
-"""On a run: `true` asks for a re-reading, which reads again what would otherwise count as read."""
+"""On a run: `true` asks for a re-read, which reads again what would otherwise count as read."""
 
 REREAD_SINCE_TAG = "icontact_assets/reread_since"
-"""On a run that retries a re-reading: when that was first asked for (ISO 8601 with an offset)."""
+"""On a run that retries a re-read: when that was first asked for (ISO 8601 with an offset)."""
 
 RETRY_AT_TAG = "icontact_assets/retry_at"
 """On a run that failed: when to ask again for what is missing (ISO 8601 with an offset)."""

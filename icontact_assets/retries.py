@@ -42,7 +42,7 @@ class Failed:
     not_before: datetime
     """It is not asked for before this instant (aware)."""
     reread_since: datetime | None = None
-    """That run was a re-reading: it read again everything last read before this instant (aware)."""
+    """That run was a re-read: it read again everything last read before this instant (aware)."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Retry:
 def next_retry(failed: Mapping[date, Failed], asked: Collection[date], now: datetime) -> Retry | None:
     """The newest failed days whose time has come, as one range. None if no day's has.
 
-    The range holds no day that was never `asked` for, none that has to wait, and none of another re-reading.
+    The range holds no day that was never `asked` for, none that has to wait, and none of another re-read.
     """
     ready = [day for day, failure in failed.items() if failure.not_before <= now]
     if not ready:
