@@ -13,7 +13,7 @@ _ID = re.compile(r"[0-9]{1,20}")
 
 
 def header_fault(value: str) -> str | None:
-    """Why a value cannot be sent as an HTTP header, to follow its name; None if it can."""
+    """Why a value cannot be sent as an HTTP header, to follow its name. None if it can."""
     if value[:1].isspace() or value[-1:].isspace():
         return "begins or ends with white space (a line end, for instance)"
     if "\n" in value or "\r" in value:
@@ -26,14 +26,14 @@ def header_fault(value: str) -> str | None:
 
 
 def id_fault(value: str) -> str | None:
-    """Why a value is not the id of an account or a client folder, to follow its name; None if it is."""
+    """Why a value is not the id of an account or a client folder, to follow its name. None if it is."""
     if value[:1].isspace() or value[-1:].isspace():
         return "begins or ends with white space (a line end, for instance)"
     return None if _ID.fullmatch(value) else "is not a number of at most 20 digits"
 
 
 def address_fault(url: str) -> str | None:
-    """Why credentials are not sent to an address, to follow its name; None if they are."""
+    """Why credentials are not sent to an address, to follow its name. None if they are."""
     if not url.isascii() or not url.isprintable() or " " in url:
         return "holds white space, a control character or a character that is not ASCII"
     try:

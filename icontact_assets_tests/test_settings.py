@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import SettingsError
+from icontact_assets.settings.written import Written
 from icontact_assets_tests import odd_settings
 from icontact_assets_tests.odd_settings import ODD, VARIABLES, combinations, document, load_variable
 
@@ -167,8 +172,8 @@ priorities:
         (IMPORT + "    keep_updated: maybe\n", [":5: imports[0].keep_updated", "maybe"]),
         (IMPORT + "    limits: {per_day: -1}\n", [":5: imports[0].limits.per_day", "-1"]),
         (IMPORT + "    authorization: nobody\n", [":5: imports[0].authorization", "nobody"]),
-        (IMPORT + "  - name: newsletter\n", [":5: imports[1].name", "stands twice"]),
-        ("imports:\n  - name: Main\n", [":2: imports[0].name", "small letters"]),
+        (IMPORT + "  - name: newsletter\n", [":5: imports[1].name", "is defined twice"]),
+        ("imports:\n  - name: Main\n", [":2: imports[0].name", "lower-case letters"]),
         ("imports:\n  - name: main\n", ["imports[0].name"]),
         ("imports:\n  - name: a\n    account: 1\n", ["imports[0].client_folder", "is missing", "discover"]),
         ("authorizations:\n  - {name: a, app_id: x, username: y, password: letmein}\n", ["password", "${ENV_NAME}"]),
@@ -227,12 +232,12 @@ priorities:
             ["imports[0].refresh.by_age[0].verify_days", "greater than or equal to 1"],
         ),
         (IMPORT + "    refresh: {pages: 3}\n", ["imports[0].refresh.pages", "not supported"]),
-        (one_export("exclude: b"), [":8: exports[0].exclude", "found 'b'", "Write a list of audiences"]),
+        (one_export("exclude: b"), [":8: exports[0].exclude", "found 'b'", "Write [...]"]),
         (one_export("exclude: [b, c]"), [":8: exports[0].exclude[1]", "found 'c'", "of the import icontact: b."]),
         (one_export("exclude: [a]"), [":8: exports[0].exclude[0]", "found 'a'", "Name other audiences"]),
         (TWO_IMPORTS % ", exclude: [a]", [":9: exports[1].exclude[0]", "import two: none is declared"]),
         (one_export("split: 50"), [":8: exports[0].split", "Write `key: value` lines"]),
-        (one_export("split: {of: s, to: 50}"), [":8: exports[0].split.from", "Field required"]),
+        (one_export("split: {of: s, to: 50}"), [":8: exports[0].split.from", "is missing"]),
         (one_export("split: {of: s, from: 50, to: 50}"), [":8: exports[0].split", "`from` (50) must be less"]),
         (
             one_export("split: {of: s, from: 0, to: 101}"),
@@ -243,14 +248,14 @@ priorities:
         (one_export("split: {of: s, from: 0, to: 50, by: x}"), [":8: exports[0].split.by", "Known here: of, from, to"]),
         (one_export("holdout: 100"), [":8: exports[0].holdout", "100", "less than 100"]),
         (one_export("holdout: some"), [":8: exports[0].holdout", "some"]),
-        (TWO_EXPORTS + "priorities: [e, f]\n", [":7: priorities[0]", "found 'e'", "Write a list of exports"]),
-        (TWO_EXPORTS + "priorities:\n  - [e, g]\n", [":8: priorities[0][1]", "found 'g'", "Name exports: e, f."]),
+        (TWO_EXPORTS + "priorities: [e, f]\n", [":7: priorities[0]", "found 'e'", "Write [...]"]),
+        (TWO_EXPORTS + "priorities:\n  - [e, g]\n", [":8: priorities[0][1]", "found 'g'", "Name one of: e, f."]),
         (
             TWO_EXPORTS + "priorities:\n  - [e, f]\n  - [f, e]\n",
-            [":9: priorities[1][0]", "'f' stands twice", "one place"],
+            [":9: priorities[1][0]", "'f' is named twice", "one place"],
         ),
-        (TWO_EXPORTS + "priorities:\n  - [e, [f]]\n", [":8: priorities[0][1]", "found a list", "Name exports: e, f."]),
-        (TWO_EXPORTS + "priorities:\n  - [e, e]\n", [":8: priorities[0][1]", "'e' stands twice"]),
+        (TWO_EXPORTS + "priorities:\n  - [e, [f]]\n", [":8: priorities[0][1]", "found a list", "expected text"]),
+        (TWO_EXPORTS + "priorities:\n  - [e, e]\n", [":8: priorities[0][1]", "'e' is named twice"]),
         (TWO_IMPORTS % "" + "priorities:\n  - [e, f]\n", [":11: priorities[0][1]", "import two", "one client folder"]),
         ("schedule: {daily_at: '25:00'}\n", ["schedule.daily_at", "HH:MM"]),
         ("schedule: {time_zone: Mars}\n", ["schedule.time_zone", "tz database"]),
@@ -304,7 +309,7 @@ def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str) -> Non
         (b"[a]: b\n", ":1: found a key that is not text"),
         (b"schedule: {time_zone: America}\n", "schedule.time_zone: found 'America'"),
         (b"schedule: {time_zone: [UTC]}\n", "schedule.time_zone: found a list"),
-        (b"audiences: {a: b}\n", ":1: audiences: found a mapping, expected a list."),
+        (b"audiences: {a: b}\n", ":1: audiences: found a mapping. Write each of the audiences as an item"),
     ],
 )
 def test_what_is_no_file_of_settings_is_named(tmp_path: Path, content: bytes, says: str) -> None:
@@ -313,6 +318,25 @@ def test_what_is_no_file_of_settings_is_named(tmp_path: Path, content: bytes, sa
         load_settings({}, tmp_path)
     assert says in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def fields(kind: Any) -> Iterator[tuple[str, FieldInfo]]:
+    """Every field of a model and of the models in it."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            yield f"{kind.__name__}.{name}", field
+            yield from fields(field.annotation)
+    for part in get_args(kind):
+        yield from fields(part)
+
+
+def test_every_setting_says_what_it_is() -> None:
+    found = dict(fields(Written))
+    assert {"ExportItem.holdout", "AgeStep.poll_days", "Split.start", "Suppression.file", "Schedule.daily_at"} <= set(
+        found
+    )
+    # What is missing is asked for in these words.
+    assert [name for name, field in found.items() if not field.description] == []
 
 
 def test_a_folder_is_no_file_of_settings(tmp_path: Path) -> None:
@@ -355,5 +379,5 @@ def test_whatever_a_variable_holds_loads_or_is_named(tmp_path: Path, variable: s
     ],
 )
 def test_names_that_dagster_would_take_for_one_are_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(SettingsError, match="would stand for two things"):
+    with pytest.raises(SettingsError, match="would mean two things"):
         load(tmp_path, text)

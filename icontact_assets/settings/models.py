@@ -1,48 +1,65 @@
-"""Settings as typed models: a new option is a field here. Every room may import it."""
+"""Settings as typed models: a new option is one field here. Every room may import it."""
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from icontact_assets.errors import UserError
 from icontact_assets.private import Readers
+from icontact_assets.settings.values import CLOCK, NAME, TABLE, Day, InvalidSetting, Model, Named, Names, Text, TimeZone
 
 PRODUCTION = "https://app.icontact.com/icp"
-
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-
 
 # A number larger than any that a setting counts, and small enough for every database and clock.
 _MOST = 1_000_000_000
 _ONE_A_DAY = 0.000012
 
-_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+# A mapping of which all is commented out.
+_OR_DEFAULTS = BeforeValidator(lambda value: {} if value is None else value)
 
 
 class SettingsError(UserError):
-    """A setting cannot be used. One paragraph: file, line, key, what was found, the remedy; never a secret."""
+    """A setting cannot be used. One paragraph: file, line, key, what was found and the remedy. Never a secret."""
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class AgeStep:
-    """Messages released at most `until_days` ago (None: all older ones) are polled every `poll_days` (0: in each
-    run), and read from the first row on every `verify_days`, whatever iContact's statistics say.
+class RequestLimits(Model):
+    """The most requests an account is asked. 0 lifts a limit."""
 
-    Days of 1 and more are upper bounds: each message has an interval of its own between half of them and all, so that
+    per_second: float = Field(default=1, ge=0, le=10_000, allow_inf_nan=False)
+    """Requests per second (`ICONTACT_REQUESTS_PER_SECOND`). It may be a fraction."""
+    per_minute: int = Field(default=60, ge=0, le=_MOST)
+    """Requests per minute (`ICONTACT_REQUESTS_PER_MINUTE`)."""
+    per_day: int = Field(default=5000, ge=0, le=_MOST)
+    """Requests in any 24 hours (`ICONTACT_REQUESTS_PER_DAY`)."""
+
+    @field_validator("per_second")
+    @classmethod
+    def _one_a_day(cls, value: float) -> float:
+        if 0 < value < _ONE_A_DAY:
+            raise InvalidSetting(
+                f"That is less than one request a day: write at least {_ONE_A_DAY}, or 0 to lift the limit."
+            )
+        return value
+
+
+class AgeStep(Model):
+    """How often messages of one age are polled and read again.
+
+    Days of 1 and more are upper bounds. Each message has an interval of its own between half of them and all, so that
     messages first read on one day do not come due on one day again.
     """
 
-    poll_days: Annotated[int, Field(ge=0, le=36_500)]
-    verify_days: Annotated[int, Field(ge=1, le=36_500)]
-    until_days: Annotated[float | None, Field(gt=0, le=36_500)] = None
+    until_days: float | None = Field(default=None, gt=0, le=36_500)
+    """The greatest age, in days since the message was released. None: all that are older."""
+    poll_days: int = Field(ge=0, le=36_500)
+    """The days between two polls of the statistics. 0: a poll in each run."""
+    verify_days: int = Field(ge=1, le=36_500)
+    """The days after which the listings are read from the first row on, whatever the statistics say."""
 
 
 BY_AGE = (
@@ -53,42 +70,14 @@ BY_AGE = (
 )
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _time_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("name a time zone as in the tz database, for instance Europe/Berlin") from error
-    return value
-
-
-class RequestLimits(_Model):
-    """Most requests an account is asked: per second, per minute, per day (sliding 24 h). 0 lifts a limit."""
-
-    per_second: float = Field(default=1, ge=0, le=10_000, allow_inf_nan=False)
-    per_minute: int = Field(default=60, ge=0, le=_MOST)
-    per_day: int = Field(default=5000, ge=0, le=_MOST)
-
-    @field_validator("per_second")
-    @classmethod
-    def _one_a_day(cls, value: float) -> float:
-        if 0 < value < _ONE_A_DAY:
-            raise ValueError(f"less than one request a day: write at least {_ONE_A_DAY}, or 0 to lift the limit")
-        return value
-
-
-class Refresh(_Model):
-    """How often the statistics of a message are polled, by its age (see `AgeStep`).
-
-    A listing in the middle of which rows turned up is read whole at once if it has at most `reread_pages` pages, else
-    when it is verified.
-    """
+class Refresh(Model):
+    """How often what was read is asked for again."""
 
     by_age: tuple[AgeStep, ...] = BY_AGE
+    """The steps, by the age of a message, youngest first."""
     reread_pages: int = Field(default=50, ge=0, le=_MOST)
+    """A listing in the middle of which rows turned up is read again as a whole at once if it has at most so many
+    pages, else when it is verified."""
 
     @field_validator("by_age")
     @classmethod
@@ -96,24 +85,20 @@ class Refresh(_Model):
         ends = [step.until_days for step in by_age]
         inner = [end for end in ends[:-1] if end is not None]
         if not by_age or ends[-1] is not None or len(inner) < len(by_age) - 1 or inner != sorted(set(inner)):
-            raise ValueError("write steps with rising until_days, and a last one without")
+            raise InvalidSetting("Write steps with rising until_days, and a last one without.")
         return by_age
 
 
-class Authorization(_Model):
-    """Who asks.
+class Authorization(Named):
+    """Who asks iContact."""
 
-    `unset` names the variables without which requests cannot be signed. `faults` says what is wrong with others.
-    """
-
-    name: str
-    label: str
-    description: str = ""
     app_id: SecretStr | None = None
     username: SecretStr | None = None
     password: SecretStr | None = None
     unset: tuple[str, ...] = ()
+    """Variables without which requests cannot be signed."""
     faults: tuple[str, ...] = ()
+    """What is wrong with other variables."""
 
     def credentials(self) -> tuple[str, str, str]:
         """Application id, user name and password. Raises SettingsError naming the variables that are unset or wrong."""
@@ -122,26 +107,48 @@ class Authorization(_Model):
         return self.app_id.get_secret_value(), self.username.get_secret_value(), self.password.get_secret_value()
 
 
-class Import(_Model):
-    """One client folder of one account; its name is the asset key prefix and the DuckDB schema."""
+class ClientFolder(Model):
+    """A client folder of an account, and who asks there."""
 
-    name: str
-    label: str
-    description: str = ""
     authorization: Authorization
     account_id: str | None = None
     client_folder_id: str | None = None
-    keep_updated: bool = False
-    filter_by_aid: str | None = Field(default=None, min_length=1)
-    schema_drift: Literal["evolve", "warn", "fail"] = "warn"
-    start_date: date = date(2024, 1, 1)
-    limits: RequestLimits = RequestLimits()
-    page_size: int = Field(default=500, ge=1, le=10_000)
-    workers: int = Field(default=1, ge=1, le=64)
-    answer_mb: int = Field(default=16, ge=1, le=1024)
-    refresh: Refresh = Refresh()
     unset: tuple[str, ...] = ()
+    """Variables without which the ids are not known."""
     faults: tuple[str, ...] = ()
+    """What is wrong with other variables."""
+
+
+class EveryImport(Model):
+    """What the environment says for every import, by variables named `ICONTACT_` and the field in capital letters."""
+
+    start_date: Day = date(2024, 1, 1)
+    """The first day that is read (`ICONTACT_START_DATE`). An import may have its own."""
+    page_size: int = Field(default=500, ge=1, le=10_000)
+    """Rows asked for at once (`ICONTACT_PAGE_SIZE`)."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Requests under way at once (`ICONTACT_WORKERS`)."""
+    answer_mb: int = Field(default=16, ge=1, le=1024)
+    """The largest response that is read, in MB (`ICONTACT_ANSWER_MB`)."""
+
+
+class ImportOptions(Named):
+    """The options of an import that refer to nothing else in the file."""
+
+    keep_updated: bool = False
+    """Whether an hourly schedule runs beside the daily one."""
+    filter_by_aid: str | None = Field(default=None, min_length=1)
+    """Only messages tagged with this AID are read."""
+    schema_drift: Literal["evolve", "warn", "fail"] = "warn"
+    """What to do when fields of iContact go missing or change their kind."""
+    limits: Annotated[RequestLimits, _OR_DEFAULTS] = RequestLimits()
+    """The most requests that are asked."""
+    refresh: Annotated[Refresh, _OR_DEFAULTS] = Refresh()
+    """How often what was read is asked for again."""
+
+
+class Import(ImportOptions, EveryImport, ClientFolder):
+    """One client folder of one account. Its name is the asset key prefix and the DuckDB schema."""
 
     def ready(self) -> tuple[str, str]:
         """Account and client folder id. Raises SettingsError naming everything that is unset or wrong."""
@@ -152,141 +159,180 @@ class Import(_Model):
         return self.account_id, self.client_folder_id
 
 
-class Audience(_Model):
-    """People chosen from the profiles of an import: a SQL condition, or a query that yields ic_contact_id."""
+class Audience(Named):
+    """People chosen from the profiles of an import, by one of `where` and `query`."""
 
-    name: str
-    label: str
-    description: str = ""
-    import_name: str
-    where: str | None = None
-    query: str | None = None
+    import_name: str = Field(alias="import")
+    """The name of the import whose profiles it is computed from."""
+    where: Text = None
+    """A SQL condition over icontact_profiles."""
+    query: Text = None
+    """A SELECT that yields ic_contact_id."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.where is None) == (self.query is None):
+            raise InvalidSetting(
+                "Write `where:` (a SQL condition over icontact_profiles) or `query:` (a SELECT of ic_contact_id).",
+                problem="an audience is either a condition or a query",
+            )
+        return self
 
 
-class Split(_Model):
-    """A part of everybody, by chance: those whose place in the split `of` lies from `start` on and before `end`,
-    both in percent with at most two decimals."""
+class Split(Model):
+    """A part of everybody, by chance: those whose place in the split is in a range of percent."""
 
     of: str = Field(pattern=f"^{NAME.pattern}$")
+    """The name of the split. The same name gives everybody the same place."""
     start: Decimal = Field(alias="from", ge=0, le=100, decimal_places=2)
+    """The percentage at which the part begins, with at most two decimals."""
     end: Decimal = Field(alias="to", ge=0, le=100, decimal_places=2)
+    """The percentage before which the part ends, with at most two decimals."""
 
     @model_validator(mode="after")
     def _holds_somebody(self) -> Self:
         if self.start >= self.end:
-            raise ValueError(f"`from` ({self.start}) must be less than `to` ({self.end})")
+            raise InvalidSetting(
+                "Correct one of them.", problem=f"`from` ({self.start}) must be less than `to` ({self.end})"
+            )
         return self
 
 
-class ExportLimits(_Model):
-    """Figures above which an export stops before it writes. Shares: 0.2 is a fifth.
-
-    `removed_share` is of the list's `normal` subscriptions; `shrink` and `growth` are of the audience's size,
-    without those left out, at the last export that wrote.
-    """
+class ExportLimits(Model):
+    """Numbers above which an export stops before it writes. Shares: 0.2 is a fifth."""
 
     adds: int = Field(default=10_000, ge=0, le=_MOST)
+    """People added in one run."""
     removes: int = Field(default=1_000, ge=0, le=_MOST)
+    """People removed in one run."""
     removed_share: float = Field(default=0.2, ge=0, le=1)
+    """People removed in one run, as a share of the list's `normal` subscriptions."""
     empty_audience: Literal["stop", "allow"] = "stop"
+    """What to do when the audience has no members."""
     shrink: float = Field(default=0.5, ge=0, le=1)
+    """How much smaller the audience may be, without those left out, than at the last export that wrote."""
     growth: float = Field(default=1.0, ge=0, le=_MOST)
+    """How much larger the audience may be, without those left out, than at the last export that wrote."""
 
 
-class Pace(_Model):
-    """How slowly an export writes: most adds in any 24 hours, and the hours (`HH:MM-HH:MM`) in which it does not."""
+class Pace(Model):
+    """How slowly an export writes."""
 
     adds_per_day: int | None = Field(default=None, ge=1, le=_MOST)
+    """The most people added in any 24 hours."""
     quiet_hours: str | None = None
-    time_zone: str = "UTC"
+    """The hours in which nothing is written, as HH:MM-HH:MM."""
+    time_zone: TimeZone = "UTC"
+    """The time zone of the quiet hours."""
 
     @field_validator("quiet_hours")
     @classmethod
     def _span(cls, value: str | None) -> str | None:
         first, _, last = (value or "").partition("-")
-        if value is not None and (not _CLOCK.fullmatch(first) or not _CLOCK.fullmatch(last) or first == last):
-            raise ValueError("write the hours as HH:MM-HH:MM, for instance '22:00-07:00'")
+        if value is not None and (not CLOCK.fullmatch(first) or not CLOCK.fullmatch(last) or first == last):
+            raise InvalidSetting("Write the hours as HH:MM-HH:MM, for instance '22:00-07:00'.")
         return value
 
-    @field_validator("time_zone")
-    @classmethod
-    def _zone(cls, value: str) -> str:
-        return _time_zone(value)
 
-
-class Remove(_Model):
-    """How an export takes people off its list: moved to the list `move_to` (id or exact name), or, if that is None,
-    unsubscribed for good."""
+class Remove(Model):
+    """How an export removes people from its list."""
 
     move_to: str | None = Field(default=None, min_length=1)
+    """The list that people are moved to, by its id or exact name. None: they are unsubscribed for good."""
 
 
-class Suppression(_Model):
-    """People who are never added: a CSV file or a DuckDB table with columns among contact_id, email, domain."""
+class Suppression(Model):
+    """People who are never added: one file or one table with columns among contact_id, email, domain."""
 
     file: Path | None = None
+    """A CSV file."""
     table: str | None = None
+    """A table of the database, with its schema if that is not the import's."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.file is None) == (self.table is None):
+            raise InvalidSetting(
+                "Write `{file: people.csv}` or `{table: schema.table}`.", problem="names not exactly one source"
+            )
+        return self
+
+    @field_validator("table")
+    @classmethod
+    def _is_name(cls, value: str | None) -> str | None:
+        if value is not None and not TABLE.fullmatch(value):
+            raise InvalidSetting("Write table, or schema.table.")
+        return value
 
 
-class ExportFolder(_Model):
-    """Another client folder than the audience's, and who asks there."""
+class ExportOptions(Named):
+    """The options of an export as they are written, with the names of what they refer to."""
 
-    authorization: Authorization
-    account_id: str | None = None
-    client_folder_id: str | None = None
-    unset: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-
-
-class Export(_Model):
-    """An audience put on a list. `list` is the list's id or exact name; `folder` None: the import's own folder.
-
-    Left out are the members of the audiences `exclude`, those outside the `split`, `holdout` percent by chance, and
-    whom one of the exports `before` takes: those that stand before this one in `priorities`, in order.
-    """
-
-    name: str
-    label: str
-    description: str = ""
     audience: str
+    """The name of the audience that is exported."""
     list: str
+    """The id or the exact name of a list."""
     mode: Literal["dry_run", "add", "mirror"] = "dry_run"
+    """`dry_run` writes nothing, `add` subscribes, `mirror` also removes."""
     remove: Remove | None = None
+    """How a mirror removes people."""
     adopt_existing: bool = False
+    """Whether a mirror also removes people who were on the list before."""
     external_changes: Literal["report", "keep", "repair"] = "report"
+    """What to do with changes of the list that somebody else made."""
     consent: Literal["list", "strict"] = "list"
+    """Which opt-outs forbid to add somebody: those from the list, or those from any list."""
     suppression: Suppression | None = None
+    """Who is never added."""
     limits: ExportLimits = ExportLimits()
+    """The numbers above which the export stops."""
     approve: str | None = None
-    folder: ExportFolder | None = None
+    """The hash of the plan that may exceed the limits."""
     pace: Pace = Pace()
+    """How slowly people are added."""
     recheck: int = Field(default=24, ge=1, le=8784)
-    exclude: tuple[str, ...] = ()
+    """The hours after which the list is compared again although the audience did not change."""
+    exclude: Names = ()
+    """Audiences whose members are left out."""
     split: Split | None = None
+    """The part of everybody outside of which members are left out."""
     holdout: Decimal = Field(default=Decimal(0), ge=0, lt=100, decimal_places=2)
+    """The percentage of members that is left out by chance, as a control group."""
+
+    @field_validator("list")
+    @classmethod
+    def _is_named(cls, value: str) -> str:
+        if not value.strip():
+            raise InvalidSetting("Write the id or the exact name of a list.")
+        return value
+
+
+class Export(ExportOptions):
+    """An audience put on a list, with what its names refer to."""
+
+    folder: ClientFolder | None = None
+    """The client folder of the list, if that is not the import's."""
     before: tuple[Export, ...] = ()
+    """The exports that come first in `priorities`, in order: whoever they take is left out."""
 
 
-class Schedule(_Model):
-    """When the daily schedule runs: `daily_at` HH:MM in `time_zone`."""
+class Schedule(Model):
+    """When the daily schedule runs."""
 
     daily_at: str = "02:00"
-    time_zone: str = "UTC"
+    """The time of day, as HH:MM."""
+    time_zone: TimeZone = "UTC"
+    """The time zone of that time."""
 
     @field_validator("daily_at")
     @classmethod
     def _clock(cls, value: str) -> str:
-        if not _CLOCK.fullmatch(value):
-            raise ValueError("write the time as HH:MM, for instance '02:00'")
+        if not CLOCK.fullmatch(value):
+            raise InvalidSetting("Write the time as HH:MM, for instance '02:00'.")
         return value
 
-    @field_validator("time_zone")
-    @classmethod
-    def _zone(cls, value: str) -> str:
-        return _time_zone(value)
 
-
-class Settings(_Model):
+class Settings(Model):
     """All settings, checked, with references resolved."""
 
     base_url: str
@@ -319,22 +365,14 @@ class Settings(_Model):
         import_ = self.import_of(export)
         if export.folder is None:
             return import_
-        folder = export.folder
         # The budget belongs to the account: an import of it knows its limits.
-        known = [other for other in self.imports if other.account_id == folder.account_id]
+        known = [other for other in self.imports if other.account_id == export.folder.account_id]
         return import_.model_copy(
-            update={
-                "authorization": folder.authorization,
-                "account_id": folder.account_id,
-                "client_folder_id": folder.client_folder_id,
-                "unset": folder.unset,
-                "faults": folder.faults,
-                "limits": known[0].limits if known else import_.limits,
-            }
+            update={**dict(export.folder), "limits": known[0].limits if known else import_.limits}
         )
 
     def schema_of_target(self, export: Export) -> str | None:
-        """The schema of the import that reads the client folder of the export's list; None if there is none."""
+        """The schema of the import that reads the client folder of the export's list, None if there is none."""
         target = self.target_of(export)
         place = (target.account_id, target.client_folder_id)
         own = self.import_of(export)
@@ -356,7 +394,7 @@ def _not_ready(who: str, unset: tuple[str, ...], faults: tuple[str, ...]) -> Set
         one = len(unset) == 1
         said.append(
             f"{', '.join(unset)} {'is' if one else 'are'} unset. Set {'it' if one else 'them'} in the environment that "
-            "Dagster runs in; `icontact-assets discover` shows account and client folder ids."
+            "Dagster runs in. `icontact-assets discover` shows account and client folder ids."
         )
     said += [
         f"{fault}. Correct it in the environment that Dagster runs in. Its value is not shown." for fault in faults
@@ -371,8 +409,5 @@ def _named(items: tuple[_Item, ...], name: str, what: str) -> _Item:
     for item in items:
         if item.name == name:
             return item
-    raise SettingsError(f"There is no {what} named {name!r}. There are: {_names(items)}.")
-
-
-def _names(items: tuple[Any, ...]) -> str:
-    return ", ".join(item.name for item in items) or "none"
+    known = ", ".join(item.name for item in items) or "none"
+    raise SettingsError(f"There is no {what} named {name!r}. There are: {known}.")

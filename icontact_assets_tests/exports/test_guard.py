@@ -17,7 +17,7 @@ from icontact_assets.exports.suppression import ExclusionError, ExclusionList, r
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
-from icontact_assets.settings.models import Audience, Authorization, Export, ExportFolder, Remove, Suppression
+from icontact_assets.settings.models import Audience, Authorization, ClientFolder, Export, Remove, Suppression
 from icontact_assets_tests.harness import FREE, HOLDING, LIST, SCHEMA, House
 
 THEN = datetime(2026, 9, 1)
@@ -243,7 +243,7 @@ def test_a_pretended_subscription_is_found_and_not_counted(house):
 
 
 CUSTOMERS = Audience(name="customers", label="Customers", import_name=SCHEMA, where="ic_contact_id = '2'")
-OTHER = ExportFolder(
+OTHER = ClientFolder(
     authorization=Authorization(name="other", label="Other"), account_id="1300001", client_folder_id="7602"
 )
 

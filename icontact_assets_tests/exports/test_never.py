@@ -20,7 +20,7 @@ from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.settings.models import (
     Audience,
     Authorization,
-    ExportFolder,
+    ClientFolder,
     ExportLimits,
     Pace,
     Remove,
@@ -707,7 +707,7 @@ def test_what_is_no_id_stops_the_audience(house):
     assert house.writes() == []
 
 
-OTHER = ExportFolder(
+OTHER = ClientFolder(
     authorization=Authorization(name="other", label="Other"), account_id="1300001", client_folder_id="7602"
 )
 

@@ -1,0 +1,114 @@
+"""What settings are made of: kinds of text with their rules, and what all models of settings have in common."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+HASH = re.compile(r"[0-9a-f]{32}")
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+TABLE = re.compile(r"\w+(\.\w+)?")
+
+# What DuckDB takes for a catalog or a schema of its own in a connection of ours.
+_RESERVED = frozenset({"information_schema", "main", "memory", "pg_catalog", "system", "temp", "warehouse_file"})
+_FIRST_DAY = date(2000, 1, 1)
+
+
+class InvalidSetting(ValueError):
+    """What a validator says of a value. Whoever reads the file adds file, line and key.
+
+    Without a `problem`, the value that was found is shown. `at` is the key that is at fault, if the validator has a
+    whole model before it.
+    """
+
+    def __init__(self, remedy: str, *, problem: str | None = None, at: tuple[str | int, ...] = ()) -> None:
+        super().__init__(remedy if problem is None else f"{problem}. {remedy}")
+        self.remedy = remedy
+        self.problem = problem
+        self.at = at
+
+
+class Model(BaseModel):
+    """What all settings have in common. The text below a field says what to write where it is missing."""
+
+    # An alias is the key in the file; in Python the name of the field is used.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True, use_attribute_docstrings=True
+    )
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value) or value in _RESERVED:
+        raise InvalidSetting(
+            "A name is at most 40 lower-case letters, digits and underscores, begins with a letter, and is none of "
+            f"{', '.join(sorted(_RESERVED))}."
+        )
+    return value
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidSetting("Name a time zone as in the tz database, for instance Europe/Berlin.") from error
+    return value
+
+
+def _day(value: Any) -> Any:
+    """A day as somebody writes it. A date that code of ours made is left as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        day = None
+    if day is None or not _FIRST_DAY <= day <= datetime.now(UTC).date():
+        raise InvalidSetting(f"Write a date as YYYY-MM-DD, from {_FIRST_DAY} to today.")
+    return day
+
+
+def _blank(value: Any) -> Any:
+    """Text of nothing but white space says nothing."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: () if value is None else value)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+Day = Annotated[date, BeforeValidator(_day)]
+Text = Annotated[str | None, BeforeValidator(_blank)]
+
+
+class Named(Model):
+    """What has a name of its own and is shown to people."""
+
+    name: Name
+    """The name, of lower-case letters, digits and underscores."""
+    label: str = Field(default="", validate_default=True)
+    """The name as people read it. Without one, `name`."""
+    description: str = ""
+    """What it is for."""
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _or_name(cls, value: Any, info: ValidationInfo) -> Any:
+        return info.data.get("name", "") if _blank(value) is None else value
+
+    @field_validator("description", mode="before")
+    @classmethod
+    def _or_nothing(cls, value: Any) -> Any:
+        return "" if _blank(value) is None else value
