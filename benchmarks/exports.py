@@ -81,7 +81,7 @@ def audience(path: Path, ids: list[str]) -> None:
         )
         connection.execute(f"INSERT INTO {SCHEMA}.raw_contacts (id) SELECT unnest(?::VARCHAR[])", [ids])
     everybody = Audience(name="everybody", label="Everybody", import_name=SCHEMA, where="true")
-    compute(warehouse, SCHEMA, everybody, now=datetime.now(UTC), missing=None)
+    compute(warehouse, everybody, now=datetime.now(UTC), missing=None)
 
 
 def mailable(sandbox: Sandbox, count: int) -> list[str]:

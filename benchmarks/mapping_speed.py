@@ -76,9 +76,9 @@ def main() -> None:
         warehouse = Warehouse(Path(folder) / "speed.duckdb", "icontact")
         fill(warehouse, given.events, given.contacts, given.links)
         with warehouse.write("measuring") as connection:
-            measure("icontact_users, contacts", given.contacts, lambda: build_users(connection, "icontact"))
+            measure("icontact_users, contacts", given.contacts, lambda: build_users(connection))
         with warehouse.write("measuring") as connection:
-            measure("icontact_activity in full, events", given.events, lambda: build_activity(connection, "icontact"))
+            measure("icontact_activity in full, events", given.events, lambda: build_activity(connection))
             [(clicks, counted)] = connection.execute(
                 "SELECT sum(email_click_ct), sum(list_sum(map_values(hashedurls))) FROM icontact.icontact_activity"
             ).fetchall()
@@ -90,7 +90,7 @@ def main() -> None:
                 "icontact.raw_activity USING SAMPLE 1000 ROWS",
                 [datetime(2026, 1, 1)],
             )
-            measure("icontact_activity, touched contacts", 1000, lambda: build_activity(connection, "icontact"))
+            measure("icontact_activity, touched contacts", 1000, lambda: build_activity(connection))
 
 
 if __name__ == "__main__":

@@ -316,7 +316,7 @@ def explain(
     from icontact_assets.audiences import explain as explain_module
     from icontact_assets.icontact.values import as_id
     from icontact_assets.mapping.expressions import field_table
-    from icontact_assets.resources import open_warehouse
+    from icontact_assets.resources import open_import
 
     id_ = as_id(contact_id)
     if id_ is None:
@@ -325,8 +325,7 @@ def explain(
     settings = _settings()
     wanted = settings.audience(audience)
     explanation = explain_module.explain(
-        open_warehouse(settings),
-        wanted.import_name,
+        open_import(settings, settings.import_named(wanted.import_name)),
         wanted,
         id_,
         public={"deleted_at", *(field.name for field in fields if not field.personal)},

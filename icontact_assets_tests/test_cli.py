@@ -97,15 +97,13 @@ def test_explain_says_who_is_in_an_audience_and_why(project: Project) -> None:
     settings = project.settings
     warehouse = Warehouse(settings.duckdb_path, "icontact")
     with warehouse.write("test") as connection:
-        build_users(connection, "icontact")
-        build_activity(connection, "icontact")
+        build_users(connection)
+        build_activity(connection)
         connection.execute(
             "INSERT INTO icontact.icontact_users (ic_contact_id, email) VALUES ('7', 'planted.person@example.com')"
         )
         connection.execute("INSERT INTO icontact.icontact_activity (ic_contact_id, email_open_ct) VALUES ('7', 5)")
-    compute(
-        warehouse, "icontact", settings.audience("readers"), now=datetime(2026, 9, 14, 12, tzinfo=UTC), missing=None
-    )
+    compute(warehouse, settings.audience("readers"), now=datetime(2026, 9, 14, 12, tzinfo=UTC), missing=None)
 
     done = run(project, "explain", "7", "--audience", "readers")
     assert (done.returncode, done.stderr) == (0, "")

@@ -46,7 +46,7 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
             warehouse = open_import(settings, import_)
             with warehouse.read() as connection:
                 missing = missing_for_audiences(connection, scope, now)
-            membership = compute(warehouse, schema, audience, now=now, missing=missing)
+            membership = compute(warehouse, audience, now=now, missing=missing)
         except UserError as error:
             raise failure(error) from error
         return _audience_result(membership)

@@ -40,16 +40,16 @@ def mapped_columns(name: str) -> list[Column]:
 
 def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
     """icontact_users, icontact_activity and icontact_profiles of an import. They follow the raw assets."""
-    schema, aid = import_.name, import_.filter_by_aid
+    aid = import_.filter_by_aid
     # With a filter, users are those who did something with a message that carries the AID.
     users_deps = ("raw_contacts",) if aid is None else ("raw_contacts", "raw_messages", "raw_activity")
     activity_deps = ("raw_activity",) if aid is None else ("raw_messages", "raw_activity")
 
     def users(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        return {"dagster/row_count": build_users(connection, schema, aid=aid).rows}
+        return {"dagster/row_count": build_users(connection, aid=aid).rows}
 
     def activity(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        built = build_activity(connection, schema, aid=aid)
+        built = build_activity(connection, aid=aid)
         [(outside,)] = connection.execute(
             "SELECT count(*) FROM raw_activity WHERE partition_date < ? OR partition_date > current_date",
             [import_.start_date],

@@ -43,7 +43,7 @@ class Membership:
     missing: str | None
 
 
-def compute(warehouse: Warehouse, schema: str, audience: Audience, *, now: datetime, missing: str | None) -> Membership:
+def compute(warehouse: Warehouse, audience: Audience, *, now: datetime, missing: str | None) -> Membership:
     """Compute the members of an audience and record who entered and left, and that it was computed, in one transaction.
 
     A member is a contact id that the audience's `where` or `query` selects from `icontact_profiles`. Each counts once,
@@ -55,30 +55,30 @@ def compute(warehouse: Warehouse, schema: str, audience: Audience, *, now: datet
     """
     if missing is not None:
         with warehouse.write(f"keeping the audience {audience.name}") as connection:
-            kept = members(connection, schema, audience.name)
-            _record_computation(connection, schema, audience.name, version_hash(kept), now, missing)
+            kept = members(connection, audience.name)
+            _record_computation(connection, audience.name, version_hash(kept), now, missing)
         return Membership(len(kept), 0, 0, version_hash(kept), moved=False, missing=missing)
-    selected = select(warehouse, schema, audience)
+    selected = select(warehouse, audience)
     version = version_hash(selected)
     with warehouse.write(f"storing the audience {audience.name}") as connection:
-        entered, left = _record(connection, schema, audience.name, selected, version, now)
-        _record_computation(connection, schema, audience.name, version, now, None)
+        entered, left = _record(connection, audience.name, selected, version, now)
+        _record_computation(connection, audience.name, version, now, None)
     return Membership(len(selected), entered, left, version, moved=bool(entered or left), missing=None)
 
 
-def members(connection: duckdb.DuckDBPyConnection, schema: str, audience: str) -> list[str]:
+def members(connection: duckdb.DuckDBPyConnection, audience: str) -> list[str]:
     """Contact ids of an audience as last computed, those who entered first first."""
     rows = connection.execute(
-        f'SELECT contact_id FROM "{schema}".audience_members WHERE audience = ? ORDER BY entered_at, contact_id',
+        "SELECT contact_id FROM audience_members WHERE audience = ? ORDER BY entered_at, contact_id",
         [audience],
     ).fetchall()
     return [contact_id for (contact_id,) in rows]
 
 
-def whole(connection: duckdb.DuckDBPyConnection, schema: str, audience: str) -> str | None:
+def incomplete_reason(connection: duckdb.DuckDBPyConnection, audience: str) -> str | None:
     """Why the members of an audience are not to be relied on, in one sentence; None if they are."""
     rows = connection.execute(
-        f'SELECT missing FROM "{schema}".audience_computations WHERE audience = ? '
+        "SELECT missing FROM audience_computations WHERE audience = ? "
         "ORDER BY computed_at DESC, missing NULLS LAST LIMIT 1",
         [audience],
     ).fetchall()
@@ -93,11 +93,11 @@ def version_hash(contact_ids: Iterable[str]) -> str:
     return hashlib.blake2b("\n".join(sorted(contact_ids)).encode(), digest_size=16).hexdigest()
 
 
-def select(warehouse: Warehouse, schema: str, audience: Audience) -> list[str]:
+def select(warehouse: Warehouse, audience: Audience) -> list[str]:
     """Contact ids that an audience selects now, in no order; nothing is recorded. Raises AudienceError."""
     try:
         sql = _sql(audience)
-        with read_for_users(warehouse, schema) as connection:
+        with read_for_users(warehouse) as connection:
             type_ = str(connection.execute(f"DESCRIBE {sql}").fetchall()[0][1])
             rows = connection.execute(_AS_TEXT.format(sql)).fetchall()
             vanished = {as_id(contact_id) for (contact_id,) in connection.execute(_VANISHED).fetchall()}
@@ -116,12 +116,10 @@ def select(warehouse: Warehouse, schema: str, audience: Audience) -> list[str]:
 
 
 @contextmanager
-def read_for_users(warehouse: Warehouse, schema: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def read_for_users(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection for a user's SQL: it sees the tables of the import, and neither files nor the network nor Python's
-    variables. Raises WarehouseError, duckdb.Error if there is no such schema."""
+    variables. Raises WarehouseError."""
     with warehouse.read() as connection:
-        [(catalog,)] = connection.execute("SELECT current_database()").fetchall()
-        connection.execute(f'USE "{catalog}"."{schema}"')
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -170,17 +168,16 @@ def _error(audience: Audience, what: str) -> AudienceError:
 
 
 def _record_computation(
-    connection: duckdb.DuckDBPyConnection, schema: str, audience: str, version: str, now: datetime, missing: str | None
+    connection: duckdb.DuckDBPyConnection, audience: str, version: str, now: datetime, missing: str | None
 ) -> None:
     connection.execute(
-        f'INSERT INTO "{schema}".audience_computations VALUES (?, ?, ?, ?)',
+        "INSERT INTO audience_computations VALUES (?, ?, ?, ?)",
         [audience, now.astimezone(UTC).replace(tzinfo=None), version, missing],
     )
 
 
 def _record(
     connection: duckdb.DuckDBPyConnection,
-    schema: str,
     audience: str,
     selected: list[str],
     version: str,
@@ -188,7 +185,7 @@ def _record(
 ) -> tuple[int, int]:
     """Bring audience_members to `selected`; returns how many entered and left."""
     connection.register("selected", texts({"contact_id": selected}))
-    stored = f'"{schema}".audience_members'
+    stored = "audience_members"
     values = {"audience": audience, "at": now.astimezone(UTC).replace(tzinfo=None)}
     connection.execute(
         f"""
@@ -210,7 +207,7 @@ def _record(
         f"INSERT INTO {stored} SELECT $audience, contact_id, $at FROM moves WHERE change = 'entered'", values
     )
     connection.execute(
-        f'INSERT INTO "{schema}".audience_changes SELECT $audience, contact_id, change, $at, $version FROM moves',
+        "INSERT INTO audience_changes SELECT $audience, contact_id, change, $at, $version FROM moves",
         {**values, "version": version},
     )
     counts = dict(connection.execute("SELECT change, count(*) FROM moves GROUP BY change").fetchall())

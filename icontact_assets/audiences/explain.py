@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import duckdb
 
-from icontact_assets.audiences.audience import AudienceError, problem, read_for_users, select, whole
+from icontact_assets.audiences.audience import AudienceError, incomplete_reason, problem, read_for_users, select
 from icontact_assets.audiences.membership import Standing, standing
 from icontact_assets.icontact.values import as_id
 from icontact_assets.settings.models import Audience
@@ -66,9 +66,7 @@ class Explanation:
     condition: Part | None
 
 
-def explain(
-    warehouse: Warehouse, schema: str, audience: Audience, contact_id: str, *, public: Iterable[str]
-) -> Explanation:
+def explain(warehouse: Warehouse, audience: Audience, contact_id: str, *, public: Iterable[str]) -> Explanation:
     """Explain whether a contact, named by the digits of its id, is in an audience.
 
     `public` names the columns of icontact_profiles whose values may be shown. Nothing is recorded. Raises
@@ -78,20 +76,20 @@ def explain(
         raise ValueError("a contact is named by the digits of its id")
     selected, why_not = None, None
     try:
-        selected = contact_id in select(warehouse, schema, audience)
+        selected = contact_id in select(warehouse, audience)
     except AudienceError as error:
         why_not = str(error)
     try:
-        with read_for_users(warehouse, schema) as connection:
-            known = standing(connection, schema, audience.name, contact_id)
-            kept = whole(connection, schema, audience.name) if known.computed_at else None
+        with read_for_users(warehouse) as connection:
+            known = standing(connection, audience.name, contact_id)
+            kept = incomplete_reason(connection, audience.name) if known.computed_at else None
             person = _Person(connection, contact_id, frozenset(public))
             rows = person.ask("deleted_at")
             condition = person.judge(audience.where) if rows and audience.where is not None else None
     except duckdb.CatalogException as error:
         raise AudienceError(
-            f"The import {schema} has no profiles or no audiences yet ({problem(error)}): materialize "
-            f"{schema}/icontact_profiles and {schema}/audience_{audience.name} first."
+            f"The import {warehouse.schema} has no profiles yet ({problem(error)}): materialize "
+            f"{warehouse.schema}/icontact_profiles and {warehouse.schema}/audience_{audience.name} first."
         ) from None
     return Explanation(
         audience=audience.name,

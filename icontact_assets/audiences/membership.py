@@ -28,34 +28,31 @@ class Standing:
     changes: tuple[Change, ...]
 
 
-def members_on(connection: duckdb.DuckDBPyConnection, schema: str, audience: str, day: date) -> dict[str, datetime]:
+def members_on(connection: duckdb.DuckDBPyConnection, audience: str, day: date) -> dict[str, datetime]:
     """Who was in an audience when a day ended (UTC): contact id to when it had entered (UTC, naive), the first first.
 
     The same as `FROM <schema>.audience_on(audience, day)` in SQL. Raises AudienceError if the audience was not computed
     by then: who was in it is not known.
     """
     try:
-        rows = connection.execute(
-            f'FROM "{schema}".audience_on(?, ?) ORDER BY entered_at, contact_id', [audience, day]
-        ).fetchall()
+        rows = connection.execute("FROM audience_on(?, ?) ORDER BY entered_at, contact_id", [audience, day]).fetchall()
     except duckdb.InvalidInputException as error:
         raise AudienceError(str(error).partition(": ")[2]) from None
     return dict(rows)
 
 
-def standing(connection: duckdb.DuckDBPyConnection, schema: str, audience: str, contact_id: str) -> Standing:
+def standing(connection: duckdb.DuckDBPyConnection, audience: str, contact_id: str) -> Standing:
     """Whether a contact is in an audience, since when, and each time it entered or left, the first first."""
     since = connection.execute(
-        f'SELECT entered_at FROM "{schema}".audience_members WHERE audience = ? AND contact_id = ?',
+        "SELECT entered_at FROM audience_members WHERE audience = ? AND contact_id = ?",
         [audience, contact_id],
     ).fetchall()
     [(computed_at,)] = connection.execute(
-        f'SELECT max(computed_at) FROM "{schema}".audience_computations WHERE audience = ? AND missing IS NULL',
+        "SELECT max(computed_at) FROM audience_computations WHERE audience = ? AND missing IS NULL",
         [audience],
     ).fetchall()
     changes = connection.execute(
-        f'SELECT change, changed_at FROM "{schema}".audience_changes WHERE audience = ? AND contact_id = ? '
-        "ORDER BY changed_at",
+        "SELECT change, changed_at FROM audience_changes WHERE audience = ? AND contact_id = ? ORDER BY changed_at",
         [audience, contact_id],
     ).fetchall()
     return Standing(since[0][0] if since else None, computed_at, tuple(Change(*change) for change in changes))

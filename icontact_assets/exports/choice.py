@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from icontact_assets.audiences.audience import whole
+from icontact_assets.audiences.audience import incomplete_reason
 from icontact_assets.errors import UserError
 from icontact_assets.settings.models import Export, Split
 from icontact_assets.warehouse.rows import each
@@ -86,7 +86,7 @@ def _check_computed(connection: duckdb.DuckDBPyConnection, schema: str, export: 
                 f"The audience {name} was computed by an earlier version, and holds {other_form} ids in another form: "
                 f"materialize it, and export again. {wanted}"
             )
-        problem = whole(connection, schema, name)
+        problem = incomplete_reason(connection, name)
         if problem is not None:
             raise ChoiceError(f"{problem[0].upper()}{problem[1:].rstrip('.')}. {wanted}")
     computed: dict[str, datetime] = dict(

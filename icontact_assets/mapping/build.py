@@ -52,7 +52,7 @@ class Built:
     full: bool
 
 
-def build_users(connection: duckdb.DuckDBPyConnection, schema: str, *, aid: str | None = None) -> Built:
+def build_users(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None) -> Built:
     """Compute `icontact_users`: one row per contact id.
 
     Each field is the most recent version's value; a version without one (NULL, empty text, an expression without a
@@ -67,7 +67,7 @@ def build_users(connection: duckdb.DuckDBPyConnection, schema: str, *, aid: str 
             connection,
             name,
             function,
-            f'SELECT DISTINCT "{column}" AS text FROM "{schema}".raw_contacts WHERE {needs_function(function, column)}',
+            f'SELECT DISTINCT "{column}" AS text FROM raw_contacts WHERE {needs_function(function, column)}',
         )
         joins.append(f'LEFT JOIN temp."{name}" ON "{name}".text = v."{column}"')
     values = ", ".join(
@@ -79,23 +79,19 @@ def build_users(connection: duckdb.DuckDBPyConnection, schema: str, *, aid: str 
     )
     chosen = ""
     if aid is not None:
-        _tag_messages(connection, schema, aid)
-        chosen = (
-            f'WHERE v.id IN (SELECT contact_id FROM "{schema}".raw_activity SEMI JOIN temp.tagged USING (message_id))'
-        )
+        _tag_messages(connection, aid)
+        chosen = "WHERE v.id IN (SELECT contact_id FROM raw_activity SEMI JOIN temp.tagged USING (message_id))"
     connection.execute(
-        f'CREATE OR REPLACE TABLE "{schema}".icontact_users AS SELECT {values}, '
+        f"CREATE OR REPLACE TABLE icontact_users AS SELECT {values}, "
         "arg_max(struct_pack(at := v.deleted_at), v.observed_at).at AS deleted_at "
-        f'FROM "{schema}".raw_contacts v {" ".join(joins)} {chosen} GROUP BY v.id ORDER BY v.id'
+        f"FROM raw_contacts v {' '.join(joins)} {chosen} GROUP BY v.id ORDER BY v.id"
     )
-    rows = _count(connection, f'"{schema}".icontact_users')
-    _profiles(connection, schema)
+    rows = _count(connection, "icontact_users")
+    _profiles(connection)
     return Built(rows, rows, full=True)
 
 
-def build_activity(
-    connection: duckdb.DuckDBPyConnection, schema: str, *, aid: str | None = None, everything: bool = False
-) -> Built:
+def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None, everything: bool = False) -> Built:
     """Bring `icontact_activity` up to date: one row per contact that did something.
 
     With an `aid`, only events of messages whose latest version carries it count. Only contacts whose events changed
@@ -103,16 +99,16 @@ def build_activity(
     `everything` asks for all; both ways give the same table. Consumes `touched_contacts`.
     """
     fields = field_table("icontact_activity")
-    target = f'"{schema}".icontact_activity'
-    tagged = None if aid is None else _tag_messages(connection, schema, aid)
+    target = "icontact_activity"
+    tagged = None if aid is None else _tag_messages(connection, aid)
     subject = "\n".join([source_text("icontact_activity"), repr(aid), repr(tagged)])
     digest = f"{_VERSION}:{hashlib.blake2b(subject.encode(), digest_size=12).hexdigest()}"
-    before = _digest(connection, schema)
-    full = everything or before != digest or not _exists(connection, schema, "icontact_activity")
+    before = _digest(connection)
+    full = everything or before != digest or not _exists(connection, "icontact_activity")
     if before is None or before.partition(":")[0] != _VERSION:
-        connection.execute(f'DELETE FROM "{schema}".links')
-    touched = f'SELECT contact_id FROM "{schema}".touched_contacts'
-    _hash_links(connection, schema, "" if full else f"AND contact_id IN ({touched})")
+        connection.execute("DELETE FROM links")
+    touched = "SELECT contact_id FROM touched_contacts"
+    _hash_links(connection, "" if full else f"AND contact_id IN ({touched})")
     semi_join = "" if aid is None else "SEMI JOIN temp.tagged USING (message_id)"
     if full:
         columns = ", ".join(f'"{field.name}" {field.sql_type}' for field in fields)
@@ -122,43 +118,41 @@ def build_activity(
             "SELECT coalesce(TRY(parse_formatted_bytes(current_setting('memory_limit'))) // ?, ?)",
             [_EVENT_BYTES, _BUCKET_EVENTS],
         ).fetchall()
-        buckets = _count(connection, f'"{schema}".raw_activity') // min(_BUCKET_EVENTS, fitting) + 1
+        buckets = _count(connection, "raw_activity") // min(_BUCKET_EVENTS, fitting) + 1
         for bucket in range(buckets):
-            _insert(connection, schema, f"{semi_join} WHERE hash(contact_id) % {buckets} = {bucket}")
+            _insert(connection, f"{semi_join} WHERE hash(contact_id) % {buckets} = {bucket}")
         computed = _count(connection, target)
     else:
         connection.execute(f"DELETE FROM {target} WHERE ic_contact_id IN ({touched})")
-        _insert(connection, schema, f"{semi_join} WHERE contact_id IN ({touched})")
+        _insert(connection, f"{semi_join} WHERE contact_id IN ({touched})")
         computed = _count(connection, f"(SELECT DISTINCT contact_id FROM ({touched}))")
-    connection.execute(f'DELETE FROM "{schema}".touched_contacts')
-    connection.execute(f'DELETE FROM "{schema}".mapping_state')
-    connection.execute(
-        f'INSERT INTO "{schema}".mapping_state VALUES (?, ?)', [digest, datetime.now(UTC).replace(tzinfo=None)]
-    )
-    _profiles(connection, schema)
+    connection.execute("DELETE FROM touched_contacts")
+    connection.execute("DELETE FROM mapping_state")
+    connection.execute("INSERT INTO mapping_state VALUES (?, ?)", [digest, datetime.now(UTC).replace(tzinfo=None)])
+    _profiles(connection)
     return Built(_count(connection, target), computed, full)
 
 
-def _tag_messages(connection: duckdb.DuckDBPyConnection, schema: str, aid: str) -> list[str]:
+def _tag_messages(connection: duckdb.DuckDBPyConnection, aid: str) -> list[str]:
     """Put the messages whose latest version carries the AID into temp.tagged, and return them, sorted."""
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE tagged AS SELECT message_id "
-        f'FROM "{schema}".raw_messages GROUP BY message_id '
+        "FROM raw_messages GROUP BY message_id "
         "HAVING list_contains(arg_max(struct_pack(them := aids), observed_at).them, ?)",
         [aid],
     )
     return [message for (message,) in connection.execute("SELECT message_id FROM temp.tagged ORDER BY ALL").fetchall()]
 
 
-def _hash_links(connection: duckdb.DuckDBPyConnection, schema: str, which: str) -> None:
+def _hash_links(connection: duckdb.DuckDBPyConnection, which: str) -> None:
     _compute_distinct(
         connection,
         "hashed",
         "hashedurls_key",
-        f'SELECT event_url AS text FROM (SELECT DISTINCT event_url FROM "{schema}".raw_activity '
-        f'WHERE event_url IS NOT NULL {which}) clicked ANTI JOIN "{schema}".links USING (event_url)',
+        f"SELECT event_url AS text FROM (SELECT DISTINCT event_url FROM raw_activity "
+        f"WHERE event_url IS NOT NULL {which}) clicked ANTI JOIN links USING (event_url)",
     )
-    connection.execute(f'INSERT INTO "{schema}".links SELECT text, value FROM temp.hashed')
+    connection.execute("INSERT INTO links SELECT text, value FROM temp.hashed")
 
 
 def _compute_distinct(connection: duckdb.DuckDBPyConnection, name: str, function: str, query: str) -> None:
@@ -181,18 +175,18 @@ def _compute_distinct(connection: duckdb.DuckDBPyConnection, name: str, function
     connection.execute("DROP TABLE temp.texts")
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, schema: str, which: str) -> None:
+def _insert(connection: duckdb.DuckDBPyConnection, which: str) -> None:
     values = ", ".join(
         f'{activity_value(field)}::{field.sql_type} AS "{field.name}"' for field in field_table("icontact_activity")
     )
     connection.execute(
         f"""
-        INSERT INTO "{schema}".icontact_activity
+        INSERT INTO icontact_activity
         WITH chosen AS (
-            SELECT contact_id, event_type, event_time, event_url FROM "{schema}".raw_activity {which}
+            SELECT contact_id, event_type, event_time, event_url FROM raw_activity {which}
         ), clicked AS (
             SELECT contact_id, hashedurls_key, count(*) AS times
-            FROM chosen JOIN "{schema}".links USING (event_url)
+            FROM chosen JOIN links USING (event_url)
             WHERE hashedurls_key IS NOT NULL GROUP BY ALL
         ), counted AS (
             SELECT contact_id, map_from_entries(list(row(hashedurls_key, times) ORDER BY hashedurls_key)) AS links
@@ -203,11 +197,13 @@ def _insert(connection: duckdb.DuckDBPyConnection, schema: str, which: str) -> N
     )
 
 
-def _profiles(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
-    if not all(_exists(connection, schema, name) for name in ("icontact_users", "icontact_activity")):
+def _profiles(connection: duckdb.DuckDBPyConnection) -> None:
+    if not all(_exists(connection, name) for name in ("icontact_users", "icontact_activity")):
         return
     users = ", ".join(f'u."{f.name}"' for f in field_table("icontact_users") if f.name != "ic_contact_id")
     activity = ", ".join(f'a."{f.name}"' for f in field_table("icontact_activity") if f.name != "ic_contact_id")
+    # Named with the schema, so that the view can be read from anywhere.
+    [(schema,)] = connection.execute("SELECT current_schema()").fetchall()
     connection.execute(
         f'CREATE OR REPLACE VIEW "{schema}".icontact_profiles AS SELECT '
         f"coalesce(u.ic_contact_id, a.ic_contact_id) AS ic_contact_id, {users}, u.deleted_at, {activity} "
@@ -216,15 +212,15 @@ def _profiles(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
     )
 
 
-def _digest(connection: duckdb.DuckDBPyConnection, schema: str) -> str | None:
-    rows = connection.execute(f'SELECT digest FROM "{schema}".mapping_state').fetchall()
+def _digest(connection: duckdb.DuckDBPyConnection) -> str | None:
+    rows = connection.execute("SELECT digest FROM mapping_state").fetchall()
     return rows[0][0] if rows else None
 
 
-def _exists(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> bool:
+def _exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
     return bool(
         connection.execute(
-            "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", [schema, name]
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = ?", [name]
         ).fetchall()
     )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from icontact_assets.audiences.audience import AudienceError, compute, select, version_hash
 from icontact_assets.settings.models import Audience
-from icontact_assets_tests.harness import EVERYBODY, NOW, SCHEMA, Store
+from icontact_assets_tests.harness import EVERYBODY, NOW, Store
 
 PLANTED = "planted.person@example.com"
 NAME = "Plantagenet"
@@ -26,7 +26,7 @@ def query(sql: str) -> Audience:
 
 
 def members(store: Store, audience: Audience) -> list[str]:
-    compute(store.warehouse, SCHEMA, audience, now=NOW, missing=None)
+    compute(store.warehouse, audience, now=NOW, missing=None)
     return [
         row[0]
         for row in store.rows(
@@ -62,7 +62,7 @@ SPELLINGS = (
 def test_every_spelling_of_a_contact_id_is_one_member(store):
     store.profiles({"ic_contact_id": "90000001"})
     for value in SPELLINGS:
-        assert select(store.warehouse, SCHEMA, query(f"SELECT {value} AS ic_contact_id")) == ["90000001"]
+        assert select(store.warehouse, query(f"SELECT {value} AS ic_contact_id")) == ["90000001"]
     each = " UNION ALL ".join(f"SELECT CAST({value} AS VARCHAR) AS ic_contact_id" for value in (*SPELLINGS, "NULL"))
     assert members(store, query(each)) == ["90000001"]
 
@@ -118,10 +118,10 @@ def test_times_compare_with_now_in_utc(store):
 def test_who_entered_and_left_is_recorded_with_the_version(store):
     later = NOW + timedelta(days=1)
     store.profiles({"ic_contact_id": "1"}, {"ic_contact_id": "2"})
-    first = compute(store.warehouse, SCHEMA, EVERYBODY, now=NOW, missing=None)
+    first = compute(store.warehouse, EVERYBODY, now=NOW, missing=None)
     store.profiles({"ic_contact_id": "2"}, {"ic_contact_id": "3"})
-    second = compute(store.warehouse, SCHEMA, EVERYBODY, now=later, missing=None)
-    third = compute(store.warehouse, SCHEMA, EVERYBODY, now=later + timedelta(days=1), missing=None)
+    second = compute(store.warehouse, EVERYBODY, now=later, missing=None)
+    third = compute(store.warehouse, EVERYBODY, now=later + timedelta(days=1), missing=None)
 
     assert (first.size, first.entered, first.left, first.moved) == (2, 2, 0, True)
     assert (second.size, second.entered, second.left, second.moved) == (2, 1, 1, True)
@@ -144,16 +144,16 @@ def test_who_entered_and_left_is_recorded_with_the_version(store):
 
 def test_two_audiences_do_not_mix(store):
     store.profiles({"ic_contact_id": "1"})
-    compute(store.warehouse, SCHEMA, EVERYBODY, now=NOW, missing=None)
+    compute(store.warehouse, EVERYBODY, now=NOW, missing=None)
     assert members(store, where("false")) == []
     assert store.rows("SELECT audience, contact_id FROM audience_members") == [("everybody", "1")]
 
 
 def test_incomplete_data_keeps_the_last_membership_and_says_why(store):
     store.profiles({"ic_contact_id": "1"})
-    before = compute(store.warehouse, SCHEMA, EVERYBODY, now=NOW, missing=None)
+    before = compute(store.warehouse, EVERYBODY, now=NOW, missing=None)
     store.profiles({"ic_contact_id": "2"})
-    kept = compute(store.warehouse, SCHEMA, EVERYBODY, now=NOW, missing="the opens of message 310001 are half read")
+    kept = compute(store.warehouse, EVERYBODY, now=NOW, missing="the opens of message 310001 are half read")
     assert (kept.size, kept.entered, kept.left, kept.moved) == (1, 0, 0, False)
     assert kept.version_hash == before.version_hash
     assert kept.missing == "the opens of message 310001 are half read"
@@ -184,9 +184,9 @@ def test_incomplete_data_keeps_the_last_membership_and_says_why(store):
 )
 def test_a_wrong_condition_is_one_paragraph_without_anybodys_values(store, audience, says):
     store.profiles({"ic_contact_id": "1", "email": PLANTED, "first_name": NAME})
-    compute(store.warehouse, SCHEMA, where("true"), now=NOW, missing=None)
+    compute(store.warehouse, where("true"), now=NOW, missing=None)
     with pytest.raises(AudienceError) as caught:
-        compute(store.warehouse, SCHEMA, audience, now=NOW, missing=None)
+        compute(store.warehouse, audience, now=NOW, missing=None)
     text = str(caught.value)
     assert says in text
     assert text.startswith("The audience readers cannot be computed: ")
@@ -200,9 +200,7 @@ def test_a_wrong_condition_is_one_paragraph_without_anybodys_values(store, audie
 
 def test_a_query_cannot_write_files(store, tmp_path: Path):
     with pytest.raises(AudienceError):
-        compute(
-            store.warehouse, SCHEMA, query(f"COPY icontact_profiles TO '{tmp_path}/out.csv'"), now=NOW, missing=None
-        )
+        compute(store.warehouse, query(f"COPY icontact_profiles TO '{tmp_path}/out.csv'"), now=NOW, missing=None)
     assert not (tmp_path / "out.csv").exists()
 
 

@@ -17,14 +17,14 @@ from icontact_assets.audiences.membership import Change
 from icontact_assets.settings.models import Audience
 from icontact_assets.warehouse.warehouse import WarehouseError
 from icontact_assets_tests.audiences.test_audience import NAME, PLANTED, query, where
-from icontact_assets_tests.harness import NOW, SCHEMA, Store
+from icontact_assets_tests.harness import NOW, Store
 
 PUBLIC = frozenset({"ic_contact_id", "email_open_ct", "last_active_ts", "deleted_at"})
 NOON = datetime(2026, 9, 14, 12)
 
 
 def why(store: Store, audience: Audience, contact_id: str = "1") -> Explanation:
-    return explain(store.warehouse, SCHEMA, audience, contact_id, public=PUBLIC)
+    return explain(store.warehouse, audience, contact_id, public=PUBLIC)
 
 
 def condition(store: Store, text: str) -> Part:
@@ -65,7 +65,7 @@ def test_a_member_with_its_comings_and_goings_and_the_parts_of_the_condition(per
     readers = where(text)
     for day, opens in enumerate((3, 1, 3)):
         person.run(f"UPDATE icontact_profiles SET email_open_ct = {opens} WHERE ic_contact_id = '1'")
-        compute(person.warehouse, SCHEMA, readers, now=NOW + timedelta(days=day), missing=None)
+        compute(person.warehouse, readers, now=NOW + timedelta(days=day), missing=None)
     found = why(person, readers)
     assert (found.standing.since, found.standing.computed_at) == (NOON + timedelta(days=2), NOON + timedelta(days=2))
     assert found.standing.changes == (
@@ -103,7 +103,7 @@ def test_a_member_with_its_comings_and_goings_and_the_parts_of_the_condition(per
 
 
 def test_a_membership_that_is_out_of_date_is_said_to_be(person):
-    compute(person.warehouse, SCHEMA, where("email_open_ct > 2"), now=NOW, missing=None)
+    compute(person.warehouse, where("email_open_ct > 2"), now=NOW, missing=None)
     found = why(person, where("email_open_ct > 5"))
     assert (found.standing.since, found.selected) == (NOON, False)
     text = render(found)
@@ -114,9 +114,9 @@ def test_a_membership_that_is_out_of_date_is_said_to_be(person):
 
 
 def test_an_audience_that_was_kept_says_why(person):
-    compute(person.warehouse, SCHEMA, where("true"), now=NOW, missing=None)
+    compute(person.warehouse, where("true"), now=NOW, missing=None)
     later = NOW + timedelta(days=1)
-    compute(person.warehouse, SCHEMA, where("true"), now=later, missing="message 310001 is half read.")
+    compute(person.warehouse, where("true"), now=later, missing="message 310001 is half read.")
     found = why(person, where("true"))
     assert found.standing.computed_at == NOON
     assert "not computed from complete data: message 310001 is half read.\n" in render(found)
@@ -129,7 +129,7 @@ def test_an_audience_that_was_never_computed(person):
 
 
 def test_a_contact_without_a_profile(person):
-    compute(person.warehouse, SCHEMA, where("true"), now=NOW, missing=None)
+    compute(person.warehouse, where("true"), now=NOW, missing=None)
     found = why(person, where("true"), "77")
     assert (found.has_profile, found.condition, found.selected, found.standing.changes) == (False, None, False, ())
     assert "There is no contact 77 in icontact_profiles" in render(found)
@@ -137,7 +137,7 @@ def test_a_contact_without_a_profile(person):
 
 def test_a_contact_that_vanished_is_in_no_audience_whatever_the_condition_says(store):
     store.profiles({"ic_contact_id": "1", "deleted_at": datetime(2026, 9, 1, 7)})
-    compute(store.warehouse, SCHEMA, where("true"), now=NOW, missing=None)
+    compute(store.warehouse, where("true"), now=NOW, missing=None)
     found = why(store, where("true"))
     assert (found.selected, found.deleted_at) == (False, datetime(2026, 9, 1, 7))
     assert found.condition is not None
@@ -147,7 +147,7 @@ def test_a_contact_that_vanished_is_in_no_audience_whatever_the_condition_says(s
 
 def test_an_audience_by_query_has_no_parts_but_a_verdict(person):
     readers = query("SELECT ic_contact_id FROM icontact_profiles WHERE email_open_ct = 3")
-    compute(person.warehouse, SCHEMA, readers, now=NOW, missing=None)
+    compute(person.warehouse, readers, now=NOW, missing=None)
     found = why(person, readers)
     assert (found.standing.since, found.selected, found.condition) == (NOON, True, None)
     assert "The audience is chosen by a query, which has no parts" in render(found)
@@ -204,7 +204,7 @@ def test_nobodys_address_or_name_is_shown(person):
         f"email = '{PLANTED}' AND first_name LIKE 'P%' AND upper(email) <> first_name AND email LIKE '%@example.com' "
         "AND icontact_profiles.email IS NOT NULL AND COLUMNS('^email') IS NOT NULL"
     )
-    compute(person.warehouse, SCHEMA, where(text), now=NOW, missing=None)
+    compute(person.warehouse, where(text), now=NOW, missing=None)
     found = why(person, where(text))
     assert (found.selected, found.standing.since) == (True, NOON)
     shown = render(found) + orjson.dumps(found).decode()

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from icontact_assets.audiences.audience import AudienceError, compute
 from icontact_assets.audiences.membership import Change, Standing, members_on, standing
-from icontact_assets_tests.harness import EVERYBODY, NOW, SCHEMA, Store
+from icontact_assets_tests.harness import EVERYBODY, NOW, Store
 
 DAY = NOW.date()
 
 
 def on(store: Store, day: date, audience: str = "everybody") -> dict[str, datetime]:
     with store.warehouse.read() as connection:
-        return members_on(connection, SCHEMA, audience, day)
+        return members_on(connection, audience, day)
 
 
 def of(store: Store, contact_id: str) -> Standing:
     with store.warehouse.read() as connection:
-        return standing(connection, SCHEMA, "everybody", contact_id)
+        return standing(connection, "everybody", contact_id)
 
 
 def test_a_day_holds_who_was_in_when_it_ended(store):
@@ -60,7 +60,7 @@ def test_what_is_not_known_is_an_error_and_not_an_empty_audience(store):
         "The audience everybody was not computed by the end of 2026-09-14 (UTC): who was in it then is not known."
     )
     assert of(store, "1") == Standing(None, None, ())
-    compute(store.warehouse, SCHEMA, EVERYBODY, now=NOW, missing="nothing is read yet")
+    compute(store.warehouse, EVERYBODY, now=NOW, missing="nothing is read yet")
     with pytest.raises(AudienceError, match="by the end of 2026-09-14"):
         on(store, DAY)
     store.audience()

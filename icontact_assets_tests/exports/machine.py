@@ -387,7 +387,7 @@ class ExportMachine(RuleBasedStateMachine):
             values = ", ".join(f"('{id_:0{self.zeros}d}')" for id_ in sorted(ids))
             query = f"FROM (VALUES {values}) AS v(ic_contact_id)" if ids else "SELECT '' AS ic_contact_id"
             audience = Audience(name=name, label=name, import_name=SCHEMA, query=query)
-            compute(self.store.warehouse, SCHEMA, audience, now=self.clock(), missing=None)
+            compute(self.store.warehouse, audience, now=self.clock(), missing=None)
 
     def wanted(self, side: Side) -> set[int]:
         """Whom an export is for: the first takes all but customers, the second whom the first leaves, but for chance."""

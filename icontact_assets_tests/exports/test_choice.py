@@ -40,7 +40,6 @@ def become(store: Store, audience: str, *contact_ids: Any, now: datetime = NOW) 
     query = f"FROM (VALUES {ids}) AS v(ic_contact_id)" if ids else "SELECT '' AS ic_contact_id"
     compute(
         store.warehouse,
-        SCHEMA,
         Audience(name=audience, label=audience, import_name=SCHEMA, query=query),
         now=now,
         missing=None,
@@ -239,7 +238,7 @@ def test_an_audience_that_was_kept_for_incomplete_data_is_not_trusted(store):
     become(store, "customers", 1)
     customers = Audience(name="customers", label="", import_name=SCHEMA, where="true")
     later = NOW + timedelta(hours=1)
-    compute(store.warehouse, SCHEMA, customers, now=later, missing="message 310001 is half read.")
+    compute(store.warehouse, customers, now=later, missing="message 310001 is half read.")
     with pytest.raises(ChoiceError) as caught:
         choose(store, export("e", exclude=("customers",)))
     assert str(caught.value) == (

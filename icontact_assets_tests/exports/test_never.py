@@ -675,7 +675,7 @@ def spelled(house: House, id_: str) -> None:
     """The audience is a query that yields this id, and 2."""
     query = f"SELECT '{id_}' AS ic_contact_id UNION ALL SELECT '2'"
     audience = Audience(name="everybody", label="Everybody", import_name=SCHEMA, query=query)
-    compute(house.store.warehouse, SCHEMA, audience, now=house.clock(), missing=None)
+    compute(house.store.warehouse, audience, now=house.clock(), missing=None)
 
 
 @pytest.mark.parametrize(

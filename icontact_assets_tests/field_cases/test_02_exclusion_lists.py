@@ -43,14 +43,14 @@ def home(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> I
         settings = load_settings()
         warehouse = Warehouse(settings.duckdb_path, "icontact")
         with warehouse.write("test") as connection:
-            build_users(connection, "icontact")
-            build_activity(connection, "icontact")
+            build_users(connection)
+            build_activity(connection)
             for contact in CONTACTS:
                 connection.execute(
                     "INSERT INTO icontact.icontact_users (ic_contact_id, email) VALUES (?, ?)",
                     [str(contact["contact_id"]), contact["email"]],
                 )
-        compute(warehouse, "icontact", settings.audience("everybody"), now=datetime.now(UTC), missing=None)
+        compute(warehouse, settings.audience("everybody"), now=datetime.now(UTC), missing=None)
         yield home
 
 

@@ -35,7 +35,7 @@ def test_activity_is_computed_in_little_memory_from_any_folder(tmp_path: Path, m
     warehouse.prepare()
     monkeypatch.chdir("/proc")
     statements, insert = list[str](), build._insert
-    monkeypatch.setattr(build, "_insert", lambda *given: (statements.append(given[2]), insert(*given)))
+    monkeypatch.setattr(build, "_insert", lambda *given: (statements.append(given[1]), insert(*given)))
     with warehouse.write("test") as connection:
         connection.execute("SET memory_limit = '40MB'")
         connection.execute(
@@ -43,7 +43,7 @@ def test_activity_is_computed_in_little_memory_from_any_folder(tmp_path: Path, m
             "TIMESTAMP '2026-01-01' + i * INTERVAL 1 SECOND, NULL, 0, TIMESTAMP '2026-01-01', DATE '2026-01-01' "
             "FROM range(300000) t(i)"
         )
-        built = build.build_activity(connection, "icontact")
+        built = build.build_activity(connection)
         [(opens,)] = connection.execute("SELECT sum(email_open_ct) FROM icontact.icontact_activity").fetchall()
     assert (built.rows, opens) == (10_000, 300_000)
     assert len(statements) > 2

@@ -71,11 +71,11 @@ class Store:
     def audience(self, *contact_ids: int | str, now: datetime = NOW) -> None:
         """Make these the members of the audience `everybody`."""
         self.profiles(*({"ic_contact_id": str(id_)} for id_ in contact_ids))
-        compute(self.warehouse, SCHEMA, EVERYBODY, now=now, missing=None)
+        compute(self.warehouse, EVERYBODY, now=now, missing=None)
 
     def incomplete(self, missing: str | None) -> None:
         """Compute the audience `everybody` while that data is incomplete; None: complete."""
-        compute(self.warehouse, SCHEMA, EVERYBODY, now=NOW, missing=missing)
+        compute(self.warehouse, EVERYBODY, now=NOW, missing=missing)
 
 
 @dataclass

@@ -96,7 +96,7 @@ def check_listing(home: Path, resource: str, odd: Sequence[str]) -> int:
         orjson.loads(content)
     if resource == "contacts":
         with reading.warehouse.write("mapping") as connection:
-            build_users(connection, "icontact")
+            build_users(connection)
         assert len(reading.rows("SELECT 1 FROM icontact.icontact_users")) == len(stored)
     return len(served)
 
@@ -125,7 +125,7 @@ def check_activity(home: Path, odd: Sequence[str]) -> None:
         *(f"no readable {kind.removesuffix('s')}Time" for kind in KINDS),
     }
     with reading.warehouse.write("mapping") as connection:
-        build_activity(connection, "icontact")
+        build_activity(connection)
 
 
 def test_no_value_stops_the_activity_of_a_message(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 def fresh() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("CREATE SCHEMA icontact")
+    connection.execute("USE icontact")
     for table in TABLES:
         connection.execute(table.ddl("icontact"))
     # As in the warehouse: everything happens in a transaction that is still open.
@@ -89,8 +90,8 @@ def test_worked_example(connection: duckdb.DuckDBPyConnection) -> None:
     for event in EXAMPLE["icontact_activity"]:
         at = datetime.fromisoformat(event["ts"].replace("Z", "+00:00")).astimezone(UTC).replace(tzinfo=None)
         add_event(connection, event["event_type"], event["contact_id"], at, event.get("event_url"))
-    build_users(connection, "icontact")
-    build_activity(connection, "icontact")
+    build_users(connection)
+    build_activity(connection)
     expected = EXAMPLE["expected_profiles"]
     rows = expected.values() if isinstance(expected, dict) else expected
     assert profiles(connection) == {row["ic_contact_id"]: row for row in rows}
@@ -104,8 +105,8 @@ def test_field_tables_are_the_vendors() -> None:
 def test_a_missing_value_leaves_what_an_earlier_version_gave(connection: duckdb.DuckDBPyConnection) -> None:
     add_contact(connection, NOW, id="1", email="a@b.de", first_name="Ann", status="normal")
     add_contact(connection, NOW + timedelta(days=1), id="1", email="no address", first_name="", status="bounced")
-    build_users(connection, "icontact")
-    build_activity(connection, "icontact")
+    build_users(connection)
+    build_activity(connection)
     assert profiles(connection) == {
         "1": {
             "ic_contact_id": "1",
@@ -133,17 +134,17 @@ EVENTS = st.lists(
 def test_invariants_hold_and_neither_order_nor_increments_matter(events: list[Any], random: Any, cut: int) -> None:
     with fresh() as whole, fresh() as parts:
         for connection in (whole, parts):
-            build_users(connection, "icontact")
+            build_users(connection)
         for event in events:
             add_event(whole, *event)
-        build_activity(whole, "icontact")
+        build_activity(whole)
         shuffled = random.sample(events, len(events))
         for event in shuffled[:cut]:
             add_event(parts, *event)
-        build_activity(parts, "icontact")
+        build_activity(parts)
         for event in shuffled[cut:]:
             add_event(parts, *event)
-        built = build_activity(parts, "icontact")
+        built = build_activity(parts)
         assert not built.full
         found = profiles(whole)
         assert profiles(parts) == found
@@ -167,8 +168,8 @@ def test_invariants_hold_and_neither_order_nor_increments_matter(events: list[An
 
 def test_times_have_milliseconds(connection: duckdb.DuckDBPyConnection) -> None:
     add_event(connection, "open", "1", datetime(2026, 1, 1, 0, 0, 0, 123456), None)
-    build_users(connection, "icontact")
-    build_activity(connection, "icontact")
+    build_users(connection)
+    build_activity(connection)
     assert profiles(connection)["1"]["last_active_ts"] == 1767225600123
     [(exact,)] = connection.execute("SELECT email_first_open_ts FROM icontact.icontact_activity").fetchall()
     assert exact == datetime(2026, 1, 1, 0, 0, 0, 123000)
@@ -185,7 +186,7 @@ def test_sql_gives_what_the_functions_give(texts: list[tuple[str, str]]) -> None
     with fresh() as connection:
         for number, (address, created) in enumerate(addresses):
             add_contact(connection, id=str(number), email=address, create_date=created)
-        build_users(connection, "icontact")
+        build_users(connection)
         rows = connection.execute(
             "SELECT ic_contact_id, email, email_domain, epoch_ms(ic_user_created) FROM icontact.icontact_users"
         ).fetchall()
@@ -211,18 +212,18 @@ def test_filter_by_aid_gives_the_same_whatever_came_before(order: tuple[str | No
             add_event(connection, "click", contact, at, "http://a.de", message)
         add_event(connection, "open", "1", at, None, "504")
         for aid in order:
-            build_users(connection, "icontact", aid=aid)
-            build_activity(connection, "icontact", aid=aid)
+            build_users(connection, aid=aid)
+            build_activity(connection, aid=aid)
             found = profiles(connection)
             assert set(found) == expected[aid]
             if "1" in found:
                 assert found["1"].get("email_open_ct") == (1 if aid is None else None)
         add_message(connection, "504", ["A"], NOW)
-        build_users(connection, "icontact", aid="A")
-        assert build_activity(connection, "icontact", aid="A").full
+        build_users(connection, aid="A")
+        assert build_activity(connection, aid="A").full
         assert set(profiles(connection)) == {"1", "2", "4"}
         add_event(connection, "open", "3", at, None, "504")
-        assert not build_activity(connection, "icontact", aid="A").full
+        assert not build_activity(connection, aid="A").full
         assert set(profiles(connection)) == {"1", "2", "3", "4"}
 
 
@@ -230,13 +231,13 @@ def test_another_mapping_computes_and_hashes_everything_anew(
     connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_event(connection, "click", "1", datetime(2026, 1, 1), "http://a.de/x")
-    assert build_activity(connection, "icontact").full
+    assert build_activity(connection).full
     assert connection.execute("SELECT count(*) FROM icontact.touched_contacts").fetchall() == [(0,)]
-    assert build_activity(connection, "icontact").computed == 0
+    assert build_activity(connection).computed == 0
     connection.execute("UPDATE icontact.links SET hashedurls_key = 'of an older version'")
     connection.execute("DELETE FROM icontact.icontact_activity")
     monkeypatch.setattr(build, "_VERSION", "another")
-    assert build_activity(connection, "icontact").full
+    assert build_activity(connection).full
     assert connection.execute("SELECT hashedurls FROM icontact.icontact_activity").fetchall() == [
         ({functions.hashedurls_key("http://a.de/x"): 1},)
     ]
@@ -248,13 +249,13 @@ def test_full_computation_in_buckets_and_batches_is_the_same(
     for number in range(40):
         add_contact(connection, id=str(number), email=f"P {number} <p{number}@a.de>", create_date="1/5/2026")
         add_event(connection, "click", str(number % 13), datetime(2026, 1, 1), f"http://a.de/{number}")
-    build_users(connection, "icontact")
-    build_activity(connection, "icontact")
+    build_users(connection)
+    build_activity(connection)
     at_once = profiles(connection)
     monkeypatch.setattr(build, "_BUCKET_EVENTS", 7)
     monkeypatch.setattr(build, "_BATCH_TEXTS", 6)
     connection.execute("DELETE FROM icontact.links")
-    build_users(connection, "icontact")
-    build_activity(connection, "icontact", everything=True)
+    build_users(connection)
+    build_activity(connection, everything=True)
     assert profiles(connection) == at_once
     assert sum(len(row.get("hashedurls", {})) for row in at_once.values()) == 40
