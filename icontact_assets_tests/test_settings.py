@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -14,10 +15,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from icontact_assets.settings.load import load_settings
-from icontact_assets.settings.models import SettingsError
-from icontact_assets.settings.written import Written
+from icontact_assets.settings.models import Audience, SettingsError
+from icontact_assets.settings.written import AuthorizationItem, ExportItem, ImportItem, Written
 from icontact_assets_tests import odd_settings
-from icontact_assets_tests.odd_settings import ODD, VARIABLES, combinations, document, load_variable
+from icontact_assets_tests.odd_settings import ODD, SETTINGS, VARIABLES, combinations, document, load_variable
 
 IMPORT = "imports:\n  - name: newsletter\n    account: 1\n    client_folder: 2\n"
 EXPORT = "exports:\n  - {name: e, audience: a, list: 1"
@@ -131,7 +132,7 @@ def test_an_export_is_careful_by_default(tmp_path: Path) -> None:
     assert settings.schema_of_target(export_) == "icontact"
 
 
-def test_exports_exclude_split_hold_out_and_stand_in_an_order(tmp_path: Path) -> None:
+def test_exports_exclude_split_hold_out_at_random_and_are_ordered(tmp_path: Path) -> None:
     text = """
 audiences:
   - {name: a, import: icontact, where: "true"}
@@ -337,6 +338,17 @@ def test_every_setting_says_what_it_is() -> None:
     )
     # What is missing is asked for in these words.
     assert [name for name, field in found.items() if not field.description] == []
+
+
+def test_every_setting_is_in_the_example_and_among_those_that_are_tried() -> None:
+    example = (Path(__file__).parent.parent / "icontact.example.yaml").read_text()
+    keys = {field.alias or name.rpartition(".")[2] for name, field in fields(Written)}
+    assert {key for key in keys if not re.search(rf"\b{key}:|`{key}`", example)} == set()
+    tried = {(section, key.partition(".")[0]) for section, key in SETTINGS}
+    items = {"authorizations": AuthorizationItem, "imports": ImportItem, "audiences": Audience, "exports": ExportItem}
+    written = {(section, f.alias or name) for section, item in items.items() for name, f in item.model_fields.items()}
+    # An audience has either a condition or a query.
+    assert written - tried == {("audiences", "query")}
 
 
 def test_a_folder_is_no_file_of_settings(tmp_path: Path) -> None:
