@@ -213,7 +213,7 @@ def _summary(settings: Settings, sandbox: Sandbox, done: _Done, seconds: float) 
     rows = []
     with open_warehouse(settings).read() as connection:
         for name in names:
-            [(count,)] = connection.execute(f'SELECT count(*) FROM "icontact"."{name}"').fetchall()
+            [(count,)] = connection.execute(f'SELECT count(*) FROM "icontact"."{name}"').fetchall()  # noqa: S608
             rows.append((f"rows in icontact.{name}", f"{count:,}"))
     return [
         *rows,

@@ -28,4 +28,4 @@ def read(
     condition = f" WHERE {where}" if where else ""
     settings = load_settings()
     with Warehouse(database or settings.duckdb_path, readers=settings.readers).read() as connection:
-        return connection.execute(f'SELECT {chosen} FROM "{import_name}"."{table}"{condition}').df()
+        return connection.execute(f'SELECT {chosen} FROM "{import_name}"."{table}"{condition}').df()  # noqa: S608

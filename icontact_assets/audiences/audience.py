@@ -18,7 +18,7 @@ from icontact_assets.settings.models import Audience
 from icontact_assets.warehouse.rows import texts
 from icontact_assets.warehouse.warehouse import Warehouse
 
-# These speak of the SQL text; any other error of DuckDB may quote a value of somebody's row.
+# These are about the SQL text. Any other error of DuckDB may quote a value of somebody's row.
 _ABOUT_THE_TEXT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException)
 _INEXACT = ("FLOAT", "BIT")
 """Types whose values, as text, may be another id."""
@@ -27,20 +27,22 @@ _VANISHED = "SELECT ic_contact_id FROM icontact_profiles WHERE deleted_at IS NOT
 
 
 class AudienceError(UserError):
-    """An audience cannot be computed. One paragraph: audience, problem, remedy; no value of anybody's row."""
+    """An audience cannot be computed. The text names audience, problem and remedy, and no value of anybody's row."""
 
 
 @dataclass(frozen=True)
 class Membership:
-    """An audience after it was computed. `moved`: the members differ from before; `missing`: why it was not computed
-    but kept, None if it was; `version_hash` is the same for the same members."""
+    """An audience after it was computed, or kept as it was."""
 
     size: int
     entered: int
     left: int
     version_hash: str
+    """The same for the same members."""
     moved: bool
+    """Whether the members differ from before."""
     missing: str | None
+    """Which data was incomplete, so that the audience was kept. None if it was computed."""
 
 
 def compute(warehouse: Warehouse, audience: Audience, *, now: datetime, missing: str | None) -> Membership:
@@ -76,7 +78,7 @@ def members(connection: duckdb.DuckDBPyConnection, audience: str) -> list[str]:
 
 
 def incomplete_reason(connection: duckdb.DuckDBPyConnection, audience: str) -> str | None:
-    """Why the members of an audience are not to be relied on, in one sentence; None if they are."""
+    """Why an audience is incomplete, in one sentence. None if it was computed from complete data."""
     rows = connection.execute(
         "SELECT missing FROM audience_computations WHERE audience = ? "
         "ORDER BY computed_at DESC, missing NULLS LAST LIMIT 1",
@@ -94,7 +96,7 @@ def version_hash(contact_ids: Iterable[str]) -> str:
 
 
 def select(warehouse: Warehouse, audience: Audience) -> list[str]:
-    """Contact ids that an audience selects now, in no order; nothing is recorded. Raises AudienceError."""
+    """Contact ids that an audience selects now, in no order. Nothing is recorded. Raises AudienceError."""
     try:
         sql = _sql(audience)
         with read_for_users(warehouse) as connection:
@@ -117,8 +119,8 @@ def select(warehouse: Warehouse, audience: Audience) -> list[str]:
 
 @contextmanager
 def read_for_users(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection for a user's SQL: it sees the tables of the import, and neither files nor the network nor Python's
-    variables. Raises WarehouseError."""
+    """A connection for a user's SQL. It sees the tables of the import, but no files, no network and no variables of
+    Python. Raises WarehouseError."""
     with warehouse.read() as connection:
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_external_access = false")
@@ -129,11 +131,11 @@ def read_for_users(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
 def _sql(audience: Audience) -> str:
     if audience.where is not None:
         # Parsed bare as well as in parentheses, so that it cannot close them and become something else.
-        _parsed(audience, f"SELECT ic_contact_id FROM icontact_profiles WHERE {audience.where}")
-        chosen = f"SELECT ic_contact_id FROM icontact_profiles WHERE ({audience.where}\n)"
+        _parsed(audience, f"SELECT ic_contact_id FROM icontact_profiles WHERE {audience.where}")  # noqa: S608
+        chosen = f"SELECT ic_contact_id FROM icontact_profiles WHERE ({audience.where}\n)"  # noqa: S608
     else:
         chosen = _parsed(audience, audience.query or "")
-    sql = f"SELECT ic_contact_id FROM ({chosen}\n)"
+    sql = f"SELECT ic_contact_id FROM ({chosen}\n)"  # noqa: S608
     _parsed(audience, sql)
     return sql
 
@@ -183,28 +185,27 @@ def _record(
     version: str,
     now: datetime,
 ) -> tuple[int, int]:
-    """Bring audience_members to `selected`; returns how many entered and left."""
+    """Make `selected` the audience_members. Returns how many entered and left."""
     connection.register("selected", texts({"contact_id": selected}))
-    stored = "audience_members"
     values = {"audience": audience, "at": now.astimezone(UTC).replace(tzinfo=None)}
     connection.execute(
-        f"""
+        """
         CREATE OR REPLACE TEMP TABLE moves AS
         SELECT contact_id, 'entered' AS change FROM selected
-        WHERE contact_id NOT IN (SELECT contact_id FROM {stored} WHERE audience = $audience)
+        WHERE contact_id NOT IN (SELECT contact_id FROM audience_members WHERE audience = $audience)
         UNION ALL
-        SELECT contact_id, 'left' FROM {stored}
+        SELECT contact_id, 'left' FROM audience_members
         WHERE audience = $audience AND contact_id NOT IN (SELECT contact_id FROM selected)
         """,
         {"audience": audience},
     )
     connection.execute(
-        f"DELETE FROM {stored} WHERE audience = $audience "
+        "DELETE FROM audience_members WHERE audience = $audience "
         "AND contact_id IN (SELECT contact_id FROM moves WHERE change = 'left')",
         {"audience": audience},
     )
     connection.execute(
-        f"INSERT INTO {stored} SELECT $audience, contact_id, $at FROM moves WHERE change = 'entered'", values
+        "INSERT INTO audience_members SELECT $audience, contact_id, $at FROM moves WHERE change = 'entered'", values
     )
     connection.execute(
         "INSERT INTO audience_changes SELECT $audience, contact_id, change, $at, $version FROM moves",

@@ -34,36 +34,39 @@ _LITERAL_ADDRESS = re.compile(r"'[^']*\w@[^']*'")
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a condition for one contact: `all` or `any` of its parts, `not` its only part, or a `test` that is not
-    divided further, with its text and the values of the profile's columns that it names. `problem`: why it fails."""
+    """A part of a condition, judged for one contact."""
 
     kind: Literal["all", "any", "not", "test"]
+    """`all` or `any` of its parts, `not` its only part, or a `test` that is not divided further."""
     truth: Truth
     text: str | None = None
+    """The SQL of a test."""
     values: dict[str, Any] | None = None
+    """The contact's values of the columns that a test names."""
     problem: str | None = None
+    """Why a test fails."""
     parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is known of one contact and one audience. Times are UTC, naive.
-
-    `standing` is the audience as last computed; `kept` says why it was not computed anew the last time. The rest is as
-    of now: whether the contact has a profile, when it vanished from iContact, whether the audience would hold it if it
-    were computed (None: it cannot be, `problem` says why), and the condition (None without a profile, for an audience
-    by `query`, and for a text that is no condition).
-    """
+    """What is known of one contact and one audience. Times are UTC, naive."""
 
     audience: str
     contact_id: str
     standing: Standing
+    """The contact in the audience as last computed. All fields below `kept` are as of now."""
     kept: str | None
+    """Why the audience was not recomputed the last time."""
     has_profile: bool
     deleted_at: datetime | None
+    """When the contact vanished from iContact."""
     selected: bool | None
+    """Whether the audience would hold the contact if it were computed. None if it cannot be."""
     problem: str | None
+    """Why it cannot be computed."""
     condition: Part | None
+    """None without a profile, for an audience by `query`, and for a text that is no condition."""
 
 
 def explain(warehouse: Warehouse, audience: Audience, contact_id: str, *, public: Iterable[str]) -> Explanation:
@@ -115,12 +118,12 @@ class _Person:
         self._columns = {str(row[0]).lower(): str(row[0]) for row in described}
 
     def ask(self, expression: str) -> list[tuple[Any, ...]]:
-        """The expression's value in the one row of this contact; no row if there is no profile."""
-        return self._connection.execute(f"SELECT {expression} FROM {self._profile}").fetchall()
+        """The expression's value for this contact. No row if there is no profile."""
+        return self._connection.execute(f"SELECT {expression} FROM {self._profile}").fetchall()  # noqa: S608
 
     def judge(self, where: str) -> Part | None:
-        """The condition for this contact; None if the text is not one condition."""
-        source = f"SELECT 1 FROM icontact_profiles WHERE {where}"
+        """The condition for this contact. None if the text is not one condition."""
+        source = f"SELECT 1 FROM icontact_profiles WHERE {where}"  # noqa: S608
         statement = self._parse(source)
         return None if statement is None else self._part(statement, statement["node"]["where_clause"], source.encode())
 
@@ -156,7 +159,7 @@ class _Person:
         return {name: values.get(name, PERSONAL) for name in names}
 
     def _text(self, statement: dict[str, Any], node: dict[str, Any], source: bytes) -> str:
-        """A part of a condition as SQL: as the user wrote it where DuckDB says where that stands (from 2.0 on)."""
+        """A part of a condition as SQL. From DuckDB 2.0 on, which says where in the text it is, as the user wrote it."""
         alone = {"type": "EMPTY", "alias": "", "sample": None, "query_location": 0}
         parts = {"select_list": [node], "where_clause": None, "from_table": alone}
         document = {"error": False, "statements": [{**statement, "node": {**statement["node"], **parts}}]}
@@ -174,7 +177,7 @@ class _Person:
         return written
 
     def _parse(self, sql: str) -> dict[str, Any] | None:
-        """DuckDB's syntax tree of one SELECT; None if it is none."""
+        """DuckDB's syntax tree of one SELECT. None if it is none."""
         [(text,)] = self._connection.execute("SELECT json_serialize_sql(CAST(? AS VARCHAR))", [sql]).fetchall()
         document = json.loads(text)
         if document["error"] or len(document["statements"]) != 1:
@@ -209,7 +212,7 @@ def _names(tree: Any) -> list[str]:
 
 
 def _spans(tree: Any) -> Iterator[tuple[int, int]]:
-    """Where the nodes of a tree stand in the text, in bytes; (0, 0) where that is not known."""
+    """Where the nodes of a tree begin and end in the text, in bytes. (0, 0) where that is not known."""
     found = False
     for node in _nodes(tree):
         if node.get("query_location_length"):

@@ -20,12 +20,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Standing:
-    """A contact and an audience as last computed. `since`: when it entered, None if it is not a member;
-    `computed_at`: when it was last computed from complete data, None if never. Times are UTC, naive."""
+    """A contact and an audience as last computed. Times are UTC, naive."""
 
     since: datetime | None
+    """When the contact entered. None if it is not a member."""
     computed_at: datetime | None
+    """When the audience was last computed from complete data. None if never."""
     changes: tuple[Change, ...]
+    """Each time the contact entered or left, the first first."""
 
 
 def members_on(connection: duckdb.DuckDBPyConnection, audience: str, day: date) -> dict[str, datetime]:
