@@ -159,7 +159,7 @@ class _Person:
         return {name: values.get(name, PERSONAL) for name in names}
 
     def _text(self, statement: dict[str, Any], node: dict[str, Any], source: bytes) -> str:
-        """A part of a condition as SQL. From DuckDB 2.0 on, which says where in the text it is, as the user wrote it."""
+        """A part of a condition as SQL. It is as the user wrote it from DuckDB 2.0 on, which says where that is."""
         alone = {"type": "EMPTY", "alias": "", "sample": None, "query_location": 0}
         parts = {"select_list": [node], "where_clause": None, "from_table": alone}
         document = {"error": False, "statements": [{**statement, "node": {**statement["node"], **parts}}]}

@@ -264,7 +264,7 @@ class Warehouse:
     def _check_source(self, connection: duckdb.DuckDBPyConnection, schema: str, source: Source) -> str | None:
         """The recorded id of a schema. None if nothing is recorded."""
         rows = connection.execute(
-            f'SELECT database_id, service, account_id, client_folder_id FROM "{schema}".{IMPORT_SOURCE.name}'
+            f'SELECT database_id, service, account_id, client_folder_id FROM "{schema}".{IMPORT_SOURCE.name}'  # noqa: S608
         ).fetchall()
         for id_, *recorded in rows:
             found = Source(*recorded)
