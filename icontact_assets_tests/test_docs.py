@@ -22,6 +22,7 @@ import yaml
 from docs.generate.__main__ import generated
 from icontact_assets import demo
 from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import EveryImport, RequestLimits
 from icontact_assets.warehouse.tables import TABLES, VIEWS
 from icontact_assets_tests.harness import Project, days_ago
 
@@ -171,8 +172,11 @@ def test_every_table_and_variable_and_setting_is_named() -> None:
     inner = ("missed", "touched_contacts", "links", "mapping_state")
     for name in (table.name for table in (*TABLES, *VIEWS)):
         assert name in inner or f"`{name}`" in tables, name
-    sources = (ROOT / "icontact_assets" / "settings").glob("*.py")
-    for variable in {name for source in sources for name in re.findall(r'"(ICONTACT_\w+)"', source.read_text())}:
+    source = (ROOT / "icontact_assets" / "settings" / "load.py").read_text()
+    variables = set(re.findall(r"ICONTACT_[A-Z_]*[A-Z]\b", source))
+    for prefix, model in (("ICONTACT_", EveryImport), ("ICONTACT_REQUESTS_", RequestLimits)):
+        variables |= {prefix + field.upper() for field in model.model_fields}
+    for variable in variables:
         assert f"`{variable}`" in settings, variable
     for key in set(keys(yaml.safe_load(EXAMPLE.read_text()))):
         assert re.search(rf"\b{key}\b", settings), key
