@@ -22,7 +22,7 @@ import duckdb
 import orjson
 
 from icontact_assets.audiences.audience import compute
-from icontact_assets.exports.plan import Place
+from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import run_export
 from icontact_assets.icontact.budget import Budget
@@ -41,11 +41,11 @@ FREE = ExportLimits(adds=MEMBERS, removes=MEMBERS, removed_share=1, empty_audien
 KILLS = 50
 
 
-def place(url: str, path: Path) -> Place:
+def place(url: str, path: Path) -> ExportContext:
     """Where the export happens, its budget unlimited."""
     budget = Budget(path.parent / "budget", "a", per_second=0, per_minute=0, per_day=0)
     folder = Folder(Session(url, Credentials(APP_ID, USERNAME, PASSWORD), budget), str(ACCOUNT), "7601")
-    return Place(Warehouse(path, SCHEMA), SCHEMA, folder, SCHEMA, lambda: datetime.now(UTC))
+    return ExportContext(Warehouse(path, SCHEMA), folder, SCHEMA, lambda: datetime.now(UTC))
 
 
 def export(url: str, path: Path, run_id: str, mode: str) -> ExportReport:

@@ -21,7 +21,8 @@ from icontact_assets.errors import UserError
 from icontact_assets.terminal import NO, say, show
 
 if TYPE_CHECKING:
-    from icontact_assets.exports.plan import Place, Plan
+    from icontact_assets.exports.context import ExportContext
+    from icontact_assets.exports.plan import Plan
     from icontact_assets.exports.undo import Undo
     from icontact_assets.settings.models import Export, Remove, Settings
 
@@ -142,7 +143,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what an export would do now: counts, reasons, ids, and the hash to approve or apply it by."""
-    from icontact_assets.exports.plan import make_plan
+    from icontact_assets.exports.facts import make_plan
 
     place, export = _export(name)
     _show(place, make_plan(place, export), as_json)
@@ -179,7 +180,7 @@ def undo(
         _apply(place, export, plan_hash, undo)
 
 
-def _export(name: str) -> tuple[Place, Export]:
+def _export(name: str) -> tuple[ExportContext, Export]:
     from icontact_assets.resources import open_place
 
     settings = _settings()
@@ -223,7 +224,7 @@ def _rollback_way(export: Export, move_to: str | None, unsubscribe: bool) -> Rem
     return export.remove
 
 
-def _show(place: Place, made: Plan, as_json: bool) -> None:
+def _show(place: ExportContext, made: Plan, as_json: bool) -> None:
     """Store a plan as shown, and print it."""
     from icontact_assets.exports.approvals import show_plan
 
@@ -273,12 +274,12 @@ def _plan_facts(made: Plan) -> dict[str, Any]:
         "waiting_for_the_pace": len(made.waiting),
         "quiet_until": made.quiet_until.isoformat() if made.quiet_until else None,
         "skipped": dict(reasons + Counter([*made.unmatched.values(), *made.left_out.values()])),
-        "external_changes": made.foreign.text(),
+        "external_changes": made.external.text(),
         "limits_exceeded": [item.text for item in made.exceeded],
     }
 
 
-def _apply(place: Place, export: Export, plan_hash: str, undo: Undo | None = None) -> None:
+def _apply(place: ExportContext, export: Export, plan_hash: str, undo: Undo | None = None) -> None:
     from uuid import uuid4
 
     from icontact_assets.exports.run import run_export

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from icontact_assets.credentials import LOOPBACK
+from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.live import PlanError
-from icontact_assets.exports.plan import Place
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
@@ -141,7 +141,7 @@ def rates_of(import_: Import, session: Session) -> Rates:
     return Rates(min(per_second, default=None), limits.per_day or None, session.budget.left_today())
 
 
-def open_place(settings: Settings, export: Export) -> Place:
+def open_place(settings: Settings, export: Export) -> ExportContext:
     """Where an export's audience, records and list are, its tables made. Raises PlanError where it was never read who
     left, SettingsError, WarehouseError."""
     import_ = settings.import_of(export)
@@ -150,9 +150,8 @@ def open_place(settings: Settings, export: Export) -> Place:
     if folder_schema not in (None, import_.name):
         open_import(settings, settings.import_named(folder_schema))
     _heed_opt_outs(settings, export, warehouse)
-    return Place(
+    return ExportContext(
         warehouse,
-        import_.name,
         open_folder(settings, settings.target_of(export)),
         folder_schema,
         lambda: datetime.now(UTC),

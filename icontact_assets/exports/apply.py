@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from icontact_assets.exports import reply as said
 from icontact_assets.exports.consent import Permit, RemovalPermit, Subscription, speaks_of_presence
+from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.live import Clock, LiveList, PlanError, pause
 from icontact_assets.exports.outcomes import DONE, JournalEntry, Outcome, removal_entry
 from icontact_assets.exports.pace import quiet_until
-from icontact_assets.exports.plan import Place, Plan
+from icontact_assets.exports.plan import Plan
 from icontact_assets.exports.progress import Progress, Stale, planned
 from icontact_assets.exports.recheck import Recheck
 from icontact_assets.icontact.errors import NotFound, Rejected, Unconfirmed, UnknownOutcome
@@ -65,7 +66,7 @@ def _remove(folder: Folder, permit: RemovalPermit, clock: Clock) -> Row:
 class Application:
     """A plan while it is applied."""
 
-    def __init__(self, place: Place, pace: Pace, plan: Plan, progress: Progress) -> None:
+    def __init__(self, place: ExportContext, pace: Pace, plan: Plan, progress: Progress) -> None:
         self.size_after: int | None = None
         """`normal` subscriptions on the list after the writes. None: it was not read again."""
         self.quiet_until = plan.quiet_until

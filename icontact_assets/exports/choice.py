@@ -1,4 +1,4 @@
-"""Whom an export is for: its audience without those whom exclusions, priorities, splits and hold-outs leave out."""
+"""Who is exported: the audience without those whom exclusions, priorities, splits and holdouts leave out."""
 
 from __future__ import annotations
 
@@ -14,41 +14,43 @@ from icontact_assets.settings.models import Export, Split
 from icontact_assets.warehouse.rows import each
 
 OLDEST = timedelta(hours=24)
-"""How much older than the export's own audience those may be that decide who is left out of it."""
+"""How much older than the export's own audience the others may be that decide who is left out."""
 
 
 class ChoiceError(UserError):
-    """It is not known whom an export is for. One paragraph: which audience is at fault, and the remedy."""
+    """It is not known who is exported. One paragraph: which audience is at fault, and the remedy."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Every member of an audience, in one of the two: contact id to when it entered the audience (UTC, naive), those
-    who entered first first; contact id to why it is left out."""
+    """Every member of an audience, in one of the two."""
 
     members: dict[str, datetime]
+    """Who is exported: contact id to when it entered the audience (UTC, naive). Those who entered first come first."""
     left_out: dict[str, str]
+    """Who is not: contact id to the reason."""
 
 
 def sources(export: Export) -> tuple[str, ...]:
-    """The audiences that decide whom an export is for, each once, its own first."""
+    """The audiences that decide who is exported, each once, the export's own first."""
     names = [name for item in (export, *export.before) for name in (item.audience, *item.exclude)]
     return tuple(dict.fromkeys(names))
 
 
-def chosen(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -> Choice:
-    """Whom an export is for, by the audiences as last computed, and why the other members are left out.
+def chosen(connection: duckdb.DuckDBPyConnection, export: Export) -> Choice:
+    """Who is exported, by the audiences as last computed, and why the other members are left out.
 
-    Of several reasons the first is given, in the order: a member of an audience that is excluded; taken by an export
-    that comes before; outside the split; held out. So those held out differ from those chosen by nothing but chance.
-    An export takes whom it is for, whatever its mode, and whether or not its list can have them. Raises ChoiceError
-    if one of the audiences was never computed, was last kept because data was incomplete, or was computed more than 24
-    hours before the export's own.
+    Of several reasons the first is given, in this order: a member of an audience that is excluded, taken by an export
+    that comes before, outside the split, held out. So only chance tells those held out from those exported. An export
+    takes its people whatever its mode is, and whether or not they may be on its list.
+
+    Raises ChoiceError if one of the audiences was never computed, was last kept because data was incomplete, or was
+    computed more than 24 hours before the export's own.
     """
-    _check_computed(connection, schema, export)
+    _check_computed(connection, export)
     reasons = [
-        *((_member(schema, name), f"in the audience {name}, which is excluded") for name in export.exclude),
-        *((_fits(schema, other), f"taken by the export {other.name}, which comes first") for other in export.before),
+        *((_member(name), f"in the audience {name}, which is excluded") for name in export.exclude),
+        *((_fits(other), f"taken by the export {other.name}, which comes first") for other in export.before),
     ]
     if export.split is not None:
         reasons.append((f"NOT ({_within(export.split)})", f"outside this part of the split {export.split.of}"))
@@ -58,11 +60,12 @@ def chosen(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -
     reason = f"CASE {cases} END" if cases else "NULL"
     members: dict[str, datetime] = {}
     left_out: dict[str, str] = {}
-    # Many entered at one time: it is kept once, and so is each id, which other readings show too.
+    # Many entered at one time: it is kept once, and so is each id, which other readers show too.
     times: dict[datetime, datetime] = {}
     for contact_id, entered_at, why in each(
         connection,
-        f'SELECT contact_id, entered_at, {reason} FROM "{schema}".audience_members WHERE audience = ? '
+        # The conditions are made of names that the settings allow: lower-case letters, digits and underscores.
+        f"SELECT contact_id, entered_at, {reason} FROM audience_members WHERE audience = ? "
         "ORDER BY entered_at, contact_id",
         [export.audience],
     ):
@@ -73,11 +76,11 @@ def chosen(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -
     return Choice(members=members, left_out=left_out)
 
 
-def _check_computed(connection: duckdb.DuckDBPyConnection, schema: str, export: Export) -> None:
-    wanted = f"It decides whom the export {export.name} is for."
+def _check_computed(connection: duckdb.DuckDBPyConnection, export: Export) -> None:
+    wanted = f"It decides who is exported by {export.name}."
     for name in sources(export):
         [(other_form,)] = connection.execute(
-            f'SELECT count(*) FROM "{schema}".audience_members '
+            "SELECT count(*) FROM audience_members "
             "WHERE audience = ? AND NOT regexp_full_match(contact_id, '0|[1-9][0-9]*')",
             [name],
         ).fetchall()
@@ -90,9 +93,7 @@ def _check_computed(connection: duckdb.DuckDBPyConnection, schema: str, export: 
         if problem is not None:
             raise ChoiceError(f"{problem[0].upper()}{problem[1:].rstrip('.')}. {wanted}")
     computed: dict[str, datetime] = dict(
-        connection.execute(
-            f'SELECT audience, max(computed_at) FROM "{schema}".audience_computations GROUP BY audience'
-        ).fetchall()
+        connection.execute("SELECT audience, max(computed_at) FROM audience_computations GROUP BY audience").fetchall()
     )
     for name in sources(export):
         if computed[export.audience] - computed[name] > OLDEST:
@@ -102,9 +103,9 @@ def _check_computed(connection: duckdb.DuckDBPyConnection, schema: str, export: 
             )
 
 
-def _fits(schema: str, export: Export) -> str:
-    """The SQL condition that an export is for a contact, the exports before it left aside."""
-    conditions = [_member(schema, export.audience), *(f"NOT {_member(schema, name)}" for name in export.exclude)]
+def _fits(export: Export) -> str:
+    """The SQL condition that an export takes a contact, unless an export before it does."""
+    conditions = [_member(export.audience), *(f"NOT {_member(name)}" for name in export.exclude)]
     if export.split is not None:
         conditions.append(f"({_within(export.split)})")
     if export.holdout:
@@ -112,8 +113,8 @@ def _fits(schema: str, export: Export) -> str:
     return f"({' AND '.join(conditions)})"
 
 
-def _member(schema: str, audience: str) -> str:
-    return f"(contact_id IN (SELECT contact_id FROM \"{schema}\".audience_members WHERE audience = '{audience}'))"
+def _member(audience: str) -> str:
+    return f"(contact_id IN (SELECT contact_id FROM audience_members WHERE audience = '{audience}'))"
 
 
 def _within(split: Split) -> str:

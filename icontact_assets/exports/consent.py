@@ -1,5 +1,5 @@
-"""Who may be put on a list, and who may be taken off it. Pure rules, and the only maker of the permits without which
-no export writes anything."""
+"""Who may be put on a list, and who may be removed from it. Pure rules, and the only maker of the permits without
+which no export writes anything."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Elsewhere(Enum):
     NOT_ASKED = "not asked"
 
 
-class Exclusion(Enum):
-    """How a contact stands on the export's exclusion list."""
+class Suppressed(Enum):
+    """Whether, and by what, a contact is on the export's suppression list."""
 
     NOT_LISTED = "not listed"
     CONTACT_ID = "contact id"
@@ -63,8 +63,8 @@ class Evidence:
     """Whether iContact ever refused to put the person on the list because it may not be mailed."""
     erased: bool | None
     """Whether the contact vanished from iContact or was deleted there, by the last complete reading."""
-    exclusion: Exclusion | None
-    """Whether, and by what, the contact stands on the exclusion list."""
+    suppressed: Suppressed | None
+    """Whether, and by what, the contact is on the suppression list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +103,12 @@ class RemovalEvidence:
 
 @dataclass(frozen=True, slots=True)
 class RemovalPermit:
-    """Leave to take one contact off one list, given by `decide_removal` and nobody else. `onto`: the permit for the
-    list to move to; None: leave to unsubscribe."""
+    """Leave to remove one contact from one list, given by `decide_removal` and nobody else."""
 
     contact_id: str
     list_id: str
     onto: Permit | None
+    """The permit for the list to move to. None: leave to unsubscribe."""
     evidence: RemovalEvidence
     seal: InitVar[object]
 
@@ -144,7 +144,7 @@ def decide(contact_id: str, list_id: str, evidence: Evidence) -> Permit | Denial
     """Whether a contact may be put on a list: only if every piece of evidence is known and speaks for it.
 
     iContact treats opt-outs as final (API reference, 6.2), and a subscription may be `normal` while its contact must
-    not be mailed (3.3): so all of contact, subscription, history and exclusion list are asked.
+    not be mailed (3.3): so all of contact, subscription, history and suppression list are asked.
     """
     reason = _against(evidence)
     if reason is not None:
@@ -153,8 +153,10 @@ def decide(contact_id: str, list_id: str, evidence: Evidence) -> Permit | Denial
 
 
 def decide_removal(contact_id: str, list_id: str, evidence: RemovalEvidence) -> RemovalPermit | Denial:
-    """Whether a contact may be taken off a list: only one that the export put there, that does not belong there, and,
-    for a move, that may be put on the other list."""
+    """Whether a contact may be removed from a list: only one that the export put there and that does not belong there.
+
+    To be moved, it must also be permitted on the other list.
+    """
     onto = evidence.onto
     reason = _against_removal(contact_id, list_id, evidence)
     if reason is not None or isinstance(onto, Denial):
@@ -185,9 +187,9 @@ def _against(evidence: Evidence) -> str | None:
         return "unsubscribed from another list"
     if evidence.refused_before is not False:
         return "iContact refused it before, because the contact may not be mailed"
-    if evidence.exclusion is not Exclusion.NOT_LISTED:
-        by = "unreadable address" if evidence.exclusion is None else evidence.exclusion.value
-        return f"on the exclusion list (by {by})"
+    if evidence.suppressed is not Suppressed.NOT_LISTED:
+        by = "unreadable address" if evidence.suppressed is None else evidence.suppressed.value
+        return f"on the suppression list (by {by})"
     return None
 
 

@@ -1,186 +1,212 @@
-"""What the warehouse remembers of contacts and of an export: evidence for the guard, former writes, former sights."""
+"""What the tables hold of the people of a client folder: who opted out, which addresses they had, who vanished."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import duckdb
 
-from icontact_assets.exports.outcomes import Outcome
+from icontact_assets.icontact.values import as_id
 from icontact_assets.warehouse.rows import each, texts
 
-
-def addresses(connection: duckdb.DuckDBPyConnection, schema: str, contact_ids: Iterable[str]) -> dict[str, str]:
-    """The last known address of each contact that has one. To be shown nowhere."""
-    connection.register("asked", texts({"contact_id": sorted(contact_ids)}))
-    rows = connection.execute(
-        f"""
-        SELECT id, trim(email) FROM "{schema}".raw_contacts WHERE id IN (SELECT contact_id FROM asked)
-        QUALIFY row_number() OVER (PARTITION BY id ORDER BY observed_at DESC) = 1
-        """
-    ).fetchall()
-    connection.unregister("asked")
-    return {contact_id: email for contact_id, email in rows if email}
-
-
-def contacts_stored(connection: duckdb.DuckDBPyConnection, schema: str) -> int:
-    """How many contacts the client folder of a schema had, roughly."""
-    [(count,)] = connection.execute(f'SELECT count(DISTINCT id) FROM "{schema}".raw_contacts').fetchall()
-    return int(count)
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """How an export last saw or left one contact on its list; see the columns of export_members."""
-
-    status: str | None
-    changed_by: str
-    member_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A row of export_outcomes that says what was, or may have been, written."""
-
-    run_id: str
-    contact_id: str
-    member_id: str | None
-    action: str
-    list_id: str
-    to_list_id: str | None
-    outcome: Outcome
-    plan_hash: str | None
-    recorded_at: datetime
-    """Aware."""
-
-    @property
-    def lists(self) -> frozenset[str]:
-        """The ids of the lists that it is about."""
-        return frozenset({self.list_id, self.to_list_id or self.list_id})
+EVERYWHERE = ""
+"""In place of a list id: the contact is do-not-contact."""
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What an export remembers of itself and its list. Times are aware.
+class Shelf:
+    """Where opt-outs and addresses of a client folder are kept."""
 
-    `compared_at`: when the list was last read and compared, None if never; `unsettled`: what a run that was cut off, or
-    was not shown the effect of, may have written; `added_at`: the times of the last 24 hours' adds; `failed`: contacts
-    whose last write failed, or was not shown by the list.
+    schema: str
+    """The schema that holds the tables."""
+    folder: str
+    """The value of their column `folder`."""
+    imported: bool
+    """Whether the raw tables of the schema are of this client folder too."""
+
+
+@dataclass
+class OptOuts:
+    """Contact ids of a client folder that speak against a person. By list id where a list is meant."""
+
+    left: dict[str, set[str]] = field(default_factory=dict)
+    """Who was ever seen unsubscribed from the list."""
+    by_message: dict[str, set[str]] = field(default_factory=dict)
+    """Who unsubscribed by a message that went to the list, or may have."""
+    refused: dict[str, set[str]] = field(default_factory=dict)
+    """Whom iContact refused to put on the list because they may not be mailed."""
+    anywhere: set[str] = field(default_factory=set)
+    """Who left any list, or unsubscribed by any message."""
+    do_not_contact: set[str] = field(default_factory=set)
+    """Who was ever seen as do-not-contact."""
+
+    @property
+    def ids(self) -> set[str]:
+        """All of them."""
+        by_list = (self.left, self.by_message, self.refused)
+        return set().union(self.anywhere, self.do_not_contact, *(ids for kind in by_list for ids in kind.values()))
+
+
+_ADDRESSES = """
+    SELECT contact_id, email FROM contact_addresses SEMI JOIN asked USING (contact_id) WHERE folder = $folder
+"""
+_ADDRESSES_OF_AN_IMPORT = """
+    SELECT id, email FROM raw_contacts SEMI JOIN asked ON id = asked.contact_id WHERE email IS NOT NULL
+    UNION
+    SELECT contact_id, email FROM contact_addresses SEMI JOIN asked USING (contact_id) WHERE folder = $folder
+"""
+
+_BY_MESSAGE = r"""
+    WITH unsubscribes AS (
+        SELECT message_id, contact_id FROM raw_activity WHERE event_type = 'unsubscribe'
+        UNION ALL
+        -- An unsubscription that could not be stored for want of a readable time is one all the same.
+        SELECT message_id, content ->> '$.contactId' FROM quarantine WHERE resource = 'unsubscribes'
+    ),
+    -- A message went elsewhere only if that is certain: it has a send that was not cancelled, and no version of any
+    -- of its sends names this list, a segment (whose list is not known), or no list at all.
+    went_elsewhere AS (
+        SELECT message_id FROM raw_sends
+        WHERE $list_id IS NOT NULL
+        GROUP BY message_id
+        HAVING bool_or(lower(coalesce(status, '')) NOT LIKE 'cancel%')
+            AND bool_and(
+                trim(coalesce(include_segment_ids, '')) = ''
+                AND regexp_full_match(coalesce(include_list_ids, ''), '\s*\d+(\s*,\s*\d+)*\s*')
+                AND NOT regexp_matches(coalesce(include_list_ids, ''), '\b0*' || CAST($list_id AS VARCHAR) || '\b')
+            )
+    )
+    SELECT DISTINCT contact_id FROM unsubscribes ANTI JOIN went_elsewhere USING (message_id)
+"""
+"""Who unsubscribed by a message that may have gone to a list. Without a list: by any message."""
+
+
+@contextmanager
+def within(connection: duckdb.DuckDBPyConnection, schema: str) -> Iterator[None]:
+    """The connection bound to this schema for a while: the import that reads the list's client folder may be another
+    than the one that holds the audience.
+
+    After an error the connection stays as it is: whoever opened it closes it.
     """
-
-    sights: dict[str, Sight]
-    compared_at: datetime | None
-    last_chosen: int | None
-    unsettled: tuple[Written, ...]
-    added_at: tuple[datetime, ...]
-    failed: frozenset[str]
+    [(catalog, before)] = connection.execute("SELECT current_database(), current_schema()").fetchall()
+    connection.execute(f'USE "{catalog}"."{schema}"')
+    yield
+    connection.execute(f'USE "{catalog}"."{before}"')
 
 
-def read_memory(connection: duckdb.DuckDBPyConnection, schema: str, export: str, list_id: str, now: datetime) -> Memory:
-    """What an export remembers at `now` (aware)."""
-    values = {"export": export, "list_id": list_id}
-    # Most people are seen alike, and under an id that other readings show too: each text is kept once.
-    sights = {
-        sys.intern(contact_id): Sight(_once(status), sys.intern(changed_by), _once(member_id))
-        for contact_id, status, changed_by, member_id in each(
-            connection,
-            f'SELECT contact_id, status, changed_by, member_id FROM "{schema}".export_members '
-            "WHERE export = $export AND list_id = $list_id",
-            values,
-        )
-    }
-    [(compared_at,)] = connection.execute(
-        f'SELECT max(compared_at) FROM "{schema}".export_runs WHERE export = $export AND list_id = $list_id', values
-    ).fetchall()
-    last = connection.execute(
-        f"""
-        SELECT chosen FROM "{schema}".export_runs
-        WHERE export = $export AND list_id = $list_id AND status = 'done' AND mode IN ('add', 'mirror')
-        ORDER BY ended_at DESC LIMIT 1
-        """,
-        values,
-    ).fetchall()
-    # A hundred people share one time.
-    times: dict[datetime, datetime] = {}
-    added_at = tuple(
-        times.setdefault(at, at.replace(tzinfo=UTC))
-        for (at,) in each(
-            connection,
-            f"""
-            SELECT recorded_at FROM "{schema}".export_outcomes
-            WHERE export = ? AND recorded_at > ?
-                AND action = 'subscribe' AND outcome IN ('added', 'intended', 'unconfirmed')
-            """,
-            [export, (now - timedelta(hours=24)).astimezone(UTC).replace(tzinfo=None)],
-        )
+def read_opt_outs(
+    connection: duckdb.DuckDBPyConnection, shelf: Shelf, records: Iterable[str], list_ids: Iterable[str]
+) -> OptOuts:
+    """What is stored against anybody in a client folder. `records`: schemas whose exports write to the folder."""
+    found = OptOuts()
+    lists = sorted(list_ids)
+    left: dict[str, set[str]] = {}
+    with within(connection, shelf.schema):
+        opt_outs = "SELECT list_id, contact_id FROM opt_outs WHERE folder = ?"
+        _by_list(left, connection.execute(opt_outs, [shelf.folder]).fetchall())
+    found.do_not_contact |= left.pop(EVERYWHERE, set())
+    for schema in records:
+        with within(connection, schema):
+            _read_records(connection, left, found)
+    if shelf.imported:
+        with within(connection, shelf.schema):
+            _read_import(connection, left, found, lists)
+    found.anywhere = found.anywhere.union(*left.values())
+    found.left = {list_id: left.get(list_id, set()) for list_id in lists}
+    found.refused = {list_id: found.refused.get(list_id, set()) for list_id in lists}
+    return found
+
+
+def _read_records(connection: duckdb.DuckDBPyConnection, left: dict[str, set[str]], found: OptOuts) -> None:
+    """What the exports of an import saw and were told."""
+    seen = "SELECT DISTINCT list_id, contact_id FROM export_members WHERE status = 'unsubscribed'"
+    _by_list(left, connection.execute(seen).fetchall())
+    refused = """
+        SELECT DISTINCT coalesce(to_list_id, list_id), contact_id FROM export_outcomes
+        WHERE outcome = 'refused' AND contact_id IS NOT NULL
+    """
+    _by_list(found.refused, connection.execute(refused).fetchall())
+
+
+def _read_import(
+    connection: duckdb.DuckDBPyConnection, left: dict[str, set[str]], found: OptOuts, list_ids: Iterable[str]
+) -> None:
+    """What an import read. Every version of a row counts: who opted out once, and came back, opted out."""
+    unsubscribed = (
+        "SELECT DISTINCT list_id, contact_id FROM raw_subscriptions WHERE lower(trim(status)) = 'unsubscribed'"
     )
-    failed = connection.execute(
-        f"""
-        SELECT contact_id FROM "{schema}".export_outcomes
-        WHERE export = ? AND contact_id IS NOT NULL AND outcome NOT IN ('planned', 'skipped', 'already_subscribed')
-        GROUP BY contact_id HAVING arg_max(outcome, recorded_at) IN ('failed', 'unconfirmed')
+    _by_list(left, connection.execute(unsubscribed).fetchall())
+    for list_id in list_ids:
+        found.by_message[list_id] = _ids(connection, _BY_MESSAGE, {"list_id": list_id})
+    found.anywhere |= _ids(connection, _BY_MESSAGE, {"list_id": None})
+    found.do_not_contact |= _ids(
+        connection,
+        """
+        SELECT DISTINCT id FROM raw_contacts WHERE lower(trim(status)) = 'donotcontact'
+        UNION
+        SELECT content ->> '$.contactId' FROM quarantine
+        WHERE resource = 'contacts' AND lower(trim(content ->> '$.status')) = 'donotcontact'
         """,
-        [export],
-    ).fetchall()
-    return Memory(
-        sights=sights,
-        compared_at=compared_at.replace(tzinfo=UTC) if compared_at else None,
-        last_chosen=last[0][0] if last else None,
-        unsettled=written(connection, schema, export, "outcome IN ('intended', 'unconfirmed')"),
-        added_at=added_at,
-        failed=frozenset(contact_id for (contact_id,) in failed),
     )
 
 
-def _once(text: str | None) -> str | None:
-    return None if text is None else sys.intern(text)
+def _by_list(into: dict[str, set[str]], rows: Iterable[tuple[str, str]]) -> None:
+    for list_id, contact_id in rows:
+        into.setdefault(list_id, set()).add(contact_id)
 
 
-def last_writers(connection: duckdb.DuckDBPyConnection, schema: str, export: str) -> dict[str, str]:
-    """Contact id to the run of an export that last wrote to it with effect."""
-    rows = connection.execute(
-        f"""
-        SELECT contact_id, run_id FROM "{schema}".export_outcomes
-        WHERE export = ? AND outcome IN ('added', 'moved', 'unsubscribed') AND contact_id IS NOT NULL
-        QUALIFY row_number() OVER (PARTITION BY contact_id ORDER BY recorded_at DESC, rowid DESC) = 1
-        """,
-        [export],
-    ).fetchall()
-    return dict(rows)
+def _ids(connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, str | None] | None = None) -> set[str]:
+    found = (as_id(id_) for (id_,) in connection.execute(sql, values or {}).fetchall())
+    return {id_ for id_ in found if id_ is not None}
 
 
-def lists_before(connection: duckdb.DuckDBPyConnection, schema: str, export: str) -> dict[str, str]:
-    """The lists of the last runs of an export: as the settings named them, to list id."""
-    rows = connection.execute(
-        f"""
-        SELECT setting, arg_max(list_id, began_at) FROM (
-            SELECT list_setting AS setting, list_id, began_at FROM "{schema}".export_runs WHERE export = $export
-            UNION ALL
-            SELECT move_to_setting, move_to_id, began_at FROM "{schema}".export_runs WHERE export = $export
+@contextmanager
+def _asked(connection: duckdb.DuckDBPyConnection, contact_ids: Iterable[str]) -> Iterator[None]:
+    """These contact ids as the table `asked`."""
+    connection.register("asked", texts({"contact_id": contact_ids}))
+    yield
+    connection.unregister("asked")
+
+
+def stored_addresses(
+    connection: duckdb.DuckDBPyConnection, shelf: Shelf, contact_ids: Iterable[str]
+) -> Iterator[tuple[str, str | None]]:
+    """Every address that these contacts ever had: contact id and text as iContact gave it, NULL where there is none.
+
+    Read them to the end before the connection is used again. They are to be shown nowhere.
+    """
+    sql = _ADDRESSES_OF_AN_IMPORT if shelf.imported else _ADDRESSES
+    with within(connection, shelf.schema), _asked(connection, contact_ids):
+        yield from each(connection, sql, {"folder": shelf.folder})
+
+
+def latest_addresses(connection: duckdb.DuckDBPyConnection, contact_ids: Iterable[str]) -> dict[str, str]:
+    """The last known address of each contact of the connection's import that has one. To be shown nowhere."""
+    with _asked(connection, contact_ids):
+        rows = connection.execute(
+            "SELECT id, trim(email) FROM current_contacts SEMI JOIN asked ON id = asked.contact_id"
+        ).fetchall()
+    return {contact_id: email for contact_id, email in rows if email}
+
+
+def erased(connection: duckdb.DuckDBPyConnection, schema: str, contact_ids: Iterable[str]) -> frozenset[str]:
+    """Those of the contacts that vanished from iContact or were deleted there, by the last full read."""
+    with within(connection, schema), _asked(connection, contact_ids):
+        return frozenset(
+            _ids(
+                connection,
+                """
+                SELECT id FROM current_contacts SEMI JOIN asked ON id = asked.contact_id
+                WHERE deleted_at IS NOT NULL OR lower(trim(status)) = 'deleted'
+                """,
+            )
         )
-        WHERE setting IS NOT NULL AND list_id IS NOT NULL GROUP BY setting
-        """,
-        {"export": export},
-    ).fetchall()
-    return dict(rows)
 
 
-def written(
-    connection: duckdb.DuckDBPyConnection, schema: str, export: str, condition: str, values: Sequence[str] = ()
-) -> tuple[Written, ...]:
-    """The rows of an export's outcomes that satisfy a condition, oldest first."""
-    rows = connection.execute(
-        f"""
-        SELECT run_id, contact_id, member_id, action, list_id, to_list_id, outcome, plan_hash, recorded_at
-        FROM "{schema}".export_outcomes WHERE export = ? AND contact_id IS NOT NULL AND {condition}
-        ORDER BY recorded_at, contact_id
-        """,
-        [export, *values],
-    ).fetchall()
-    return tuple(
-        Written(run_id, contact_id, member_id, action, on, to, Outcome(outcome), plan, at.replace(tzinfo=UTC))
-        for run_id, contact_id, member_id, action, on, to, outcome, plan, at in rows
-    )
+def contacts_stored(connection: duckdb.DuckDBPyConnection, schema: str) -> int:
+    """How many contacts the client folder of an import had, roughly."""
+    with within(connection, schema):
+        [(count,)] = connection.execute("SELECT count(DISTINCT id) FROM raw_contacts").fetchall()
+    return int(count)

@@ -16,9 +16,10 @@ import orjson
 
 from icontact_assets.exports.approvals import store_if_new, use_approval
 from icontact_assets.exports.consent import Denial, Evidence, Permit, RemovalEvidence
-from icontact_assets.exports.history import Sight
+from icontact_assets.exports.context import ExportContext
+from icontact_assets.exports.memory import Sight, sight_after
 from icontact_assets.exports.outcomes import DONE, UNRESOLVED, JournalEntry, Outcome
-from icontact_assets.exports.plan import Place, Plan, sight_after
+from icontact_assets.exports.plan import Plan
 from icontact_assets.settings.models import Export
 from icontact_assets.warehouse.rows import each, texts
 from icontact_assets.warehouse.times import naive
@@ -41,7 +42,7 @@ class Journal:
     not have reached iContact: a later run reads the list before it repeats anything.
     """
 
-    def __init__(self, place: Place, export: Export, run_id: str) -> None:
+    def __init__(self, place: ExportContext, export: Export, run_id: str) -> None:
         self._place = place
         self._export = export
         self._run_id = run_id
@@ -126,14 +127,14 @@ class Journal:
 
     def _resolve(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         """Store what became of writes of former runs."""
-        if not plan.settled:
+        if not plan.resolved:
             return
         columns: dict[str, list[str | None]] = {
-            "run_id": [item.written.run_id for item in plan.settled],
-            "contact_id": [item.written.contact_id for item in plan.settled],
-            "action": [item.written.action for item in plan.settled],
-            "outcome": [item.outcome for item in plan.settled],
-            "reason": [item.reason for item in plan.settled],
+            "run_id": [item.written.run_id for item in plan.resolved],
+            "contact_id": [item.written.contact_id for item in plan.resolved],
+            "action": [item.written.action for item in plan.resolved],
+            "outcome": [item.outcome for item in plan.resolved],
+            "reason": [item.reason for item in plan.resolved],
         }
         connection.register("resolved", texts(columns))
         # `recorded_at` stays the time of the write: the pace counts from it, and it tells how long the write has been

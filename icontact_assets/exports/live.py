@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
 from icontact_assets.errors import UserError
-from icontact_assets.exports.consent import FRESH_FOR, Exclusion, Subscription, is_fresh
+from icontact_assets.exports.consent import FRESH_FOR, Subscription, Suppressed, is_fresh
 from icontact_assets.exports.person import normal_address
-from icontact_assets.exports.suppression import ExclusionList
+from icontact_assets.exports.suppression import SuppressionList
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known, Proof, Row
 from icontact_assets.icontact.values import as_id, as_text
@@ -146,14 +146,14 @@ class Contact:
 
     status: str | None
     read_at: datetime
-    exclusion: Exclusion | None
+    suppressed: Suppressed | None
     address: str | None = field(repr=False)
 
 
 class Contacts:
-    """Reads contacts of the list's client folder and holds each against the exclusion list.
+    """Reads contacts of the list's client folder and holds each against the suppression list.
 
-    `member_ids`: contact id in this folder to contact id in the audience, by which the exclusion list names people.
+    `member_ids`: contact id in this folder to contact id in the audience, by which the suppression list names people.
     `total`: how many contacts the folder roughly has; None: not known, and then they are asked for by id. `watch` is
     told their addresses.
     """
@@ -161,7 +161,7 @@ class Contacts:
     def __init__(
         self,
         folder: Folder,
-        exclusions: ExclusionList,
+        suppression: SuppressionList,
         member_ids: Mapping[str, str],
         total: int | None,
         clock: Clock,
@@ -169,7 +169,7 @@ class Contacts:
     ) -> None:
         self._watch = watch
         self._folder = folder
-        self._exclusions = exclusions
+        self._suppression = suppression
         self._member_ids = member_ids
         self._total = total
         self._clock = clock
@@ -216,7 +216,7 @@ class Contacts:
         member_id, email = self._member_ids.get(contact_id, contact_id), as_text(row.get("email"))
         self._watch.address(contact_id, email)
         address = None if email is None else normal_address(email)
-        return Contact(_status(row), at, self._exclusions.match(member_id, email), address)
+        return Contact(_status(row), at, self._suppression.match(member_id, email), address)
 
 
 class _Chosen:
@@ -276,3 +276,20 @@ class Lists:
             f"{f' and {more} more' if more > 0 else ''}. Name one of them, by id or exact name, as `{key}` of the "
             "export."
         )
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The lists that a plan is about."""
+
+    names: Mapping[str, str]
+    """Every list of the client folder: id to name."""
+    lists: tuple[LiveList, ...]
+    """Those whose subscriptions the plan reads, the export's own first."""
+    holding: LiveList | None
+    """The one of them that people are moved to. None: they are not moved."""
+
+    @property
+    def live(self) -> LiveList:
+        """The export's own list."""
+        return self.lists[0]

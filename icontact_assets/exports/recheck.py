@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from icontact_assets.exports.consent import Denial, Permit, RemovalPermit, decide, decide_removal, is_fresh
+from icontact_assets.exports.context import ExportContext
+from icontact_assets.exports.facts import learn_addresses, read_other_lists
 from icontact_assets.exports.live import LiveList
 from icontact_assets.exports.outcomes import JournalEntry, Outcome, removal_entry
-from icontact_assets.exports.plan import Place, Plan, read_other_lists
+from icontact_assets.exports.plan import Plan
 from icontact_assets.exports.progress import Progress
 
 
 class Recheck:
     """Reads again what grew old of the facts of a plan, and gives its permits anew. Whom it denies is noted."""
 
-    def __init__(self, place: Place, plan: Plan, lists: Mapping[str, LiveList], progress: Progress) -> None:
+    def __init__(self, place: ExportContext, plan: Plan, lists: Mapping[str, LiveList], progress: Progress) -> None:
         self._place = place
         self._plan = plan
         self._lists = lists
@@ -26,7 +28,7 @@ class Recheck:
     def additions(self, permits: Sequence[Permit]) -> list[Permit]:
         """The permits given anew. A person who is denied now is noted as skipped."""
         self._read_lists()
-        self._plan.knowledge.learn(self._place.warehouse, self._folder)
+        learn_addresses(self._place, self._plan.knowledge)
         self._read_contacts([permit.contact_id for permit in permits])
         fresh = []
         for permit in permits:
@@ -47,7 +49,7 @@ class Recheck:
         for on in (off, onto):
             if not is_fresh(on.status(permit.contact_id)[1], self._clock()):
                 self._read_subscription(on, permit.contact_id)
-        self._plan.knowledge.learn(self._place.warehouse, self._folder)
+        learn_addresses(self._place, self._plan.knowledge)
         self._read_contacts([permit.contact_id])
         status, read_at = off.status(permit.contact_id)
         evidence = replace(

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from icontact_assets.exports.consent import Permit
-from icontact_assets.exports.history import read_memory
-from icontact_assets.exports.knowledge import read_opt_outs
+from icontact_assets.exports.context import ExportContext
+from icontact_assets.exports.history import read_opt_outs
+from icontact_assets.exports.memory import read_memory
 from icontact_assets.exports.outcomes import DONE, JournalEntry, Outcome, removal_entry
 from icontact_assets.exports.pace import next_allowance
-from icontact_assets.exports.plan import Place, Plan
+from icontact_assets.exports.plan import Plan
 from icontact_assets.exports.progress import Progress, already_subscribed
 from icontact_assets.settings.models import Export
 
@@ -85,7 +86,7 @@ class ExportReport:
 class Reporter:
     """Makes the report of a run. It is made before anything is written, and remembers the list as it was then."""
 
-    def __init__(self, place: Place, export: Export, plan: Plan, progress: Progress, *, approved: bool) -> None:
+    def __init__(self, place: ExportContext, export: Export, plan: Plan, progress: Progress, *, approved: bool) -> None:
         self.compared_at = place.clock()
         self._place = place
         self._export = export
@@ -121,8 +122,8 @@ class Reporter:
             next_at=self._next_at(quiet_until if undone else None, waiting),
             exceeded=tuple(item.text for item in plan.exceeded),
             approved=self._approved,
-            foreign=plan.foreign.text(),
-            standing=0 if keeps else len(plan.foreign.standing_on) + len(plan.foreign.standing_off),
+            foreign=plan.external.text(),
+            standing=0 if keeps else len(plan.external.still_on) + len(plan.external.still_off),
             missing=missing,
             surplus=surplus,
             violations=self._violations(entries),
@@ -157,7 +158,7 @@ class Reporter:
         if waiting:
             now, place = self._place.clock(), self._place
             with place.warehouse.read() as connection:
-                memory = read_memory(connection, place.schema, self._export.name, self._plan.live.list_id, now)
+                memory = read_memory(connection, self._export.name, self._plan.live.list_id, now)
             waits += [at for at in [next_allowance(self._export.pace, memory.added_at, now)] if at is not None]
         return max(waits, default=None)
 

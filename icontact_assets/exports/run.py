@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from icontact_assets.errors import UserError
 from icontact_assets.exports.apply import Application
 from icontact_assets.exports.approvals import why_not_approved
+from icontact_assets.exports.context import ExportContext
+from icontact_assets.exports.facts import make_plan
 from icontact_assets.exports.journal import Journal
 from icontact_assets.exports.live import PlanError
 from icontact_assets.exports.outcomes import RunStatus
-from icontact_assets.exports.plan import Place, Plan, make_plan
+from icontact_assets.exports.plan import Plan
 from icontact_assets.exports.progress import Progress
 from icontact_assets.exports.report import ExportReport, Reporter
 from icontact_assets.exports.undo import Undo, plan_undo
@@ -33,7 +35,7 @@ class ExportError(UserError):
 
 
 def run_export(
-    place: Place,
+    place: ExportContext,
     export: Export,
     *,
     run_id: str,
@@ -76,7 +78,7 @@ def run_export(
 
 
 @contextmanager
-def _alone(place: Place, purpose: str, waiting: Callable[[str], None]) -> Iterator[None]:
+def _alone(place: ExportContext, purpose: str, waiting: Callable[[str], None]) -> Iterator[None]:
     path = place.warehouse.path
     lock = Lock(path.with_name(f"{path.name}.{place.schema}.exports.lock"))
     try:
@@ -101,7 +103,9 @@ def _alone(place: Place, purpose: str, waiting: Callable[[str], None]) -> Iterat
 class _Run:
     """One run of an export, or the undoing of one."""
 
-    def __init__(self, place: Place, export: Export, journal: Journal, undo: Undo | None, exactly: str | None) -> None:
+    def __init__(
+        self, place: ExportContext, export: Export, journal: Journal, undo: Undo | None, exactly: str | None
+    ) -> None:
         self._place = place
         self._export = export
         self._journal = journal

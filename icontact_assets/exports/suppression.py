@@ -1,4 +1,4 @@
-"""The people an export never adds: read from a CSV file or a DuckDB table, matched by contact id, address or domain."""
+"""The suppression list, people an export never adds: read from a file or a table, matched by id, address or domain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import duckdb
 
 from icontact_assets.audiences.audience import problem
 from icontact_assets.errors import UserError
-from icontact_assets.exports.consent import Exclusion
+from icontact_assets.exports.consent import Suppressed
 from icontact_assets.exports.person import normal_address, normal_domain
 from icontact_assets.icontact.values import as_id
 from icontact_assets.settings.models import Suppression
@@ -29,44 +29,45 @@ _ONE_OF = {
 }
 
 
-class ExclusionError(UserError):
-    """The exclusion list cannot be read whole, so nobody may be added. One paragraph; no value of anybody's."""
+class SuppressionError(UserError):
+    """The suppression list cannot be read whole, so nobody may be added. One paragraph; no value of anybody's."""
 
 
 @dataclass(frozen=True)
-class ExclusionList:
-    """Contact ids, addresses and domains in their normal forms. A domain also stands for those below it."""
+class SuppressionList:
+    """Contact ids, addresses and domains in their normal forms."""
 
     contact_ids: frozenset[str] = frozenset()
     emails: frozenset[str] = field(default=frozenset(), repr=False)
     domains: frozenset[str] = frozenset()
+    """A domain also stands for those below it."""
 
-    def match(self, contact_id: str, email: str | None) -> Exclusion | None:
-        """How a contact with this address stands on the list; None if that needs an address and there is none."""
+    def match(self, contact_id: str, email: str | None) -> Suppressed | None:
+        """Whether, and by what, a contact with this address is on the list. None: it has no address to compare."""
         if as_id(contact_id) in self.contact_ids:
-            return Exclusion.CONTACT_ID
+            return Suppressed.CONTACT_ID
         if not self.emails and not self.domains:
-            return Exclusion.NOT_LISTED
+            return Suppressed.NOT_LISTED
         address = normal_address(email or "")
         if address is None:
             return None
         if address in self.emails:
-            return Exclusion.EMAIL
+            return Suppressed.EMAIL
         parts = address.rpartition("@")[2].split(".")
         if any(".".join(parts[n:]) in self.domains for n in range(len(parts))):
-            return Exclusion.DOMAIN
-        return Exclusion.NOT_LISTED
+            return Suppressed.DOMAIN
+        return Suppressed.NOT_LISTED
 
 
-def read_exclusion_list(
-    source: Suppression | None, connection: duckdb.DuckDBPyConnection, schema: str
-) -> ExclusionList:
-    """The exclusion list of an export; a table without a schema is one of `schema`. Raises ExclusionError."""
+def read_suppression_list(source: Suppression | None, connection: duckdb.DuckDBPyConnection) -> SuppressionList:
+    """The suppression list of an export. A table without a schema is one of the import. Raises SuppressionError."""
     if source is None:
-        return ExclusionList()
+        return SuppressionList()
     if source.file is not None:
         return _collect(str(source.file), _from_file(source.file))
     table = source.table or ""
+    [(schema,)] = connection.execute("SELECT current_schema()").fetchall()
+    # Never a bare name: DuckDB would take an unknown one for a file or for a variable of Python.
     parts = (table if "." in table else f"{schema}.{table}").split(".")
     quoted = ".".join('"' + part.replace('"', '""') + '"' for part in parts)
     try:
@@ -74,18 +75,18 @@ def read_exclusion_list(
         places = _places(table, [name for name, _ in described])
         inexact = [name for name, place in places.items() if described[place][1] == "FLOAT"]
         if inexact:
-            raise ExclusionError(
-                f"The column {inexact[0]} of the exclusion list {table} is of the type FLOAT, which does not hold "
+            raise SuppressionError(
+                f"The column {inexact[0]} of the suppression list {table} is of the type FLOAT, which does not hold "
                 "every id exactly. Make it a VARCHAR or BIGINT."
             )
         values = ", ".join(f"CAST(#{places[name] + 1} AS VARCHAR)" if name in places else "NULL" for name in _COLUMNS)
         rows = connection.execute(f"SELECT {values} FROM (FROM {quoted})").fetchall()
     except duckdb.CatalogException as error:
-        raise ExclusionError(
-            f"There is no table {table} in the database, which `never` names. Create it, or correct the name."
+        raise SuppressionError(
+            f"There is no table {table} in the database, which `suppression` names. Create it, or correct the name."
         ) from error
     except duckdb.Error as error:
-        raise ExclusionError(f"The exclusion list {table} cannot be read: {problem(error)}. Correct it.") from None
+        raise SuppressionError(f"The suppression list {table} cannot be read: {problem(error)}. Correct it.") from None
     return _collect(table, enumerate(rows, start=1))
 
 
@@ -94,8 +95,8 @@ def _from_file(path: Path) -> Iterator[tuple[int, Sequence[str | None]]]:
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
-        raise ExclusionError(
-            f"The exclusion list {path} cannot be read ({type(error).__name__}). Check that it exists and that this "
+        raise SuppressionError(
+            f"The suppression list {path} cannot be read ({type(error).__name__}). Check that it exists and that this "
             "user may read it."
         ) from None
     _check_text(path, content)
@@ -111,18 +112,20 @@ def _from_file(path: Path) -> Iterator[tuple[int, Sequence[str | None]]]:
                 places, width = _places(f"{path}:{began}", row), len(row)
                 continue
             if len(row) != width:
-                raise ExclusionError(f"{path}:{began}: the line has {len(row)} values, the header {width}. Correct it.")
+                raise SuppressionError(
+                    f"{path}:{began}: the line has {len(row)} values, the header {width}. Correct it."
+                )
             yield began, [row[places[name]] if name in places else None for name in _COLUMNS]
     except csv.Error as error:
-        raise ExclusionError(
+        raise SuppressionError(
             f"{path}:{line + 1}: what begins here is not CSV ({error}). Correct the quotation marks of the line."
         ) from None
     if not places:
-        raise ExclusionError(f"The exclusion list {path} is empty. It must begin with a header of {_EXPECTED}.")
+        raise SuppressionError(f"The suppression list {path} is empty. It must begin with a header of {_EXPECTED}.")
 
 
 def _check_text(path: Path, content: bytes) -> None:
-    """Raises ExclusionError unless the file is text in UTF-8."""
+    """Raises SuppressionError unless the file is text in UTF-8."""
     at = content.find(b"\0")
     try:
         content.decode()
@@ -130,24 +133,28 @@ def _check_text(path: Path, content: bytes) -> None:
         at = error.start if at < 0 else min(at, error.start)
     if at >= 0:
         lines = len(content[:at].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
-        raise ExclusionError(f"{path}:{lines}: the line is not text in UTF-8. Save the exclusion list as CSV in UTF-8.")
+        raise SuppressionError(
+            f"{path}:{lines}: the line is not text in UTF-8. Save the suppression list as CSV in UTF-8."
+        )
 
 
 def _places(source: str, header: Sequence[str]) -> dict[str, int]:
-    """Where the known columns are. Raises ExclusionError, without the names: those of a file that lacks its header are
-    somebody's address."""
+    """Where the known columns are.
+
+    Raises SuppressionError. It shows no unknown name: in a file that lacks its header, a name is somebody's address.
+    """
     names = [" ".join(name.replace("\ufeff", "").split()).strip("'\"").casefold() for name in header]
     known = {name: place for place, name in enumerate(names) if name in _COLUMNS}
     if not names or len(known) < len(names):
         fitting = ", ".join(name for name in _COLUMNS if name in known) or "none"
-        raise ExclusionError(
-            f"The header of the exclusion list {source} does not fit: of its {len(names)} columns, these are "
+        raise SuppressionError(
+            f"The header of the suppression list {source} does not fit: of its {len(names)} columns, these are "
             f"known: {fitting} (no other name is shown). It must have {_EXPECTED}. In a file, commas separate them."
         )
     return known
 
 
-def _collect(source: str, rows: Iterable[tuple[int, Sequence[str | None]]]) -> ExclusionList:
+def _collect(source: str, rows: Iterable[tuple[int, Sequence[str | None]]]) -> SuppressionList:
     forms = {"contact_id": as_id, "email": normal_address, "domain": _listed_domain}
     found: dict[str, set[str]] = {name: set() for name in _COLUMNS}
     for line, row in rows:
@@ -156,14 +163,14 @@ def _collect(source: str, rows: Iterable[tuple[int, Sequence[str | None]]]) -> E
                 continue
             form = forms[name](value)
             if form is None:
-                raise ExclusionError(f"{source}:{line}: {name} is {_ONE_OF[name]} (the value is not shown).")
+                raise SuppressionError(f"{source}:{line}: {name} is {_ONE_OF[name]} (the value is not shown).")
             found[name].add(form)
-    return ExclusionList(*(frozenset(found[name]) for name in _COLUMNS))
+    return SuppressionList(*(frozenset(found[name]) for name in _COLUMNS))
 
 
 def _listed_domain(text: str) -> str | None:
-    """The normal form of a domain that a list may name. Of one label, it is a slip (`shop` for `shop.example`) unless
-    it is marked as one that stands for those below it."""
+    """The normal form of a domain that a list may name. A domain of one label is a slip (`shop` for `shop.example`)
+    unless it is marked as one that stands for those below it."""
     domain = normal_domain(text)
     if domain is None or "." in domain or ":" in domain:
         return domain

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from icontact_assets.audiences.audience import version_hash
+from icontact_assets.exports.compare import as_number, compare, outcome_of, resolve
 from icontact_assets.exports.consent import Denial, RemovalPermit
-from icontact_assets.exports.history import Written, last_writers, read_memory, written
-from icontact_assets.exports.live import Lists, LiveList, PlanError
+from icontact_assets.exports.context import ExportContext
+from icontact_assets.exports.facts import complete, read_suppression
+from icontact_assets.exports.live import Lists, LiveList, PlanError, Targets
+from icontact_assets.exports.memory import Written, last_writers, read_memory, writes_of
 from icontact_assets.exports.outcomes import DONE, UNRESOLVED, Outcome
-from icontact_assets.exports.plan import (
-    DeniedRemoval,
-    Facts,
-    Found,
-    Place,
-    Plan,
-    as_number,
-    compare,
-    complete,
-    outcome_of,
-    read_exclusions,
-    remove,
-    settle,
-    with_limits,
-    with_settled,
-)
+from icontact_assets.exports.plan import DeniedRemoval, Facts, Matched, Plan, remove, with_limits
 from icontact_assets.settings.models import Export, Remove
 from icontact_assets.warehouse.warehouse import Warehouse
 
@@ -48,7 +36,7 @@ def exports_of_run(warehouse: Warehouse, run_id: str) -> list[str]:
     return [name for (name,) in rows]
 
 
-def plan_undo(place: Place, export: Export, undo: Undo) -> Plan:
+def plan_undo(place: ExportContext, export: Export, undo: Undo) -> Plan:
     """Plan how to take back a run of an export, by the lists and contacts as they are now.
 
     Those it added, and that are still there by its doing, are removed. Those it moved are moved back, if they may be
@@ -60,9 +48,9 @@ def plan_undo(place: Place, export: Export, undo: Undo) -> Plan:
         return _plan_undo(place, export, undo.run_id, undo.way)
 
 
-def _plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
+def _plan_undo(place: ExportContext, export: Export, run_id: str, way: Remove) -> Plan:
     with place.warehouse.read() as connection:
-        rows = written(connection, place.schema, export.name, "run_id = ?", [run_id])
+        rows = writes_of(connection, export.name, run_id)
         runs = connection.execute(
             "SELECT list_id FROM export_runs WHERE run_id = ? AND export = ? AND list_id IS NOT NULL",
             [run_id, export.name],
@@ -70,9 +58,9 @@ def _plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
         if not runs:
             raise PlanError(f"The export {export.name} has no run {run_id} that made a plan: there is nothing to undo.")
         [(list_id,)] = runs
-        later = {id_ for id_, run in last_writers(connection, place.schema, export.name).items() if run != run_id}
-        memory = read_memory(connection, place.schema, export.name, list_id, place.clock())
-        exclusions = read_exclusions(export, connection, place.schema)
+        later = {id_ for id_, run in last_writers(connection, export.name).items() if run != run_id}
+        memory = read_memory(connection, export.name, list_id, place.clock())
+        suppression = read_suppression(place, connection, export)
     lists = Lists()
     place.folder.lists(lists)
     live = lists.named(list_id, "list")
@@ -86,33 +74,28 @@ def _plan_undo(place: Place, export: Export, run_id: str, way: Remove) -> Plan:
         on[id_] = lists.named(id_, "list")
     for each in on.values():
         each.read(place.folder, place.clock)
-    settled = settle(place, memory.unsettled, lists, on.values())
-    memory = replace(memory, sights=with_settled(memory.sights, settled, list_id))
+    targets = Targets(lists.names, tuple(on.values()), holding)
+    memory = resolve(place, memory, targets)
     facts = complete(
         place,
         export,
-        lists,
-        list(on.values()),
-        Found(member_ids={row.contact_id: row.member_id for row in rows if row.member_id}),
+        targets,
+        Matched(version_hash([]), member_ids={row.contact_id: row.member_id for row in rows if row.member_id}),
         [row.contact_id for row in rows if row.outcome in (*DONE, *UNRESOLVED)],
-        exclusions,
+        suppression,
         memory,
-        settled,
-        holding=holding,
-        audience_version=version_hash([]),
     )
     return _plan(facts, export, run_id, [row for row in rows if row.contact_id not in later], on)
 
 
 def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on: dict[str, LiveList]) -> Plan:
     live, holding = facts.live, facts.holding
-    sights, foreign = compare(facts.memory, live, facts.member_ids)
+    sights, external = compare(facts.memory, live, facts.member_ids)
     removals: list[RemovalPermit] = []
     denied: list[DeniedRemoval] = []
     denials: list[Denial] = []
     for row in sorted(rows, key=lambda row: as_number(row.contact_id)):
-        unsettled = row.outcome in UNRESOLVED
-        outcome = outcome_of(row, on) if unsettled else row.outcome
+        outcome = outcome_of(row, on) if row.outcome in UNRESOLVED else row.outcome
         if outcome == Outcome.ADDED:
             sight = sights.get(row.contact_id)
             off, onto, ours = on[row.list_id], holding, sight is not None and sight.changed_by == "export"
@@ -133,7 +116,7 @@ def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on
         mode="undo",
         undoes=run_id,
         live=live,
-        audience_version=facts.audience_version,
+        audience_version=facts.matched.version,
         members=0,
         reader=facts.reader,
         knowledge=facts.knowledge,
@@ -143,8 +126,8 @@ def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on
         removals=tuple(removals),
         denials=tuple(denials),
         denied_removals=tuple(denied),
-        foreign=foreign,
-        settled=facts.settled,
+        external=external,
+        resolved=facts.memory.resolved,
         sights=sights,
         member_ids=facts.member_ids,
         others={list_id: each for list_id, each in on.items() if list_id != live.list_id},

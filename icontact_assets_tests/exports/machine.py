@@ -25,8 +25,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from icontact_assets.audiences.audience import compute
 from icontact_assets.exports.approvals import show_plan
+from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.live import PlanError
-from icontact_assets.exports.plan import Place
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import ExportError, run_export
 from icontact_assets.exports.undo import Undo, plan_undo
@@ -693,7 +693,7 @@ class ExportMachine(RuleBasedStateMachine):
         first = self.export(self.sides[0], **self.options)
         return Export(**given, before=(first,), holdout=HELD_OUT / 100)
 
-    def place(self) -> Place:
+    def place(self) -> ExportContext:
         budget = Budget(self.home, "a", per_second=0, per_minute=0, per_day=0)
         session = _Session(
             self.sandbox.url,
@@ -705,7 +705,7 @@ class ExportMachine(RuleBasedStateMachine):
         session.machine = self
         warehouse = _Warehouse(self.home / "warehouse.duckdb", SCHEMA)
         warehouse.machine = self
-        return Place(warehouse, SCHEMA, Folder(session, "1300001", "7601"), SCHEMA, self.clock)
+        return ExportContext(warehouse, Folder(session, "1300001", "7601"), SCHEMA, self.clock)
 
     def start(self, run_id: str, side: Side, go: Go) -> None:
         self.running, self.side, self.go = run_id, side, go

@@ -48,7 +48,7 @@ def become(store: Store, audience: str, *contact_ids: Any, now: datetime = NOW) 
 
 def choose(store: Store, wanted: Export) -> Choice:
     with store.warehouse.read() as connection:
-        return chosen(connection, SCHEMA, wanted)
+        return chosen(connection, wanted)
 
 
 def place(kind: str, name: str, contact_id: Any) -> int:
@@ -223,7 +223,7 @@ def test_an_audience_that_was_never_computed_leaves_nobody_out_unnoticed(store):
     with pytest.raises(ChoiceError) as caught:
         choose(store, export("e", exclude=("customers",)))
     assert str(caught.value) == (
-        "The audience customers was never computed: materialize it first. It decides whom the export e is for."
+        "The audience customers was never computed: materialize it first. It decides who is exported by e."
     )
     become(store, "customers")
     assert set(choose(store, export("e", exclude=("customers",))).members) == {"1"}
@@ -243,7 +243,7 @@ def test_an_audience_that_was_kept_for_incomplete_data_is_not_trusted(store):
         choose(store, export("e", exclude=("customers",)))
     assert str(caught.value) == (
         "The audience customers was not computed from complete data: message 310001 is half read. "
-        "It decides whom the export e is for."
+        "It decides who is exported by e."
     )
     become(store, "customers", 1, now=later + timedelta(hours=1))
     assert set(choose(store, export("e", exclude=("customers",))).members) == {"2"}
@@ -259,7 +259,7 @@ def test_an_audience_that_was_computed_long_before_is_not_trusted(store):
         choose(store, wanted)
     assert str(caught.value) == (
         "The audience customers was last computed at 2026-09-14 12:00 UTC, more than 24 hours before readers: "
-        "materialize it, and export again. It decides whom the export e is for."
+        "materialize it, and export again. It decides who is exported by e."
     )
     become(store, "customers", 1, now=NOW + timedelta(hours=25))
     assert set(choose(store, wanted).members) == {"2"}

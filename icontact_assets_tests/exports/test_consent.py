@@ -19,11 +19,11 @@ from icontact_assets.exports.consent import (
     Denial,
     Elsewhere,
     Evidence,
-    Exclusion,
     Permit,
     RemovalEvidence,
     RemovalPermit,
     Subscription,
+    Suppressed,
     decide,
     decide_removal,
     speaks_of_consent,
@@ -42,7 +42,7 @@ GOOD = Evidence(
     do_not_contact_before=False,
     refused_before=False,
     erased=False,
-    exclusion=Exclusion.NOT_LISTED,
+    suppressed=Suppressed.NOT_LISTED,
 )
 
 CONTACT = [
@@ -51,7 +51,7 @@ CONTACT = [
 ON_LIST = [None, Subscription.ABSENT, "normal", "pending", "unsubscribed", "NORMAL", "absent", ""]
 ANSWERS = [None, True, False]
 ELSEWHERE = [*ANSWERS, Elsewhere.NOT_ASKED]
-EXCLUSIONS = [None, *Exclusion]
+SUPPRESSED = [None, *Suppressed]
 
 # Per field: every value worth trying, and those that speak for the contact.
 VALUES = {
@@ -63,7 +63,7 @@ VALUES = {
     "do_not_contact_before": (ANSWERS, [False]),
     "refused_before": (ANSWERS, [False]),
     "erased": (ANSWERS, [False]),
-    "exclusion": (EXCLUSIONS, [Exclusion.NOT_LISTED]),
+    "suppressed": (SUPPRESSED, [Suppressed.NOT_LISTED]),
 }
 
 
@@ -116,9 +116,9 @@ def test_no_wording_of_a_status_slips_through(contact, on_list):
         ({"do_not_contact_before": True}, "was do-not-contact before"),
         ({"refused_before": True}, "iContact refused it before, because the contact may not be mailed"),
         ({"erased": True}, "the contact was deleted or vanished from iContact"),
-        ({"exclusion": Exclusion.EMAIL}, "on the exclusion list (by address)"),
-        ({"exclusion": Exclusion.DOMAIN}, "on the exclusion list (by domain)"),
-        ({"exclusion": None}, "on the exclusion list (by unreadable address)"),
+        ({"suppressed": Suppressed.EMAIL}, "on the suppression list (by address)"),
+        ({"suppressed": Suppressed.DOMAIN}, "on the suppression list (by domain)"),
+        ({"suppressed": None}, "on the suppression list (by unreadable address)"),
     ],
 )
 def test_a_denial_names_the_rule_and_no_value_of_a_person(bad, reason):

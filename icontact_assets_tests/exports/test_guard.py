@@ -1,4 +1,4 @@
-"""Whom an export never adds, in whole runs: consent, exclusion list, erasure, remembered refusals, other folders."""
+"""Whom an export never adds, in whole runs: consent, suppression list, erasure, remembered refusals, other folders."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import orjson
 import pytest
 
 from icontact_assets.audiences.audience import compute
-from icontact_assets.exports.consent import Exclusion
+from icontact_assets.exports.consent import Suppressed
+from icontact_assets.exports.context import ExportContext
+from icontact_assets.exports.facts import make_plan
 from icontact_assets.exports.live import PlanError
-from icontact_assets.exports.plan import Place, Plan, make_plan
+from icontact_assets.exports.plan import Plan
 from icontact_assets.exports.run import ExportError, run_export
-from icontact_assets.exports.suppression import ExclusionError, ExclusionList, read_exclusion_list
+from icontact_assets.exports.suppression import SuppressionError, SuppressionList, read_suppression_list
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
@@ -57,7 +59,7 @@ def test_each_skip_carries_its_evidence(house):
     rows = dict(house.store.rows("SELECT contact_id, evidence FROM export_outcomes WHERE outcome = 'skipped'"))
     denied, kept = orjson.loads(rows["2"]), orjson.loads(rows["1"])
     assert (denied["contact_status"], denied["subscription_status"]) == ("pending", "absent")
-    assert (denied["unsubscribed_elsewhere"], denied["exclusion"]) == ("not asked", "not listed")
+    assert (denied["unsubscribed_elsewhere"], denied["suppressed"]) == ("not asked", "not listed")
     assert denied["read_at"] == "2026-09-14T12:00:00+00:00"
     assert (kept["subscription_status"], kept["ours"], kept["wanted"]) == ("normal", True, False)
     assert kept["onto"]["contact_status"] == "bounced"
@@ -104,16 +106,16 @@ def test_the_erased_are_never_added(house):
     assert house.on_list() == {3: "normal"}
 
 
-def test_an_exclusion_file_counts_by_id_address_and_domain(house, tmp_path):
+def test_a_suppression_file_counts_by_id_address_and_domain(house, tmp_path):
     people(house, 1, 2, 3, 4)
     house.sandbox.control("contacts/update", contact_id=3, fields={"email": "Somebody@Mail.Rival.example"})
     path = tmp_path / "never.csv"
     path.write_text("contact_id,email,domain\n1,,\n,PLANTED2@example.com,\n,,rival.example\n")
     report = house.export(suppression=Suppression(file=path))
     assert report.skipped == {
-        "on the exclusion list (by contact id)": 1,
-        "on the exclusion list (by address)": 1,
-        "on the exclusion list (by domain)": 1,
+        "on the suppression list (by contact id)": 1,
+        "on the suppression list (by address)": 1,
+        "on the suppression list (by domain)": 1,
     }
     assert house.on_list() == {4: "normal"}
     assert "@" not in str(house.store.rows("SELECT * FROM export_outcomes"))
@@ -130,20 +132,20 @@ def test_an_audience_that_spells_a_contact_id_otherwise_adds_nobody_who_left(hou
     path.write_text("contact_id\n01\n5.0\n")
     house.contact(5)
     assert house.export(suppression=Suppression(file=path)).skipped == {
-        "on the exclusion list (by contact id)": 2,
+        "on the suppression list (by contact id)": 2,
         "the subscription to the list is unsubscribed": 1,
         "was unsubscribed from the list before": 1,
     }
     assert house.on_list() == {2: "normal", 4: "unsubscribed"}
 
 
-def test_an_exclusion_table_counts_too(house):
+def test_a_suppression_table_counts_too(house):
     people(house, 1, 2)
     house.store.run("CREATE TABLE objections (email VARCHAR)")
     house.store.run("INSERT INTO objections VALUES ('planted1@example.com'), (NULL)")
     assert house.export(suppression=Suppression(table="objections")).added == 1
     assert house.export(suppression=Suppression(table=f"{SCHEMA}.objections")).skipped == {
-        "on the exclusion list (by address)": 1
+        "on the suppression list (by address)": 1
     }
 
 
@@ -155,7 +157,7 @@ def test_an_exclusion_table_counts_too(house):
         ("email\nplanted\n", ":2: email is not exactly one address"),
     ],
 )
-def test_an_exclusion_list_that_is_not_read_whole_makes_no_plan(house, tmp_path, content, says):
+def test_a_suppression_list_that_is_not_read_whole_makes_no_plan(house, tmp_path, content, says):
     people(house, 1)
     path = tmp_path / "never.csv"
     if content is not None:
@@ -166,17 +168,17 @@ def test_an_exclusion_list_that_is_not_read_whole_makes_no_plan(house, tmp_path,
 
 
 def test_a_table_that_does_not_exist_makes_no_plan(house):
-    with house.store.warehouse.read() as connection, pytest.raises(ExclusionError, match="There is no table nobody"):
-        read_exclusion_list(Suppression(table="nobody"), connection, SCHEMA)
+    with house.store.warehouse.read() as connection, pytest.raises(SuppressionError, match="There is no table nobody"):
+        read_suppression_list(Suppression(table="nobody"), connection)
 
 
 def test_a_contact_without_a_readable_address_is_excluded_only_where_addresses_count():
-    by_id = ExclusionList(frozenset({"1"}))
-    by_domain = ExclusionList(domains=frozenset({"rival.example"}))
-    assert by_id.match("2", None) is Exclusion.NOT_LISTED
+    by_id = SuppressionList(frozenset({"1"}))
+    by_domain = SuppressionList(domains=frozenset({"rival.example"}))
+    assert by_id.match("2", None) is Suppressed.NOT_LISTED
     assert by_domain.match("2", None) is None
-    assert by_domain.match("2", "a@notrival.example") is Exclusion.NOT_LISTED
-    assert by_domain.match("2", "a@sub.rival.example.") is Exclusion.DOMAIN
+    assert by_domain.match("2", "a@notrival.example") is Suppressed.NOT_LISTED
+    assert by_domain.match("2", "a@sub.rival.example.") is Suppressed.DOMAIN
 
 
 def test_whom_icontact_refused_for_consent_is_not_posted_again_and_a_failure_is(house):
@@ -248,7 +250,7 @@ OTHER = ClientFolder(
 )
 
 
-def elsewhere(house: House) -> Place:
+def elsewhere(house: House) -> ExportContext:
     session = Session(
         house.sandbox.url,
         Credentials("sandbox-app", "sandbox-user", "sandbox-pass"),
@@ -257,7 +259,7 @@ def elsewhere(house: House) -> Place:
         first_wait=0.01,
     )
     folder = Folder(session, "1300001", "7602")
-    return Place(house.store.warehouse, SCHEMA, folder, None, house.clock)
+    return ExportContext(house.store.warehouse, folder, None, house.clock)
 
 
 def other_list(house: House) -> str:
@@ -354,7 +356,7 @@ def test_a_doubtful_answer_about_an_address_makes_no_plan(house, fault):
     assert house.writes() == []
 
 
-def test_the_exclusion_list_names_members_by_the_id_of_their_own_folder(house, tmp_path):
+def test_the_suppression_list_names_members_by_the_id_of_their_own_folder(house, tmp_path):
     member(house, 1, "ada@example.com")
     member(house, 2, "bob@example.com")
     house.store.audience(1, 2)

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from icontact_assets.exports.consent import Denial, Elsewhere, Exclusion, Permit, Subscription, decide
-from icontact_assets.exports.knowledge import EVERYWHERE, Knowledge, OptOuts, Shelf, Watch, read_opt_outs
+from icontact_assets.exports.consent import Denial, Elsewhere, Permit, Subscription, Suppressed, decide
+from icontact_assets.exports.history import EVERYWHERE, OptOuts, Shelf, read_opt_outs
+from icontact_assets.exports.knowledge import Knowledge
 from icontact_assets.exports.live import Contact, LiveList
-from icontact_assets.exports.suppression import ExclusionList
+from icontact_assets.exports.suppression import SuppressionList
+from icontact_assets.exports.watch import Watch
 from icontact_assets_tests.harness import SCHEMA, Store
 
 NOW = datetime(2026, 9, 14, 12, tzinfo=UTC)
@@ -18,11 +20,11 @@ SHELF = Shelf(SCHEMA, "", imported=True)
 
 
 def contact(address: str | None = "pat@shop.example", status: str = "normal") -> Contact:
-    return Contact(status, NOW, Exclusion.NOT_LISTED, address)
+    return Contact(status, NOW, Suppressed.NOT_LISTED, address)
 
 
-def knowledge(*, strict: bool = False, exclusions: ExclusionList | None = None, **opt_outs) -> Knowledge:
-    known = Knowledge(Watch(), SHELF, exclusions or ExclusionList(), strict=strict)
+def knowledge(*, strict: bool = False, suppression: SuppressionList | None = None, **opt_outs) -> Knowledge:
+    known = Knowledge(Watch(), suppression or SuppressionList(), strict=strict)
     known.add(OptOuts(**{"left": {LIST: set()}, **opt_outs}))
     return known
 
@@ -139,13 +141,13 @@ def test_members_of_another_folder_stand_for_their_contacts():
 
 def test_a_suppressed_address_counts_though_it_is_a_former_one_and_a_domain_only_now():
     known = knowledge(
-        exclusions=ExclusionList(emails=frozenset({"pat@former.example"}), domains=frozenset({"old.example"}))
+        suppression=SuppressionList(emails=frozenset({"pat@former.example"}), domains=frozenset({"old.example"}))
     )
     known.had("2", "Pat@Former.example", candidate=True)
     known.had("3", "pat@old.example", candidate=True)
     assert not allowed(known, "2")
     assert allowed(known, "3")
-    assert known.evidence("2", None, live(), NOW).exclusion is None
+    assert known.evidence("2", None, live(), NOW).suppressed is None
 
 
 def test_the_age_of_a_status_is_that_of_the_oldest_reading_it_rests_on():

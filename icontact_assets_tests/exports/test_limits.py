@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from icontact_assets.exports.approvals import show_plan
+from icontact_assets.exports.facts import make_plan
 from icontact_assets.exports.limits import Figures, exceeded
-from icontact_assets.exports.plan import make_plan
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import ExportError
 from icontact_assets.settings.models import ExportLimits

@@ -10,7 +10,8 @@ import pytest
 from icontact_assets.audiences.audience import AudienceError, compute
 from icontact_assets.exports import apply
 from icontact_assets.exports.approvals import show_plan
-from icontact_assets.exports.plan import Place, make_plan
+from icontact_assets.exports.context import ExportContext
+from icontact_assets.exports.facts import make_plan
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import ExportError, run_export
 from icontact_assets.exports.undo import Undo, plan_undo
@@ -240,7 +241,7 @@ def test_a_permit_is_as_old_as_it_is_however_long_one_has_to_wait(house, monkeyp
             Budget(house.home / str(number), "a", per_second=0, per_minute=0, per_day=0),
             tries=5,
         )
-        place = Place(house.store.warehouse, SCHEMA, Folder(session, "1300001", "7601"), SCHEMA, house.clock)
+        place = ExportContext(house.store.warehouse, Folder(session, "1300001", "7601"), SCHEMA, house.clock)
         try:
             run_export(place, house.settings(), run_id=f"long{number}")
         except ExportError:
@@ -733,7 +734,7 @@ def test_in_another_folder_two_contacts_of_one_address_are_one_person(house, tmp
         )
     (tmp_path / "never.csv").write_text("contact_id\n1\n" if how == "excluded" else "contact_id\n77\n")
     session = house.folder().session
-    place = Place(house.store.warehouse, SCHEMA, Folder(session, "1300001", "7602"), None, house.clock)
+    place = ExportContext(house.store.warehouse, Folder(session, "1300001", "7602"), None, house.clock)
     settings = house.settings(wanted=target, folder=OTHER, suppression=Suppression(file=tmp_path / "never.csv"))
     run_export(place, settings, run_id="one")
     rows = house.sandbox.control("truth?folder=7602")["subscriptions"]

@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from icontact_assets import cli
+from icontact_assets.exports.facts import make_plan
 from icontact_assets.exports.live import PlanError
-from icontact_assets.exports.plan import Plan, make_plan
+from icontact_assets.exports.plan import Plan
 from icontact_assets.icontact.errors import IContactError, Incomplete
 from icontact_assets_tests.harness import LIST, House
 

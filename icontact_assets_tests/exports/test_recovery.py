@@ -22,7 +22,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from icontact_assets.exports.run import run_export
-from icontact_assets.exports.plan import Place
+from icontact_assets.exports.context import ExportContext
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
@@ -31,7 +31,7 @@ from icontact_assets.warehouse.warehouse import Warehouse
 url, path, export = sys.argv[1:]
 budget = Budget(Path(path).parent / "budget", "a", per_second=0, per_minute=0, per_day=0)
 session = Session(url, Credentials("sandbox-app", "sandbox-user", "sandbox-pass"), budget)
-place = Place(Warehouse(Path(path), "icontact"), "icontact", Folder(session, "1300001", "7601"), "icontact", lambda: datetime.now(UTC))
+place = ExportContext(Warehouse(Path(path), "icontact"), Folder(session, "1300001", "7601"), "icontact", lambda: datetime.now(UTC))
 run_export(place, Export.model_validate_json(export), run_id="killed")
 """
 

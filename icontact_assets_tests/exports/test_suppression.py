@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icontact_assets.exports.consent import Exclusion
-from icontact_assets.exports.suppression import ExclusionError, ExclusionList, read_exclusion_list
+from icontact_assets.exports.consent import Suppressed
+from icontact_assets.exports.suppression import SuppressionError, SuppressionList, read_suppression_list
 from icontact_assets.settings.models import Suppression
 
 NO_TABLES = duckdb.connect()
 
 
-def read(path: Path, content: str | bytes) -> ExclusionList:
+def read(path: Path, content: str | bytes) -> SuppressionList:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_exclusion_list(Suppression(file=path), NO_TABLES, "icontact")
+    return read_suppression_list(Suppression(file=path), NO_TABLES)
 
 
 @pytest.fixture
@@ -46,17 +46,17 @@ def path(tmp_path: Path) -> Path:
 )
 def test_a_list_is_read_whole_in_every_form_of_csv(path, content):
     listed = read(path, content)
-    assert listed == ExclusionList(frozenset({"7"}), frozenset({"ann@shop.example"}), frozenset({"corp.example"}))
+    assert listed == SuppressionList(frozenset({"7"}), frozenset({"ann@shop.example"}), frozenset({"corp.example"}))
 
 
 def test_a_list_with_nobody_on_it_is_empty_and_without_one_nobody_is(path):
-    assert read(path, "email\n") == read(path, "contact_id,email,domain\n\n,,\n") == ExclusionList()
-    assert read_exclusion_list(None, NO_TABLES, "icontact") == ExclusionList()
+    assert read(path, "email\n") == read(path, "contact_id,email,domain\n\n,,\n") == SuppressionList()
+    assert read_suppression_list(None, NO_TABLES) == SuppressionList()
 
 
 KNOWN = "these are known: "
 FLOAT_IDS = (
-    "The column contact_id of the exclusion list never is of the type FLOAT, which does not hold every id exactly. "
+    "The column contact_id of the suppression list never is of the type FLOAT, which does not hold every id exactly. "
     "Make it a VARCHAR or BIGINT."
 )
 
@@ -104,7 +104,7 @@ FLOAT_IDS = (
         ('email\n"Ada" <planted@b.example>\n', ":2: what begins here is not CSV (',' expected after"),
         ('email\r\na@b.example\r\n"planted@b.example\r\nb@b.example\r\n', ":3: what begins here is not CSV (unexp"),
         (f"email\n{'planted' * 20_000}\n", ":2: what begins here is not CSV (field larger than field limit"),
-        (b"email\n\xff\xfe\n", ":2: the line is not text in UTF-8. Save the exclusion list as CSV in UTF-8"),
+        (b"email\n\xff\xfe\n", ":2: the line is not text in UTF-8. Save the suppression list as CSV in UTF-8"),
         (b"email\r\n\rr\xe9n\xe9@planted.example\n", ":3: the line is not text"),
         (b"email\nplanted\0@b.example\n\xff", ":2: the line is not text"),
         (b"\0email\n\xff\n", ":1: the line is not text"),
@@ -114,7 +114,7 @@ FLOAT_IDS = (
     ],
 )
 def test_what_is_on_a_list_and_no_person_is_an_error_of_file_and_line(path, content, says):
-    with pytest.raises(ExclusionError) as caught:
+    with pytest.raises(SuppressionError) as caught:
         read(path, content)
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
@@ -130,26 +130,27 @@ def test_a_list_that_cannot_be_opened_is_an_error(tmp_path):
         Path(f"{tmp_path}/a\0b"): "ValueError",
     }
     for path, why in cannot.items():
-        with pytest.raises(ExclusionError) as caught:
-            read_exclusion_list(Suppression(file=path), NO_TABLES, "icontact")
+        with pytest.raises(SuppressionError) as caught:
+            read_suppression_list(Suppression(file=path), NO_TABLES)
         assert f"cannot be read ({why}). Check that it exists and that this user may read it." in str(caught.value)
 
 
-def table(columns: str, *rows: str, never: str = "never") -> ExclusionList:
+def table(columns: str, *rows: str, never: str = "never") -> SuppressionList:
     connection = duckdb.connect()
     connection.execute("CREATE SCHEMA icontact")
+    connection.execute("USE icontact")
     connection.execute(f"CREATE TABLE icontact.never ({columns})")
     for row in rows:
         connection.execute(f"INSERT INTO icontact.never VALUES ({row})")
     connection.execute("CREATE VIEW icontact.broken AS SELECT CAST('planted' || now() AS INTEGER) AS email")
-    return read_exclusion_list(Suppression(table=never), connection, "icontact")
+    return read_suppression_list(Suppression(table=never), connection)
 
 
 def test_a_table_is_read_like_a_file():
     listed = table(
         "DOMAIN VARCHAR, contact_id DOUBLE, Email VARCHAR", "'.Corp.example', 7, NULL", "'', NULL, '<A@b.cc>'"
     )
-    assert listed == ExclusionList(frozenset({"7"}), frozenset({"a@b.cc"}), frozenset({"corp.example"}))
+    assert listed == SuppressionList(frozenset({"7"}), frozenset({"a@b.cc"}), frozenset({"corp.example"}))
     assert table("email VARCHAR", "'a@b.cc'", never="icontact.never").emails == {"a@b.cc"}
     assert table("contact_id BIGINT", "7", "NULL").contact_ids == {"7"}
 
@@ -166,13 +167,13 @@ def test_a_table_is_read_like_a_file():
         ("email VARCHAR", "'planted'", "never", "never:1: email is not"),
         ("contact_id INTEGER", "-7", "never", "never:1: contact_id is not"),
         ("contact_id FLOAT", "7", "never", FLOAT_IDS),
-        ("email VARCHAR", "'planted'", "broken", "The exclusion list broken cannot be read: Conversion Error"),
+        ("email VARCHAR", "'planted'", "broken", "The suppression list broken cannot be read: Conversion Error"),
         ("email VARCHAR", "NULL", "nobody", "There is no table nobody in the database"),
         ("email VARCHAR", "NULL", 'ne"ver', 'There is no table ne"ver in the database'),
     ],
 )
 def test_a_table_that_does_not_fit_is_an_error(columns, row, never, says):
-    with pytest.raises(ExclusionError) as caught:
+    with pytest.raises(SuppressionError) as caught:
         table(columns, row, never=never)
     assert says in str(caught.value)
     assert "planted" not in str(caught.value)
@@ -181,21 +182,21 @@ def test_a_table_that_does_not_fit_is_an_error(columns, row, never, says):
 @pytest.mark.parametrize(
     ("contact_id", "email", "found"),
     [
-        ("7", "zoe@fine.example", Exclusion.CONTACT_ID),
-        ("007", "zoe@fine.example", Exclusion.CONTACT_ID),
-        ("7", None, Exclusion.CONTACT_ID),
-        ("8", " 'ANN'@Shop.example.\u200b", Exclusion.EMAIL),
-        ("8", "zoe@corp.example", Exclusion.DOMAIN),
-        ("8", "zoe@mail.CORP.example.", Exclusion.DOMAIN),
-        ("8", "zoe@b\u00fccher.example", Exclusion.DOMAIN),
-        ("8", "zoe@mail.xn--bcher-kva.example", Exclusion.DOMAIN),
-        ("8", "zoe@192.0.2.1", Exclusion.DOMAIN),
-        ("8", "zoe@a.b.ru", Exclusion.DOMAIN),
-        ("8", '"zoe@fine.example"@corp.example', Exclusion.DOMAIN),
-        ("8", "zoe@notcorp.example", Exclusion.NOT_LISTED),
-        ("8", "corp.example@fine.example", Exclusion.NOT_LISTED),
-        ("8", "ann+news@shop.example", Exclusion.NOT_LISTED),
-        ("8", "zoe@shop.example", Exclusion.NOT_LISTED),
+        ("7", "zoe@fine.example", Suppressed.CONTACT_ID),
+        ("007", "zoe@fine.example", Suppressed.CONTACT_ID),
+        ("7", None, Suppressed.CONTACT_ID),
+        ("8", " 'ANN'@Shop.example.\u200b", Suppressed.EMAIL),
+        ("8", "zoe@corp.example", Suppressed.DOMAIN),
+        ("8", "zoe@mail.CORP.example.", Suppressed.DOMAIN),
+        ("8", "zoe@b\u00fccher.example", Suppressed.DOMAIN),
+        ("8", "zoe@mail.xn--bcher-kva.example", Suppressed.DOMAIN),
+        ("8", "zoe@192.0.2.1", Suppressed.DOMAIN),
+        ("8", "zoe@a.b.ru", Suppressed.DOMAIN),
+        ("8", '"zoe@fine.example"@corp.example', Suppressed.DOMAIN),
+        ("8", "zoe@notcorp.example", Suppressed.NOT_LISTED),
+        ("8", "corp.example@fine.example", Suppressed.NOT_LISTED),
+        ("8", "ann+news@shop.example", Suppressed.NOT_LISTED),
+        ("8", "zoe@shop.example", Suppressed.NOT_LISTED),
         ("8", None, None),
         ("8", "", None),
         ("8", "zoe", None),
@@ -215,10 +216,10 @@ def test_a_domain_of_one_label_is_marked_and_an_ip_address_is_one(path):
 
 
 def test_without_addresses_and_domains_nobodys_address_is_asked_for(path):
-    assert read(path, "contact_id\n7\n").match("8", None) is Exclusion.NOT_LISTED
+    assert read(path, "contact_id\n7\n").match("8", None) is Suppressed.NOT_LISTED
     assert read(path, "email\na@b.cc\n").match("8", None) is None
     assert read(path, "domain\nb.cc\n").match("8", "zoe") is None
-    assert ExclusionList().match("8", "zoe") is Exclusion.NOT_LISTED
+    assert SuppressionList().match("8", "zoe") is Suppressed.NOT_LISTED
 
 
 @settings(max_examples=60, deadline=None)
@@ -230,11 +231,11 @@ def test_any_cell_is_read_or_is_an_error_that_does_not_show_it(tmp_path_factory,
     written = io.StringIO()
     csv.writer(written, quoting=csv.QUOTE_ALL).writerows([[name], [cell]])
     content = written.getvalue().encode(errors="surrogatepass")
-    with contextlib.suppress(ExclusionError):
+    with contextlib.suppress(SuppressionError):
         listed = read(path, content)
         assert sum(map(len, (listed.contact_ids, listed.emails, listed.domains))) == bool(cell.strip())
         return
-    with pytest.raises(ExclusionError) as caught:
+    with pytest.raises(SuppressionError) as caught:
         read(path, content)
     assert re.search(f"{path}:[0-9]+: ", str(caught.value))
     assert len(cell.strip()) < 9 or cell not in str(caught.value)

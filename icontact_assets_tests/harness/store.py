@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 
 from icontact_assets.audiences.audience import compute
-from icontact_assets.exports.plan import Place
+from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import run_export
 from icontact_assets.icontact.budget import Budget
@@ -147,8 +147,8 @@ class House:
                 {"at": at, "there": [row["id"] for row in contacts]},
             )
 
-    def place(self, **limits: Any) -> Place:
-        return Place(self.store.warehouse, SCHEMA, self.folder(**limits), SCHEMA, self.clock)
+    def place(self, **limits: Any) -> ExportContext:
+        return ExportContext(self.store.warehouse, self.folder(**limits), SCHEMA, self.clock)
 
     def settings(self, mode: str = "add", wanted: str = str(LIST), **options: Any) -> Export:
         """The export `to_list` of the audience `everybody`, with the options of an export in icontact.yaml."""

@@ -1,0 +1,149 @@
+"""What changed behind an export's back: others' changes to its list, and what became of unconfirmed writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from icontact_assets.exports.consent import is_fresh
+from icontact_assets.exports.context import ExportContext
+from icontact_assets.exports.live import LiveList, Targets, pause
+from icontact_assets.exports.memory import Memory, Resolved, Sight, Written
+from icontact_assets.exports.outcomes import Outcome
+
+OPEN_FOR = timedelta(hours=24)
+"""How long a write is looked for on a list that does not show it."""
+
+
+@dataclass(frozen=True)
+class ExternalChanges:
+    """What others did to the list, as contact ids in ascending order."""
+
+    since: datetime | None = None
+    """When the list was compared before (aware). None: this is the first time, which finds no changes."""
+    added: tuple[str, ...] = ()
+    """Who others added since then."""
+    removed: tuple[str, ...] = ()
+    """Who others removed since then."""
+    left: tuple[str, ...] = ()
+    """Who unsubscribed since then."""
+    still_on: tuple[str, ...] = ()
+    """Who others added at any time and is still on the list."""
+    still_off: tuple[str, ...] = ()
+    """Who others removed at any time and is still off the list."""
+
+    def text(self) -> str:
+        """One sentence with the counts."""
+        if self.since is None:
+            return "the list is compared for the first time"
+        return (
+            f"since {self.since:%Y-%m-%d %H:%M} UTC others added {len(self.added)} people to the list and removed "
+            f"{len(self.removed)}, and {len(self.left)} left it"
+        )
+
+
+def as_number(contact_id: str) -> tuple[int, str]:
+    """A key that orders contact ids as numbers."""
+    return (int(contact_id) if contact_id.isdecimal() else 0, contact_id)
+
+
+def compare(memory: Memory, live: LiveList, member_ids: Mapping[str, str]) -> tuple[dict[str, Sight], ExternalChanges]:
+    """The list as it is, with who made it so. Others did what differs from what the export last saw or did. Pure.
+
+    Somebody who was once seen unsubscribed and is now gone stays `unsubscribed`: an opt-out is never forgotten.
+    """
+    found_by = "before" if memory.compared_at is None else "external"
+    sights: dict[str, Sight] = {}
+    changed: set[str] = set()
+    for contact_id, status in live.statuses.items():
+        before = memory.sights.get(contact_id)
+        if before is not None and before.status == status:
+            sights[contact_id] = before
+        else:
+            sights[contact_id] = Sight(status, found_by, member_ids.get(contact_id))
+            changed.add(contact_id)
+    for contact_id, before in memory.sights.items():
+        if contact_id in live.statuses:
+            continue
+        if before.status in ("absent", "unsubscribed"):
+            sights[contact_id] = before
+        else:
+            sights[contact_id] = Sight("absent", found_by, before.member_id)
+            changed.add(contact_id)
+
+    def those(status: str, among: Iterable[str]) -> tuple[str, ...]:
+        return tuple(
+            sorted(
+                (id_ for id_ in among if sights[id_].status == status and sights[id_].changed_by == "external"),
+                key=as_number,
+            )
+        )
+
+    external = ExternalChanges(
+        since=memory.compared_at,
+        added=those("normal", changed),
+        removed=those("absent", changed),
+        left=those("unsubscribed", changed),
+        still_on=those("normal", sights),
+        still_off=those("absent", sights),
+    )
+    return sights, external
+
+
+def resolve(context: ExportContext, memory: Memory, targets: Targets) -> Memory:
+    """The memory, with what became of its unconfirmed writes by the lists as they are.
+
+    Reads the lists that these writes were about and that the targets lack. If one was sent within the last ten minutes
+    and no list shows it, its lists are read once more after a pause: iContact may show a write late. Raises PlanError
+    and the errors of iContact.
+    """
+    now = context.clock()
+    on = {each.list_id: each for each in targets.lists}
+    # Nothing can be found out about a list that was deleted.
+    there = [written for written in memory.unconfirmed if written.lists <= targets.names.keys()]
+    for list_id in {list_id for written in there for list_id in written.lists} - on.keys():
+        on[list_id] = LiveList(list_id)
+        on[list_id].read(context.folder, context.clock)
+    recent = [w for w in there if is_fresh(w.recorded_at, now) and outcome_of(w, on) is None]
+    if recent:
+        pause()
+        for list_id in {list_id for written in recent for list_id in written.lists}:
+            on[list_id].read(context.folder, context.clock)
+    last = {(written.contact_id, written.action, written.list_id): written for written in memory.unconfirmed}
+    resolved = tuple(
+        _resolved(written, on, now)
+        if written == last[written.contact_id, written.action, written.list_id]
+        # The list shows one effect. It is counted for the last of several equal writes.
+        else Resolved(written, Outcome.FAILED, "what became of it was not known; a later run tried again")
+        for written in memory.unconfirmed
+    )
+    return memory.with_resolved(resolved, targets.live.list_id)
+
+
+def _resolved(written: Written, on: Mapping[str, LiveList], now: datetime) -> Resolved:
+    if not written.lists <= on.keys():
+        return Resolved(written, Outcome.FAILED, "a list that it was about was deleted")
+    outcome = outcome_of(written, on)
+    if outcome is not None:
+        return Resolved(written, outcome, "what became of it was not known; the list said so later")
+    # Its effect may show late, but not as late as that.
+    if now - written.recorded_at > OPEN_FOR:
+        return Resolved(written, Outcome.FAILED, "what became of it was not known; the list never showed it")
+    reason = "what became of it is not known; the list does not show it so far"
+    return Resolved(written, Outcome.UNCONFIRMED, reason)
+
+
+def outcome_of(written: Written, lists: Mapping[str, LiveList]) -> Outcome | None:
+    """What became of a write, by the lists that it was about; None: they do not show it. Pure."""
+    contact_id, on = written.contact_id, lists[written.list_id]
+    status = on.statuses.get(contact_id, "absent")
+    if written.action == "subscribe":
+        # Who was not on the list and is found unsubscribed went on it by this, and left.
+        shown: dict[str, Outcome | None] = {"normal": Outcome.ADDED, "unsubscribed": Outcome.ADDED, "absent": None}
+        return shown.get(status or "", Outcome.FAILED)
+    if written.action == "unsubscribe":
+        return Outcome.UNSUBSCRIBED if status == "unsubscribed" else None
+    if written.to_list_id is not None and contact_id in lists[written.to_list_id].statuses and status == "absent":
+        return Outcome.MOVED
+    return Outcome.FAILED if status not in ("normal", "absent") else None
