@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
@@ -160,6 +161,12 @@ def test_everything_that_the_map_names_exists() -> None:
         for part in name.split(".") if name else ():
             defined = rf"^\s*(?:(?:def|class) {part}\b|{part}(?:: [^=\n]+)? = )"
             assert re.search(defined, found[0].read_text(), re.MULTILINE), f"{path}: {name}"
+
+
+def test_the_map_shows_the_arrows_that_lint_checks() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    assert "```\n" + "\n".join(layers) + "\n```" in (DOCS / "architecture.md").read_text()
 
 
 def test_what_is_generated_is_current() -> None:
