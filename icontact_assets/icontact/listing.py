@@ -217,16 +217,23 @@ class _ByOffset:
 
     def _news(self, known: Known, began: datetime) -> Proof:
         """What is new since the known rows landed: after the last of them, and before the first."""
+        # A new row shows at the end or at the front, depending on the order in which iContact lists that resource, and
+        # nothing says which. Both ends are looked at: new rows at the front shift the known end back by as many, and
+        # the end is found again by its digests.
         shift, following = self._known_end(known)
         seen = _Seen(known.count + shift, list(known.tail))
         self._to_end(seen, following)
         if shift == 0:
             return Proof(seen.count, 0, began, known.count, known.head, tuple(seen.tail))
         front, first = self._front(known, seen, shift)
+        # The end has shifted by more rows than came before the first known one, so the rest came between known rows.
+        # Where is not known without reading all of them. In a short listing that is done at once. In a long one it
+        # waits for the next read from the first row on, and until then the listing is openly incomplete.
         missing = max(0, shift - front)
         if missing and seen.count <= self._reread_pages * self._longest_page:
             raise _Moved(f"{missing} rows came in the middle")
         head = (*first, *known.head)[:OVERLAP]
+        # Rows may have come to the front after the end was read: they are taken in, so they count.
         return Proof(seen.count + max(0, front - shift), 0, began, known.count, head, tuple(seen.tail), missing)
 
     def _known_end(self, known: Known) -> tuple[int, _Next]:
@@ -248,17 +255,22 @@ class _ByOffset:
 
     def _front(self, known: Known, seen: _Seen, shift: int) -> tuple[int, list[str]]:
         """Take in the rows before the first known one: how many, and the digests of the first of them."""
+        # Pages are read from the first row on until the known first rows show. The sink is given only what stands
+        # before them, at offsets past the end: the known rows keep theirs, and order is of no matter to who stores it.
         size = len(known.head)
         offset, digests, first = 0, list[str](), list[str]()
         while True:
             page = self._page(offset)
+            # The next page begins with the rows that were held back: if they differ, the front has moved meanwhile.
             before, digests = digests[-size:], [digest(row) for row in page.rows]
             if digests[: len(before)] != before:
                 raise _Moved(f"rows {offset} to {offset + len(before) - 1} are not the ones read before")
             place = _place(known.head, digests)
-            # What may be the beginning of the known rows waits for the next page.
+            # The known first rows may begin on this page and end on the next, where only all of them can be recognised.
+            # So as many rows as they are wait for the next page.
             until = len(digests) - size if place is None else place
-            # Rows may have come while the end was read.
+            # No more rows can stand here than the end has shifted by, and than came while the end was read. Beyond that
+            # the known first rows are gone (deleted, say), and only a read of the whole listing helps.
             most = shift + max(0, (page.total or 0) - seen.total)
             if offset + until > most or (place is None and until <= 0):
                 raise _Moved("the first known rows are not where they can be found")
