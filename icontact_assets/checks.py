@@ -1,11 +1,11 @@
 """What Dagster shows about the raw tables beside their runs: is everything there, and if not, why. Numbers, no content.
 
-Each raw asset has one step of checks after it, which opens the database read-only once. The checks are not partitioned:
-in Dagster 1.13 a check of a range run cannot say which of its days it is about, and planning one writes a row per day.
-So a check speaks of all days that were ever asked for, and names the oldest and the newest that it is about.
+Each raw asset has one step of checks after it, which opens the database once, read-only. The checks are not
+partitioned: in Dagster 1.13 a check of a range run cannot say which of its days it is about, and planning one writes a
+row per day. So a check is about all days that were ever asked for, and names the oldest and the newest of them.
 
-A step after an asset does not run when the asset fails, which is when there is most to say: the failing step then
-reports the checks itself, of its own asset and of those that are skipped with it (`report_failed`).
+A step after an asset does not run when the asset fails, which is when there is most to say. The failing step then
+reports the checks itself, those of its own asset and of the assets that are skipped with it (`report_failed`).
 """
 
 from collections import Counter
@@ -16,8 +16,9 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from icontact_assets.ingest.changes import quarantined
-from icontact_assets.ingest.coverage import FIGURE_OF, DayState, days, entries, messages
+from icontact_assets.ingest.coverage import entries
+from icontact_assets.ingest.due import STATISTIC_OF, DayState, days, messages
+from icontact_assets.ingest.landing import quarantined
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
 from icontact_assets.metadata import metadata_table
 from icontact_assets.records import Partitions, partitions_of
@@ -42,7 +43,7 @@ _RESOURCES = {
     RAW_LISTS: ("lists",),
     RAW_SUBSCRIPTIONS: ("subscriptions",),
     RAW_STATISTICS: (),
-    RAW_ACTIVITY: tuple(FIGURE_OF),
+    RAW_ACTIVITY: tuple(STATISTIC_OF),
 }
 """What `quarantine` calls the rows of each raw table."""
 
@@ -53,12 +54,12 @@ _DOWNSTREAM = {
 }
 
 _DESCRIPTIONS = {
-    "listing_complete": "The last reading of the listing was proven whole.",
-    "failed_partitions": "No partition was left as its last run failed.",
+    "listing_complete": "The last read of the listing was verified: its rows are complete.",
+    "failed_partitions": "The last run of every partition succeeded.",
     "quarantine_empty": "iContact sent no row that could not be read.",
-    "activity_read": "Every ended day that was ever asked for is read: no message is to be looked at now for it.",
-    "activity_settled": "Every ended day that was ever asked for is settled: no message is looked at again for it.",
-    "statistics_tie_out": "The stored rows of each message are as many as iContact's figures say, or it is known why.",
+    "activity_read": "Every ended day that was ever asked for is read: no message is due for it.",
+    "activity_settled": "Every ended day that was ever asked for is settled: no message is polled again for it.",
+    "statistics_tie_out": "Of each message as many rows are stored as iContact's statistics say, or it is known why.",
 }
 
 _SHOWN = 50
@@ -73,17 +74,23 @@ def raw_checks(settings: Settings, import_: Import, assets: Iterable[dg.AssetsDe
 
 def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_: Import, table: Table) -> None:
     """Report the checks of a raw asset whose step fails, and of the assets that its run skips for that."""
+    affected = (table, *_DOWNSTREAM.get(table, ()))
+    asked = {each: partitions_of(context.instance, _key(import_, each), context.run.run_id) for each in affected}
     try:
-        open_import(settings, import_).prepare()
+        warehouse = open_import(settings, import_)
+        if not warehouse.exists():
+            warehouse.prepare()
+        with warehouse.read() as connection:
+            found = [(each, _results(connection, settings, import_, each, asked[each])) for each in affected]
     except WarehouseError as error:
         # The step fails for another reason, which must not be lost.
         context.log.warning(f"The checks are not reported. {error}")
         return
-    for affected in (table, *_DOWNSTREAM.get(table, ())):
-        for result in _results(context.instance, settings, import_, affected, failing=context.run.run_id):
+    for each, results in found:
+        for result in results:
             context.instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(
-                    asset_key=_key(import_, affected),
+                    asset_key=_key(import_, each),
                     check_name=str(result.check_name),
                     passed=result.passed,
                     metadata=result.metadata,
@@ -113,8 +120,9 @@ def _checks(settings: Settings, import_: Import, table: Table) -> dg.AssetsDefin
     )
     def run(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         chosen = {key.name for key in context.selected_asset_check_keys}
+        partitions = partitions_of(context.instance, _key(import_, table))
         try:
-            results = _results(context.instance, settings, import_, table)
+            results = _read_results(settings, import_, table, partitions)
         except WarehouseError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         yield from (result for result in results if result.check_name in chosen)
@@ -122,23 +130,29 @@ def _checks(settings: Settings, import_: Import, table: Table) -> dg.AssetsDefin
     return run
 
 
-def _results(
-    instance: dg.DagsterInstance, settings: Settings, import_: Import, table: Table, *, failing: str | None = None
+def _read_results(
+    settings: Settings, import_: Import, table: Table, partitions: Partitions
 ) -> list[dg.AssetCheckResult]:
-    """Every check of a raw asset. The run `failing` counts as failed although it has not ended."""
-    now = datetime.now(UTC)
-    partitions = partitions_of(instance, _key(import_, table), failing)
-    results = [_failed_partitions(partitions)]
+    """Every check of a raw asset. The database is opened only for those that are about its rows."""
+    if table is RAW_STATISTICS:
+        return [_failed_partitions(partitions)._replace(asset_key=_key(import_, table))]
     warehouse = open_import(settings, import_)
     if not partitions.asked:
         warehouse.prepare()
     with warehouse.read() as connection:
-        if _RESOURCES[table]:
-            results.append(_quarantine_empty(connection, import_, _RESOURCES[table]))
-        if table is RAW_ACTIVITY:
-            results += _activity(connection, settings, import_, partitions, now)
-        elif table is not RAW_STATISTICS:
-            results.append(_listing_complete(connection, import_, *_RESOURCES[table]))
+        return _results(connection, settings, import_, table, partitions)
+
+
+def _results(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, import_: Import, table: Table, partitions: Partitions
+) -> list[dg.AssetCheckResult]:
+    results = [_failed_partitions(partitions)]
+    if _RESOURCES[table]:
+        results.append(_quarantine_empty(connection, _RESOURCES[table]))
+    if table is RAW_ACTIVITY:
+        results += _activity(connection, settings, import_, partitions, datetime.now(UTC))
+    elif table is not RAW_STATISTICS:
+        results.append(_listing_complete(connection, *_RESOURCES[table]))
     return [result._replace(asset_key=_key(import_, table)) for result in results]
 
 
@@ -155,10 +169,8 @@ def _failed_partitions(partitions: Partitions) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(check_name="failed_partitions", passed=not failed, metadata=facts)
 
 
-def _quarantine_empty(
-    connection: duckdb.DuckDBPyConnection, import_: Import, resources: tuple[str, ...]
-) -> dg.AssetCheckResult:
-    found = quarantined(connection, import_.name, resources)
+def _quarantine_empty(connection: duckdb.DuckDBPyConnection, resources: tuple[str, ...]) -> dg.AssetCheckResult:
+    found = quarantined(connection, resources)
     facts: dict[str, Any] = {"rows": sum(rows for _, _, rows in found)}
     if found:
         facts["reasons"] = metadata_table(("resource", "reason", "rows"), found)
@@ -167,11 +179,11 @@ def _quarantine_empty(
     )
 
 
-def _listing_complete(connection: duckdb.DuckDBPyConnection, import_: Import, resource: str) -> dg.AssetCheckResult:
-    read = list(entries(connection, import_.name, resource).values())
-    incomplete = [entry for entry in read if entry.verdict != "complete" or entry.read_through is None]
+def _listing_complete(connection: duckdb.DuckDBPyConnection, resource: str) -> dg.AssetCheckResult:
+    read = list(entries(connection, resource).values())
+    incomplete = [entry for entry in read if entry.status != "complete" or entry.read_through is None]
     facts: dict[str, Any] = {
-        "announced": sum(entry.announced or 0 for entry in read),
+        "reported": sum(entry.reported or 0 for entry in read),
         "stored": sum(entry.stored or 0 for entry in read),
     }
     through = [entry.read_through for entry in read if entry.read_through is not None]
@@ -193,7 +205,7 @@ def _activity(
     if asked:
         wanted = set(asked)
         states = [day for day in days(connection, scope, asked[0], asked[-1], now, now) if day.day in wanted]
-    compared, differing = tie_out(connection, scope.schema, messages(connection, scope, now))
+    compared, differing = tie_out(connection, messages(connection, scope, now))
     return [
         _days("activity_read", states, lambda day: day.read, dg.AssetCheckSeverity.ERROR),
         _days("activity_settled", states, lambda day: day.settled, dg.AssetCheckSeverity.WARN),
@@ -226,8 +238,8 @@ def _statistics_tie_out(compared: int, differing: list[Difference]) -> dg.AssetC
     shown = [*open_, *(difference for difference in differing if difference.reason in EXPLAINED)][:_SHOWN]
     if shown:
         facts["differences"] = metadata_table(
-            ("message", "kind", "stored", "figure", "reason"),
-            [(d.message_id, d.kind, d.stored, d.figure, d.reason) for d in shown],
+            ("message", "kind", "stored", "statistic", "reason"),
+            [(d.message_id, d.kind, d.stored, d.statistic, d.reason) for d in shown],
         )
     return dg.AssetCheckResult(
         check_name="statistics_tie_out", passed=not open_, severity=dg.AssetCheckSeverity.WARN, metadata=facts

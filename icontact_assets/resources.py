@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,10 +14,13 @@ from icontact_assets.exports.live import PlanError
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
-from icontact_assets.ingest.activity import Run
-from icontact_assets.ingest.coverage import Scope, missing_opt_outs, read_through
+from icontact_assets.ingest.activity import plan
+from icontact_assets.ingest.context import ImportContext, prepare_import
+from icontact_assets.ingest.coverage import entries, read_through
+from icontact_assets.ingest.due import Scope, missing_opt_outs
 from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
-from icontact_assets.ingest.window import Window
+from icontact_assets.ingest.staging import Staging
+from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.settings.models import Export, Import, Settings
 from icontact_assets.warehouse.warehouse import Source, Warehouse, WarehouseError
 
@@ -107,31 +112,62 @@ def open_folder(settings: Settings, import_: Import) -> Folder:
 
 
 def scope_of(settings: Settings, import_: Import) -> Scope:
-    """Which messages of an import count, and how often they are looked at."""
+    """Which messages of an import count, and how often they are polled."""
     heeded = any(import_ in settings.imports_asked(export) for export in settings.exports)
     return Scope(import_.name, import_.filter_by_aid, import_.refresh.by_age, opt_outs=heeded)
 
 
+@contextmanager
+def open_context(
+    settings: Settings, import_: Import, *, purpose: str, warn: Callable[[str], None]
+) -> Iterator[ImportContext]:
+    """What reading an import takes. One run at a time has it, and the others wait.
+
+    `purpose` is shown to those who wait, and `warn` is called with what the reader of a log should know. Raises
+    SettingsError, WarehouseError, StagingError.
+    """
+    folder, scope, source = open_folder(settings, import_), scope_of(settings, import_), source_of(settings, import_)
+    warehouse = open_warehouse(settings, import_.name, source=source)
+    database_id, adopted = prepare_import(warehouse, scope, import_.start_date)
+    if adopted:
+        warn(f"It was not recorded whose data {import_.name} holds. From now on it is recorded as {source}.")
+    with Staging(staging_path(settings, import_), owner=database_id, purpose=purpose, waiting=warn) as staging:
+        yield ImportContext(
+            folder,
+            warehouse,
+            staging,
+            scope,
+            import_.start_date,
+            import_.schema_drift,
+            import_.workers,
+            lambda: datetime.now(UTC),
+        )
+    if folder.session.repaired:
+        warn(
+            f"{folder.session.repaired} responses of iContact held something that is no character, such as half an "
+            "emoji or bytes of another charset. It is stored as U+FFFD."
+        )
+
+
 def forecast_window(settings: Settings, import_: Import, window: Window) -> Forecast:
-    """What all raw assets of an import would ask now for a window: from the ledger, or from four totals of iContact's
+    """What all raw assets of an import would ask now for a window: from the coverage, or from four totals of iContact's
     where messages were never read. Raises SettingsError, WarehouseError and the errors of iContact."""
     folder, now = open_folder(settings, import_), datetime.now(UTC)
-    scope = scope_of(settings, import_)
+    request, rates = ReadRequest(window, now), rates_of(import_, folder.session)
     warehouse = open_warehouse(settings, import_.name, source=source_of(settings, import_))
     if warehouse.exists():
         with warehouse.read() as connection:
-            if read_through(connection, scope.schema, "messages") and read_through(connection, scope.schema, "sends"):
+            if read_through(connection, "messages") and read_through(connection, "sends"):
                 return forecast(
-                    connection,
-                    scope,
-                    Run(window, now),
+                    plan(connection, scope_of(settings, import_), request, now),
+                    request,
                     now=now,
                     page_size=import_.page_size,
-                    rates=rates_of(import_, folder.session),
-                    resources=(*COUNTED, "subscriptions"),
+                    rates=rates,
+                    listings=entries(connection, *COUNTED, "subscriptions"),
                 )
     counts = {resource: folder.count(resource) or 0 for resource in COUNTED}
-    return first_forecast(counts, rates_of(import_, folder.session), import_.page_size)
+    return first_forecast(counts, rates, import_.page_size)
 
 
 def rates_of(import_: Import, session: Session) -> Rates:
@@ -163,8 +199,7 @@ def _heed_opt_outs(settings: Settings, export: Export, warehouse: Warehouse) -> 
     an export, or a filter, may have been added since."""
     with warehouse.read() as connection:
         [(computed_at,)] = connection.execute(
-            f'SELECT max(computed_at) FROM "{settings.import_of(export).name}".audience_computations '
-            "WHERE audience = ?",
+            "SELECT max(computed_at) FROM audience_computations WHERE audience = ?",
             [export.audience],
         ).fetchall()
         if computed_at is None:

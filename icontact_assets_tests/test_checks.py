@@ -31,7 +31,7 @@ def test_all_pass_with_their_numbers_when_everything_is_read(project: Project) -
         passed, facts = check(project, asset, "listing_complete")
         assert passed
         [(stored,)] = project.rows(f"SELECT count(*) FROM icontact.{asset} WHERE deleted_at IS NULL")
-        assert facts["announced"] == facts["stored"] == stored
+        assert facts["reported"] == facts["stored"] == stored
         assert abs(facts["read_through"] - datetime.now(UTC).timestamp()) < 300
     for asset in (*LISTINGS, "raw_statistics", "raw_activity"):
         assert check(project, asset, "failed_partitions") == (True, {"asked": 7, "failed": 0, "runs": 0})

@@ -13,7 +13,7 @@ from icontact_assets.exports.choice import sources
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import ExportError, run_export
 from icontact_assets.exports.trigger import Computed, target, version
-from icontact_assets.ingest.coverage import missing_for_audiences
+from icontact_assets.ingest.due import missing_for_audiences
 from icontact_assets.metadata import failure, metadata_table
 from icontact_assets.records import (
     COMPARED_AT,

@@ -34,8 +34,17 @@ def mapped_columns(name: str) -> list[Column]:
     if name == "icontact_profiles":
         users, activity = mapped_columns("icontact_users"), mapped_columns("icontact_activity")
         return [*users, *activity[1:]]
-    columns = [Column(f.name, f.sql_type, f.description, f.personal) for f in field_table(name)]
+    columns = [Column(field.name, field.sql_type, field.description) for field in field_table(name)]
     return [*columns, _DELETED] if name == "icontact_users" else columns
+
+
+def public_columns(name: str) -> list[str]:
+    """The columns of a mapped table that may be shown: nothing in them identifies a person."""
+    if name == "icontact_profiles":
+        users, activity = public_columns("icontact_users"), public_columns("icontact_activity")
+        return [*users, *activity[1:]]
+    columns = [field.name for field in field_table(name) if not field.personal]
+    return [*columns, _DELETED.name] if name == "icontact_users" else columns
 
 
 def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
@@ -100,7 +109,7 @@ def _asset(
             warehouse = open_import(settings, import_)
             with warehouse.write(f"computing {name}") as connection:
                 facts = body(connection)
-                shown = preview(connection, name, [column.name for column in columns if not column.personal])
+                shown = preview(connection, name, public_columns(name))
         except UserError as error:
             raise failure(error) from error
         return dg.MaterializeResult(metadata={**facts, "preview": shown})

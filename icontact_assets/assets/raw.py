@@ -1,7 +1,7 @@
 """The raw assets of one import: iContact's listings as daily-partitioned tables."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,18 +11,17 @@ from icontact_assets.assets.report import observe_other_days, report_days, run_b
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.checks import report_failed
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactError
-from icontact_assets.icontact.folder import Folder
-from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Run
+from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Plan
 from icontact_assets.ingest.changes import Changes, read_changes
-from icontact_assets.ingest.coverage import create_view
+from icontact_assets.ingest.context import ImportContext
 from icontact_assets.ingest.drift import Finding, listed
 from icontact_assets.ingest.forecast import Forecast, forecast
-from icontact_assets.ingest.staging import Staging, StagingError
-from icontact_assets.ingest.window import Window
+from icontact_assets.ingest.staging import StagingError
+from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.metadata import column_schema
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.plain import mask
-from icontact_assets.resources import open_folder, open_warehouse, rates_of, scope_of, source_of, staging_path
+from icontact_assets.resources import open_context, rates_of
 from icontact_assets.retries import retry_at
 from icontact_assets.settings.models import Import, Settings, SettingsError
 from icontact_assets.warehouse.tables import (
@@ -35,7 +34,7 @@ from icontact_assets.warehouse.tables import (
     RAW_SUBSCRIPTIONS,
     Table,
 )
-from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
+from icontact_assets.warehouse.warehouse import WarehouseError
 
 _LISTINGS = {"contacts": RAW_CONTACTS, "messages": RAW_MESSAGES, "sends": RAW_SENDS, "lists": RAW_LISTS}
 
@@ -57,7 +56,7 @@ class _NotAllRead(Exception):
 
 
 def raw_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
-    """The raw assets of an import, keyed `<import>/raw_...`; `raw_subscriptions` only where an export names a list."""
+    """The raw assets of an import, keyed `<import>/raw_...`. Only where an export names a list: `raw_subscriptions`."""
     listings = [_listing_asset(settings, import_, resource, table) for resource, table in _LISTINGS.items()]
     exports = [export for export in settings.exports if settings.schema_of_target(export) == import_.name]
     moved_to = [export.remove.move_to for export in exports if export.remove and export.remove.move_to]
@@ -83,7 +82,7 @@ def _asset(
         try:
             yield body(context)
         except _NotAllRead as error:
-            # What a body logs is lost when it raises; what it yields is not.
+            # What a body logs is lost when it raises. What it yields is not.
             yield from error.green  # type: ignore[misc]
             report_failed(context, settings, import_, table)
             raise _failure(context, error, error.causes, error.facts) from error
@@ -121,45 +120,18 @@ def _failure(
     return dg.Failure(str(error), metadata={**facts, "retry_at": dg.MetadataValue.timestamp(at)}, allow_retries=False)
 
 
-@contextmanager
 def _open(
     settings: Settings, import_: Import, context: dg.AssetExecutionContext
-) -> Iterator[tuple[Folder, Warehouse, Staging]]:
-    folder = open_folder(settings, import_)
-    source = source_of(settings, import_)
-    warehouse = open_warehouse(settings, import_.name, source=source)
-    database_id, adopted = warehouse.claim()
-    if adopted:
-        context.log.warning(f"Nothing said whose data {import_.name} holds. From now on it is recorded as {source}.")
-    with warehouse.write("preparing the view of the days") as connection:
-        create_view(connection, scope_of(settings, import_), import_.start_date)
-    path = staging_path(settings, import_)
-    with Staging(path, owner=database_id, purpose=f"run {context.run.run_id}", waiting=context.log.warning) as staging:
-        yield folder, warehouse, staging
-    if folder.session.repaired:
-        context.log.warning(
-            f"{folder.session.repaired} answers of iContact held something that is no character, such as half an emoji "
-            "or bytes of another charset. It is stored as U+FFFD."
-        )
+) -> AbstractContextManager[ImportContext]:
+    return open_context(settings, import_, purpose=f"run {context.run.run_id}", warn=context.log.warning)
 
 
 def _listing_asset(settings: Settings, import_: Import, resource: str, table: Table) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         window = window_of(context)
-        with _open(settings, import_, context) as (folder, warehouse, staging):
-            changes = read_changes(
-                folder,
-                warehouse,
-                staging,
-                import_.name,
-                resource,
-                window,
-                start_date=import_.start_date,
-                drift=import_.schema_drift,
-                reread_since=run_began(context) if wants_reread(context) else None,
-                clock=_clock,
-            )
-        _tell(context, changes.findings)
+        with _open(settings, import_, context) as opened:
+            changes = read_changes(opened, resource, window, reread_since=_reread_since(context))
+        _log_findings(context, changes.findings)
         return _report_changes(context, import_, window, changes)
 
     return _asset(settings, import_, table, (), body)
@@ -169,64 +141,54 @@ def _subscriptions_asset(settings: Settings, import_: Import, lists: list[str]) 
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         window = window_of(context)
         total = Changes("subscriptions", asked=False, total=0)
-        with _open(settings, import_, context) as (folder, warehouse, staging):
-            for list_id in _list_ids(warehouse, import_, lists):
-                changes = read_changes(
-                    folder,
-                    warehouse,
-                    staging,
-                    import_.name,
-                    "subscriptions",
-                    window,
-                    start_date=import_.start_date,
-                    drift=import_.schema_drift,
-                    list_id=list_id,
-                    reread_since=run_began(context) if wants_reread(context) else None,
-                    clock=_clock,
-                )
-                _tell(context, [finding for finding in changes.findings if finding not in total.findings])
+        with _open(settings, import_, context) as opened:
+            for list_id in _list_ids(opened, import_, lists):
+                since = _reread_since(context)
+                changes = read_changes(opened, "subscriptions", window, list_id=list_id, reread_since=since)
+                _log_findings(context, [finding for finding in changes.findings if finding not in total.findings])
                 total.add(changes)
         return _report_changes(context, import_, window, total)
 
     return _asset(settings, import_, RAW_SUBSCRIPTIONS, ("raw_lists",), body)
 
 
-def _list_ids(warehouse: Warehouse, import_: Import, lists: list[str]) -> list[str]:
+def _reread_since(context: dg.AssetExecutionContext) -> datetime | None:
+    return run_began(context) if wants_reread(context) else None
+
+
+def _list_ids(opened: ImportContext, import_: Import, lists: list[str]) -> list[str]:
     """Ids of the lists that exports name by id or exact name, from raw_lists. Raises SettingsError for one unknown."""
-    with warehouse.read() as connection:
-        known = connection.execute(
-            f'SELECT list_id, name FROM "{import_.name}".raw_lists '
-            "QUALIFY row_number() OVER (PARTITION BY list_id ORDER BY observed_at DESC) = 1 AND deleted_at IS NULL"
-        ).fetchall()
+    with opened.warehouse.read() as connection:
+        known = connection.execute("SELECT list_id, name FROM current_lists WHERE deleted_at IS NULL").fetchall()
     ids = []
     for wanted in lists:
         found = [list_id for list_id, name in known if wanted in (list_id, name)]
         if len(found) != 1:
             raise SettingsError(
                 f"An export of {import_.name} names the list {wanted!r}, which "
-                f"{'stands for several lists' if found else 'is not among the lists of the client folder'}. "
+                f"{'is the name of several lists' if found else 'is not among the lists of the client folder'}. "
                 "Name it by its id: `icontact-assets discover` lists them."
             )
         ids += found
     return ids
 
 
-def _tell(context: dg.AssetExecutionContext, findings: Iterable[Finding]) -> None:
+def _log_findings(context: dg.AssetExecutionContext, findings: Iterable[Finding]) -> None:
     for finding in findings:
-        log = context.log.warning if finding.verdict == "drift" else context.log.info
+        log = context.log.warning if finding.status == "drift" else context.log.info
         log(str(finding))
 
 
 def _drift_facts(findings: Iterable[Finding]) -> dict[str, Any]:
-    """Metadata of what was found about fields; nothing if there is nothing."""
+    """Metadata of what was found about fields, if anything was."""
     records = [
         dg.TableRecord(
             {
                 "resource": finding.resource,
                 "field": mask(finding.field),
                 "expected": finding.expected,
-                "came": listed(finding.came),
-                "verdict": finding.verdict,
+                "found": listed(finding.found),
+                "status": finding.status,
             }
         )
         for finding in findings
@@ -239,9 +201,9 @@ def _report_changes(
 ) -> dg.MaterializeResult[Any]:
     if not changes.asked:
         context.log.info(f"{changes.resource} was read completely since the end of the window: nothing to ask for.")
-    if changes.doubled:
+    if changes.duplicates:
         context.log.warning(
-            f"{changes.doubled} rows of {changes.resource} equal another with the same id: each is stored once."
+            f"{changes.duplicates} rows of {changes.resource} equal another with the same id: each is stored once."
         )
     facts = {
         "total": changes.total,
@@ -249,7 +211,7 @@ def _report_changes(
         "changed": changes.changed,
         "vanished": changes.vanished,
         "quarantined": changes.quarantined,
-        "doubled": changes.doubled,
+        "duplicates": changes.duplicates,
         "requests": changes.requests,
         **_drift_facts(changes.findings),
     }
@@ -261,11 +223,11 @@ def _report_changes(
 def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         with _reader(settings, import_, context) as reader:
-            done = reader.probe()
+            done = reader.poll()
         facts = {"messages_due": done.messages, "requests": done.requests}
         if done.stopped or done.failed:
-            raise _NotAllRead(_why(done, []), _causes(done), facts)
-        report_days(context, reader.run.window, lambda _: facts)
+            raise _NotAllRead(_why(import_, done, []), _causes(done), facts)
+        report_days(context, reader.request.window, lambda _: facts)
         return dg.MaterializeResult()
 
     return _asset(settings, import_, RAW_STATISTICS, ("raw_messages", "raw_sends"), body)
@@ -274,8 +236,7 @@ def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinitio
 def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         with _reader(settings, import_, context) as reader:
-            _tell_forecast(context, import_, reader)
-            done = reader.read()
+            done = reader.read(lambda planned: _announce(context, import_, reader, planned))
         facts = {
             "messages_due": done.messages,
             "messages_read": done.messages - done.left - len({message_id for message_id, _ in done.failed}),
@@ -286,14 +247,14 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
             "days_asked": len(done.days),
         }
         if done.stopped:
-            facts["requests_missing"] = _forecast(import_, reader).likely
+            facts["requests_missing"] = _forecast(import_, reader, reader.plan()).likely
         states = {day.state.day: day for day in done.days}
         unread = [day for day in done.days if not day.state.read]
-        outside = observe_other_days(context, reader.run.window, import_.start_date, done.new_by_day)
-        if done.failed or (done.stopped and reader.run.reread):
-            # A re-reading has done no day before it has done all: those left are the oldest messages, and anything may
-            # have happened with them on any day.
-            unread = done.days if reader.run.reread else unread
+        outside = observe_other_days(context, reader.request.window, import_.start_date, done.new_by_day)
+        if done.failed or (done.stopped and reader.request.reread):
+            # A run that reads everything again has read no day before it has read all: the messages that are left are
+            # the oldest, and their events may be of any day.
+            unread = done.days if reader.request.reread else unread
         facts["days_read"] = len(done.days) - len(unread)
         red = {day.state.day for day in unread}
         if unread or done.failed:
@@ -304,18 +265,18 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
                 for day in done.days
                 if day.state.day not in red
             ]
-            raise _NotAllRead(_why(done, unread), _causes(done), facts, green)
-        report_days(context, reader.run.window, lambda day: {**_day_facts(states[day]), **facts})
+            raise _NotAllRead(_why(import_, done, unread), _causes(done), facts, green)
+        report_days(context, reader.request.window, lambda day: {**_day_facts(states[day]), **facts})
         unsettled = [day.state for day in done.days if not day.state.settled]
         if unsettled:
             context.log.warning(
-                f"{len(unsettled)} of {len(done.days)} days are read but not settled; the last of them: "
+                f"{len(unsettled)} of {len(done.days)} days are read but not settled. The last of them is "
                 f"{unsettled[-1].day}: {unsettled[-1].reason}."
             )
         return dg.MaterializeResult(metadata={"rows_outside_partitions": outside})
 
     # Not downstream of raw_statistics: a message whose statistics fail must not keep the others from being read. It
-    # goes first, so that a short budget is spent on whole messages, the newest before others, not on statistics alone.
+    # runs first, so that a short budget is spent on complete messages, newest first, and not on statistics alone.
     return _asset(
         settings, import_, RAW_ACTIVITY, ("raw_messages", "raw_sends"), body, op_tags={"dagster/priority": "1"}
     )
@@ -325,39 +286,27 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
 def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionContext) -> Iterator[ActivityReader]:
     def progress(done: int, due: int) -> None:
         if done % 100 == 0 or done == due:
-            context.log.info(f"{done} of {due} due messages looked at.")
+            context.log.info(f"{done} of {due} due messages polled.")
 
-    with _open(settings, import_, context) as (folder, warehouse, staging):
-        yield ActivityReader(
-            folder=folder,
-            warehouse=warehouse,
-            staging=staging,
-            scope=scope_of(settings, import_),
-            drift=import_.schema_drift,
-            run=Run(window_of(context), run_began(context), wants_reread(context)),
-            workers=import_.workers,
-            clock=_clock,
-            progress=progress,
-            tell=lambda findings: _tell(context, findings),
-        )
+    with _open(settings, import_, context) as opened:
+        request = ReadRequest(window_of(context), run_began(context), wants_reread(context))
+        yield ActivityReader(opened, request, progress, lambda findings: _log_findings(context, findings))
 
 
-def _forecast(import_: Import, reader: ActivityReader) -> Forecast:
-    """What the activity of the run's window costs from now on."""
-    with reader.warehouse.read() as connection:
-        return forecast(
-            connection,
-            reader.scope,
-            reader.run,
-            now=_clock(),
-            page_size=import_.page_size,
-            rates=rates_of(import_, reader.folder.session),
-        )
+def _forecast(import_: Import, reader: ActivityReader, planned: Plan) -> Forecast:
+    """What the planned activity costs from now on."""
+    return forecast(
+        planned,
+        reader.request,
+        now=reader.context.clock(),
+        page_size=import_.page_size,
+        rates=rates_of(import_, reader.context.folder.session),
+    )
 
 
-def _tell_forecast(context: dg.AssetExecutionContext, import_: Import, reader: ActivityReader) -> None:
+def _announce(context: dg.AssetExecutionContext, import_: Import, reader: ActivityReader, planned: Plan) -> None:
     """Say before anything is asked what it is going to cost."""
-    expected = _forecast(import_, reader)
+    expected = _forecast(import_, reader, planned)
     context.log.info(f"Forecast: {expected.sentence()}")
     facts: dict[str, Any] = {
         "forecast": expected.sentence(),
@@ -376,7 +325,7 @@ def _day_facts(day: Day) -> dict[str, Any]:
         "settled": day.state.settled,
         "open_messages": day.state.open_messages,
     }
-    return facts if day.state.reason is None else {**facts, "why_open": day.state.reason}
+    return facts if day.state.reason is None else {**facts, "pending_reason": day.state.reason}
 
 
 def _stopped_by(error: BudgetSpent) -> str:
@@ -391,18 +340,18 @@ def _causes(done: ActivityRead) -> list[IContactError]:
     return [*([done.stopped] if done.stopped else []), *done.failed.values()]
 
 
-def _why(done: ActivityRead, unread: list[Day]) -> str:
+def _why(import_: Import, done: ActivityRead, unread: list[Day]) -> str:
     sentences = []
     if done.stopped:
         sentences.append(
-            f"{_stopped_by(done.stopped)}: {done.left} of {done.messages} due messages were not looked at. "
-            f"The schedule `retry` of the import goes on from {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC; so does "
-            "materializing the same partitions again then."
+            f"{_stopped_by(done.stopped)}: {done.left} of {done.messages} due messages were not polled. "
+            f"The schedule `{import_.name}_retry` resumes at {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC. "
+            "You can also materialize the same partitions again then."
         )
     elif done.left:
         sentences.append(
-            f"{done.in_a_row} messages in a row got no usable answer, so the other {done.left} were not asked for. "
-            "Materialize the same partitions again when iContact answers."
+            f"{done.in_a_row} messages in a row got no usable response, so the other {done.left} were not asked for. "
+            "Materialize the same partitions again when iContact responds."
         )
     if done.failed:
         listed = sorted({f"{message_id} ({kind}: {error})" for (message_id, kind), error in done.failed.items()})

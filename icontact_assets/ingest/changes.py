@@ -8,16 +8,17 @@ from datetime import date, datetime, timedelta
 
 import duckdb
 import orjson
-import pyarrow as pa
 
 from icontact_assets.icontact.errors import IContactError, Incomplete
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.listing import Known, Proof, Sink
 from icontact_assets.icontact.values import as_id
-from icontact_assets.ingest.coverage import entries, record_failure, record_reading
-from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDrift
-from icontact_assets.ingest.rows import LISTING_READERS, OWN_DATE
-from icontact_assets.ingest.staging import Listing, ProvenReading, Rejected, Staging
+from icontact_assets.ingest.context import ImportContext
+from icontact_assets.ingest.coverage import entries, record_failure, record_reads
+from icontact_assets.ingest.drift import Finding, SchemaDrift
+from icontact_assets.ingest.landing import Landing, reader_of, suspicious
+from icontact_assets.ingest.rows import OWN_DATE
+from icontact_assets.ingest.staging import Listing, Rejected, VerifiedRead
 from icontact_assets.ingest.window import Window
 from icontact_assets.warehouse.tables import (
     RAW_CONTACTS,
@@ -25,10 +26,8 @@ from icontact_assets.warehouse.tables import (
     RAW_MESSAGES,
     RAW_SENDS,
     RAW_SUBSCRIPTIONS,
-    Table,
 )
 from icontact_assets.warehouse.times import naive
-from icontact_assets.warehouse.warehouse import Warehouse
 
 _TABLES = {
     "contacts": RAW_CONTACTS,
@@ -40,34 +39,29 @@ _TABLES = {
 
 _ID_KEYS = {"contacts": "contactId", "messages": "messageId", "sends": "sendId", "lists": "listId"}
 
-SECOND_OPINION = timedelta(hours=1)
-"""After so long a second reading may confirm a suspicious one."""
-
 _STAGED_FOR = timedelta(hours=1)
-_BATCH_ROWS = 100_000
-
-
-def suspicious(known: int, gone: int) -> bool:
-    """Whether a listing lost too much to be believed at once: all it held, or more than a fifth and 50 rows."""
-    return 0 < known == gone or (gone > 50 and gone > known * 0.2)
 
 
 @dataclass
 class Changes:
-    """What one reading of a listing did. `total`: rows announced, `doubled` of them equal to another with the same id.
-    `rows_by_day`: rows written, by the partition they stand on. `findings`: fields that are new, missing or retyped."""
+    """What one read of a listing did."""
 
     resource: str
     asked: bool
+    """Whether iContact was asked at all."""
     total: int
+    """Rows that iContact reported."""
     new: int = 0
     changed: int = 0
     vanished: int = 0
     quarantined: int = 0
-    doubled: int = 0
+    duplicates: int = 0
+    """Rows that equal another with the same id."""
     requests: int = 0
     rows_by_day: dict[date, int] = field(default_factory=dict)
+    """Rows written, by their partition."""
     findings: list[Finding] = field(default_factory=list)
+    """Fields that are new, missing or retyped."""
 
     def add(self, other: Changes) -> None:
         """Take in another listing of the same resource."""
@@ -77,7 +71,7 @@ class Changes:
         self.changed += other.changed
         self.vanished += other.vanished
         self.quarantined += other.quarantined
-        self.doubled += other.doubled
+        self.duplicates += other.duplicates
         self.requests += other.requests
         self.findings += [finding for finding in other.findings if finding not in self.findings]
         for day, rows in other.rows_by_day.items():
@@ -85,55 +79,45 @@ class Changes:
 
 
 def read_changes(
-    folder: Folder,
-    warehouse: Warehouse,
-    staging: Staging,
-    schema: str,
-    resource: str,
-    window: Window,
-    *,
-    start_date: date,
-    drift: Policy,
-    list_id: str = "",
-    reread_since: datetime | None = None,
-    clock: Callable[[], datetime],
+    context: ImportContext, resource: str, window: Window, *, list_id: str = "", reread_since: datetime | None = None
 ) -> Changes:
     """Read a listing if it was not read since the end of the window, and store new, changed and vanished rows.
 
-    `drift` says what a missing or retyped field is. `list_id` names the list whose subscriptions are read;
-    `reread_since` (aware): it must have been read since then too. Raises Incomplete, SchemaDrift and the other errors
-    of iContact; the stored rows are then as before, and the ledger says why.
+    `list_id` names the list whose subscriptions are read. With `reread_since` (aware) the listing must have been read
+    since then too. Raises Incomplete, SchemaDrift and the other errors of iContact: the stored rows are then as before,
+    and the coverage says why.
     """
-    listing = Listing(resource, kind=list_id)
-    with warehouse.read() as connection:
-        entry = entries(connection, schema, resource).get(listing)
+    listing = Listing(resource, list_id=list_id)
+    entry = context.coverage().get(listing)
     needed = max(window.end, reread_since) if reread_since else window.end
     if entry and entry.read_through and entry.read_through >= needed:
         return Changes(resource, asked=False, total=entry.stored or 0)
     try:
-        _read(folder, staging, listing, not_before=reread_since or clock() - _STAGED_FOR)
-        return _land(warehouse, staging, schema, listing, window, start_date=start_date, drift=drift, now=clock())
+        read = _read(context, listing, not_before=reread_since or context.clock() - _STAGED_FOR)
+        return _land(context, read, window)
     except IContactError as error:
-        with warehouse.write(f"recording a failed reading of {resource}") as connection:
-            verdict = "incomplete" if isinstance(error, Incomplete) else "failed"
-            record_failure(connection, schema, listing, verdict, str(error))
+        with context.write(f"recording a failed read of {resource}") as connection:
+            status = "incomplete" if isinstance(error, Incomplete) else "failed"
+            record_failure(connection, listing, status, str(error))
         raise
 
 
-def _read(folder: Folder, staging: Staging, listing: Listing, *, not_before: datetime) -> None:
-    for reading in staging.proven():
-        if reading.listing == listing:
-            if reading.began >= not_before:
-                # A kill came between its proof and its landing.
-                return
-            staging.landed([reading])
-    sink, known = staging.open(listing, LISTING_READERS[listing.resource], not_before=not_before)
-    sink.prove(_listing_call(folder, listing)(sink, known))
+def _read(context: ImportContext, listing: Listing, *, not_before: datetime) -> VerifiedRead:
+    for read in context.staging.verified():
+        if read.listing == listing:
+            if read.began >= not_before:
+                # A kill came after it was verified and before it landed.
+                return read
+            context.staging.landed([read])
+    sink, known = context.staging.open(listing, reader_of(listing), not_before=not_before)
+    sink.verify(_call(context.folder, listing)(sink, known))
+    [read] = [read for read in context.staging.verified() if read.listing == listing]
+    return read
 
 
-def _listing_call(folder: Folder, listing: Listing) -> Callable[[Sink, Known | None], Proof]:
+def _call(folder: Folder, listing: Listing) -> Callable[[Sink, Known | None], Proof]:
     if listing.resource == "subscriptions":
-        return lambda sink, known: folder.subscriptions(listing.kind, sink, known)
+        return lambda sink, known: folder.subscriptions(listing.list_id, sink, known)
     calls = {
         "contacts": folder.contacts,
         "messages": folder.messages,
@@ -143,74 +127,49 @@ def _listing_call(folder: Folder, listing: Listing) -> Callable[[Sink, Known | N
     return calls[listing.resource]
 
 
-def _land(
-    warehouse: Warehouse,
-    staging: Staging,
-    schema: str,
-    listing: Listing,
-    window: Window,
-    *,
-    start_date: date,
-    drift: Policy,
-    now: datetime,
-) -> Changes:
-    (reading,) = [reading for reading in staging.proven() if reading.listing == listing]
-    with warehouse.write(f"storing {listing.resource}") as connection:
-        rejected = load_pages(connection, staging, reading)
-        if reading.doubled:
-            connection.execute("CREATE OR REPLACE TEMP TABLE single AS SELECT DISTINCT * FROM page_rows")
-            connection.execute("CREATE OR REPLACE TEMP TABLE page_rows AS FROM single")
-        _note_listed(connection, listing, rejected)
-        _remember_opt_outs(connection, schema, listing, now)
-        refusal: IContactError | None = None
+def _land(context: ImportContext, read: VerifiedRead, window: Window) -> Changes:
+    changes: Changes | None = None
+    refusal: IContactError | None = None
+    with context.write(f"storing {read.listing.resource}") as connection:
+        landing = Landing(connection, context.staging, context.drift, context.clock())
+        rejected = _load(landing, read)
+        _note_listed(connection, read.listing, rejected)
+        _remember_opt_outs(landing, read.listing)
         try:
-            known = KnownFields.load(connection, schema, drift, now)
-            findings = known.judge(listing.resource, LISTING_READERS[listing.resource], staging.fields(reading))
-        except SchemaDrift as error:
+            findings = landing.judge(read)
+            _doubt(landing, read, findings)
+        except (SchemaDrift, Incomplete) as error:
+            # What was learned from a read that is refused is kept: this transaction must be committed.
             refusal = error
-            quarantine(connection, schema, listing.resource, "", rejected, now)
         else:
-            suspicion = _suspicion(connection, schema, listing, reading, now)
-            if suspicion is None:
-                changes = _store(connection, schema, listing, reading, window, start_date=start_date, now=now)
-                changes.quarantined = quarantine(connection, schema, listing.resource, "", rejected, now)
-                changes.findings = findings
-                known.store(connection, schema)
-                record_reading(connection, schema, [reading])
-            else:
-                told = [str(finding) for finding in findings if finding.verdict == "drift"]
-                refusal = Incomplete(" ".join([suspicion, *told]))
-    staging.landed([reading])
-    if refusal is not None:
+            changes = _store(landing, read, window, start_date=context.start_date)
+            landing.quarantine(read.listing, rejected)
+            landing.keep_fields()
+            record_reads(connection, [read])
+            changes.quarantined = landing.quarantined
+            changes.findings = findings
+    context.staging.landed([read])
+    if changes is None:
+        assert refusal is not None  # noqa: S101 -- for the type checker
         raise refusal
     return changes
 
 
-def load_pages(connection: duckdb.DuckDBPyConnection, staging: Staging, reading: ProvenReading) -> list[Rejected]:
-    """Make the temporary table `page_rows` of a reading's pages, in listing order; return the rejected rows."""
-    rejected: list[Rejected] = []
-    waiting: list[pa.Table] = [LISTING_READERS[reading.listing.resource].schema.empty_table()]
-    connection.register("batch", waiting[0])
-    connection.execute("CREATE OR REPLACE TEMP TABLE page_rows AS FROM batch")
-
-    def write() -> None:
-        connection.register("batch", pa.concat_tables(waiting))
-        connection.execute("INSERT INTO page_rows FROM batch")
-        waiting.clear()
-
-    for table, bad in staging.pages(reading):
-        waiting.append(table)
-        rejected += bad
-        if sum(page.num_rows for page in waiting) >= _BATCH_ROWS:
-            write()
-    if waiting:
-        write()
-    connection.unregister("batch")
+def _load(landing: Landing, read: VerifiedRead) -> list[Rejected]:
+    """Make the temporary table `page_rows` of a read's pages. Returns the rows that could not be read."""
+    connection = landing.connection
+    connection.register("nothing", reader_of(read.listing).schema.empty_table())
+    connection.execute("CREATE OR REPLACE TEMP TABLE page_rows AS FROM nothing")
+    connection.unregister("nothing")
+    [(_, rejected)] = landing.load("page_rows", [read])
+    if read.duplicates:
+        connection.execute("CREATE OR REPLACE TEMP TABLE single AS SELECT DISTINCT * FROM page_rows")
+        connection.execute("CREATE OR REPLACE TEMP TABLE page_rows AS FROM single")
     return rejected
 
 
 def _note_listed(connection: duckdb.DuckDBPyConnection, listing: Listing, rejected: Sequence[Rejected]) -> None:
-    """Make the temporary table `listed`: the ids that stand in the listing, those of rows that cannot be read too."""
+    """Make the temporary table `listed`: the ids in the listing, those of rows that could not be read too."""
     key = _ID_KEYS.get(listing.resource)
     unread = [as_id(orjson.loads(row.content).get(key)) for row in rejected] if key else []
     connection.execute(
@@ -226,99 +185,73 @@ _OPT_OUTS = {
 }
 
 
-def _remember_opt_outs(connection: duckdb.DuckDBPyConnection, schema: str, listing: Listing, now: datetime) -> None:
-    """Keep who is opted out by the rows of `page_rows`, also if the reading is not believed: a version that is replaced
-    on its own day leaves no other trace."""
+def _remember_opt_outs(landing: Landing, listing: Listing) -> None:
+    """Keep who is opted out by the rows of `page_rows`, also if the read is not believed: a version that is replaced on
+    its own day leaves no other trace."""
     if listing.resource in _OPT_OUTS:
         found = _OPT_OUTS[listing.resource].format("lower(trim(status))")
-        connection.execute(
-            f"INSERT INTO \"{schema}\".opt_outs SELECT '', list_id, contact_id, $now FROM ({found}) ANTI JOIN "
-            f"(SELECT list_id, contact_id FROM \"{schema}\".opt_outs WHERE folder = '') USING (list_id, contact_id)",
-            {"now": naive(now)},
+        landing.connection.execute(
+            f"INSERT INTO opt_outs SELECT '', list_id, contact_id, $now FROM ({found}) ANTI JOIN "
+            "(SELECT list_id, contact_id FROM opt_outs WHERE folder = '') USING (list_id, contact_id)",
+            {"now": naive(landing.now)},
         )
 
 
-def _suspicion(
-    connection: duckdb.DuckDBPyConnection,
-    schema: str,
-    listing: Listing,
-    reading: ProvenReading,
-    now: datetime,
-) -> str | None:
-    """Why this reading is not believed yet, or None. Remembers what it missed, for the second reading to confirm."""
+def _doubt(landing: Landing, read: VerifiedRead, findings: Sequence[Finding]) -> None:
+    """Raise Incomplete if this read is not believed yet."""
+    connection, resource = landing.connection, read.listing.resource
+    _note_latest(connection, read.listing)
+    id_ = _TABLES[resource].key[0]
+    [(alive,)] = connection.execute("SELECT count(*) FROM latest WHERE deleted_at IS NULL").fetchall()
+    gone = f'SELECT "{id_}" AS id FROM latest ANTI JOIN listed ON listed.id = latest."{id_}" WHERE deleted_at IS NULL'
+    if landing.believes(read.listing, gone, lambda unconfirmed: not suspicious(alive, unconfirmed)):
+        return
+    [(lost,)] = connection.execute("SELECT count(*) FROM gone").fetchall()
+    drifted = [str(finding) for finding in findings if finding.status == "drift"]
+    doubt = (
+        f"The listing of {resource} held {read.total} rows and would retire {lost} of {alive} known ones. Nothing was "
+        "changed. If that is true, a second read an hour or more later agrees and retires them."
+    )
+    raise Incomplete(" ".join([doubt, *drifted]))
+
+
+def _note_latest(connection: duckdb.DuckDBPyConnection, listing: Listing) -> None:
+    """Make the temporary table `latest`: the latest version of each row of a listing."""
+    if listing.resource != "subscriptions":
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE latest AS FROM current_{listing.resource}")
+        return
+    # The view would number the rows of all lists before it drops those of the others.
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE latest AS SELECT * FROM raw_subscriptions WHERE list_id = $list_id "
+        "QUALIFY row_number() OVER (PARTITION BY subscription_id ORDER BY observed_at DESC) = 1",
+        {"list_id": listing.list_id},
+    )
+
+
+def _store(landing: Landing, read: VerifiedRead, window: Window, *, start_date: date) -> Changes:
+    """Store what differs between `page_rows` and the `latest` versions."""
+    connection, now, listing = landing.connection, naive(landing.now), read.listing
     table = _TABLES[listing.resource]
     id_ = table.key[0]
-    connection.execute(
-        f'CREATE OR REPLACE TEMP TABLE alive AS SELECT "{id_}" AS id FROM {_latest(schema, table, listing)} '
-        "WHERE deleted_at IS NULL"
-    )
-    connection.execute("CREATE OR REPLACE TEMP TABLE gone AS SELECT id FROM alive ANTI JOIN listed USING (id)")
-    scope = {"resource": listing.resource, "scope": listing.kind}
-    missed = f'"{schema}".missed'
-    connection.execute(
-        f"DELETE FROM {missed} WHERE resource=$resource AND scope=$scope AND id NOT IN (SELECT id FROM gone)",
-        scope,
-    )
-    [(alive,)] = connection.execute("SELECT count(*) FROM alive").fetchall()
-    [(gone,)] = connection.execute("SELECT count(*) FROM gone").fetchall()
-    [(unconfirmed,)] = connection.execute(
-        f"SELECT count(*) FROM gone WHERE id NOT IN (SELECT id FROM {missed} "
-        "WHERE resource=$resource AND scope=$scope AND missed_at <= $before)",
-        {**scope, "before": naive(now - SECOND_OPINION)},
-    ).fetchall()
-    if not suspicious(alive, unconfirmed):
-        connection.execute(f"DELETE FROM {missed} WHERE resource=$resource AND scope=$scope", scope)
-        return None
-    connection.execute(
-        f"INSERT INTO {missed} SELECT $resource, $scope, id, $now FROM gone "
-        f"WHERE id NOT IN (SELECT id FROM {missed} WHERE resource=$resource AND scope=$scope)",
-        {**scope, "now": naive(now)},
-    )
-    return (
-        f"The listing of {listing.resource} held {reading.total} rows and would retire {gone} of {alive} known ones. "
-        "Nothing was changed. If that is true, a second reading an hour or more later agrees and retires them."
-    )
-
-
-def _latest(schema: str, table: Table, listing: Listing) -> str:
-    scope = f"WHERE list_id = '{listing.kind}' " if listing.resource == "subscriptions" else ""
-    return (
-        f'(SELECT * FROM "{schema}"."{table.name}" {scope}'
-        f'QUALIFY row_number() OVER (PARTITION BY "{table.key[0]}" ORDER BY observed_at DESC) = 1)'
-    )
-
-
-def _store(
-    connection: duckdb.DuckDBPyConnection,
-    schema: str,
-    listing: Listing,
-    reading: ProvenReading,
-    window: Window,
-    *,
-    start_date: date,
-    now: datetime,
-) -> Changes:
-    table = _TABLES[listing.resource]
-    target = f'"{schema}"."{table.name}"'
-    id_ = table.key[0]
-    [(doubled,)] = connection.execute(f'SELECT count(*) - count(DISTINCT "{id_}") FROM page_rows').fetchall()
-    if doubled:
-        raise Incomplete(f"The listing of {listing.resource} held {doubled} rows whose id stood in it already.")
-    previous = entries(connection, schema, listing.resource).get(listing)
+    [(repeated,)] = connection.execute(f'SELECT count(*) - count(DISTINCT "{id_}") FROM page_rows').fetchall()
+    if repeated:
+        raise Incomplete(f"The listing of {listing.resource} held {repeated} rows whose id was in it already.")
+    previous = entries(connection, listing.resource).get(listing)
     previous_day = previous.read_through.date() if previous and previous.read_through else date.min
-    reading_day = reading.began.date()
-    change_day = min(max(window.last, previous_day), reading_day)
+    read_day = read.began.date()
+    # A change happened some time after the previous read, so it must not be put into the days before that one, however
+    # old the window of a backfill is. Nor may it be put on a day that had not begun when it was seen.
+    change_day = min(max(window.last, previous_day), read_day)
     own = [name for name in table.column_names if name not in ("deleted_at", "observed_at", "partition_date")]
     columns = ", ".join(f'"{name}"' for name in own)
     differs = " OR ".join(f'p."{name}" IS DISTINCT FROM l."{name}"' for name in own)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE latest AS SELECT * FROM {_latest(schema, table, listing)}")
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE versions AS
         SELECT {", ".join(f'p."{name}"' for name in own)}, NULL::TIMESTAMP AS deleted_at,
             CASE WHEN l."{id_}" IS NULL THEN 'new' ELSE 'changed' END AS change,
             CASE WHEN l."{id_}" IS NULL
-                THEN coalesce(greatest(least(p.{OWN_DATE}, $reading_day), $start_date), $reading_day)
+                THEN coalesce(greatest(least(p.{OWN_DATE}, $read_day), $start_date), $read_day)
                 ELSE $change_day END AS partition_date
         FROM page_rows p LEFT JOIN latest l ON p."{id_}" = l."{id_}"
         WHERE l."{id_}" IS NULL OR l.deleted_at IS NOT NULL OR {differs}
@@ -326,23 +259,24 @@ def _store(
         SELECT {", ".join(f'l."{name}"' for name in own)}, $now, 'vanished', $change_day
         FROM latest l ANTI JOIN listed ON listed.id = l."{id_}" WHERE l.deleted_at IS NULL
         """,
-        {"reading_day": reading_day, "start_date": start_date, "change_day": change_day, "now": naive(now)},
+        {"read_day": read_day, "start_date": start_date, "change_day": change_day, "now": now},
     )
     replaced = f't."{id_}" = v."{id_}" AND t.partition_date = v.partition_date'
     if listing.resource == "contacts":
         # An opt-out follows the addresses that a contact ever had.
         connection.execute(
-            f"INSERT INTO \"{schema}\".contact_addresses SELECT DISTINCT '', t.id, t.email, $now FROM {target} t "
-            f"JOIN versions v ON {replaced} AND t.email IS DISTINCT FROM v.email WHERE t.email IS NOT NULL "
-            f'AND (t.id, t.email) NOT IN (SELECT (contact_id, email) FROM "{schema}".contact_addresses '
+            "INSERT INTO contact_addresses SELECT DISTINCT '', t.id, t.email, $now FROM raw_contacts t "
+            "JOIN versions v ON t.id = v.id AND t.partition_date = v.partition_date "
+            "AND t.email IS DISTINCT FROM v.email WHERE t.email IS NOT NULL "
+            "AND (t.id, t.email) NOT IN (SELECT (contact_id, email) FROM contact_addresses "
             "WHERE folder = '' AND email IS NOT NULL)",
-            {"now": naive(now)},
+            {"now": now},
         )
-    connection.execute(f"DELETE FROM {target} t USING versions v WHERE {replaced}")
+    connection.execute(f"DELETE FROM {table.name} t USING versions v WHERE {replaced}")
     connection.execute(
-        f"INSERT INTO {target} ({columns}, deleted_at, observed_at, partition_date) "
+        f"INSERT INTO {table.name} ({columns}, deleted_at, observed_at, partition_date) "
         f'SELECT {columns}, deleted_at, $now, partition_date FROM versions ORDER BY partition_date, "{id_}"',
-        {"now": naive(now)},
+        {"now": now},
     )
     counts = dict(connection.execute("SELECT change, count(*) FROM versions GROUP BY change").fetchall())
     by_day = connection.execute(
@@ -351,50 +285,11 @@ def _store(
     return Changes(
         listing.resource,
         asked=True,
-        total=reading.total,
+        total=read.total,
         new=counts.get("new", 0),
         changed=counts.get("changed", 0),
         vanished=counts.get("vanished", 0),
-        doubled=reading.doubled,
-        requests=reading.requests,
+        duplicates=read.duplicates,
+        requests=read.requests,
         rows_by_day=dict(by_day),
     )
-
-
-def quarantine(
-    connection: duckdb.DuckDBPyConnection,
-    schema: str,
-    resource: str,
-    message_id: str,
-    rejected: list[Rejected],
-    now: datetime,
-) -> int:
-    """Store rows that could not be read, each once with how often it stood in the listing; returns how many rows."""
-    grouped: dict[str, tuple[Rejected, int]] = {}
-    for row in rejected:
-        grouped[row.digest] = (row, grouped.get(row.digest, (row, 0))[1] + 1)
-    for row, occurrences in grouped.values():
-        key = {"resource": resource, "message_id": message_id, "digest": row.digest}
-        found = connection.execute(
-            f'UPDATE "{schema}".quarantine SET occurrences=$n '
-            "WHERE resource=$resource AND message_id=$message_id AND digest=$digest RETURNING 1",
-            {**key, "n": occurrences},
-        ).fetchall()
-        if not found:
-            connection.execute(
-                f'INSERT INTO "{schema}".quarantine '
-                "VALUES ($resource, $message_id, $digest, $reason, $content, $n, $now)",
-                {**key, "reason": row.reason, "content": row.content, "n": occurrences, "now": naive(now)},
-            )
-    return len(rejected)
-
-
-def quarantined(
-    connection: duckdb.DuckDBPyConnection, schema: str, resources: Sequence[str]
-) -> list[tuple[str, str, int]]:
-    """How many rows of these resources stand in quarantine: resource, reason, rows of the last complete reading."""
-    return connection.execute(
-        f'SELECT resource, reason, sum(occurrences)::BIGINT FROM "{schema}".quarantine '
-        "WHERE list_contains(?, resource) GROUP BY ALL ORDER BY ALL",
-        [list(resources)],
-    ).fetchall()

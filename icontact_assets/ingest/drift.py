@@ -21,7 +21,7 @@ ABSENT = "absent"
 """Beside the kinds of values: the field was in no row of a listing that had rows."""
 
 _ALIKE = (frozenset(("text", "number", "boolean")), frozenset(("object", "array")))
-"""Kinds that iContact may exchange in a field of which no page says anything: PHP writes an empty object as []."""
+"""Kinds that iContact may swap in a field of which no page says anything: PHP writes an empty object as []."""
 
 
 class SchemaDrift(IContactError):
@@ -30,21 +30,23 @@ class SchemaDrift(IContactError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One field that is not as it was. `expected`: kinds, or where a new field is kept. `came`: kinds, or `absent`."""
+    """One field that is not as it was."""
 
     resource: str
     field: str
     expected: str
-    came: frozenset[str]
-    verdict: Literal["new", "accepted", "drift"]
+    """Kinds, or where a new field is kept."""
+    found: frozenset[str]
+    """Kinds, or `absent`."""
+    status: Literal["new", "accepted", "drift"]
 
     def __str__(self) -> str:
         what = f"Field {self.resource}.{mask(self.field)}"
-        if self.verdict == "new":
-            return f"{what} ({listed(self.came)}) is new, {self.expected}."
-        came = "is in no row" if ABSENT in self.came else f"came as {listed(self.came)}"
-        accepted = ", accepted from now on (schema_drift: evolve)" if self.verdict == "accepted" else ""
-        return f"{what} {came}, expected {self.expected}{accepted}."
+        if self.status == "new":
+            return f"{what} ({listed(self.found)}) is new, {self.expected}."
+        found = "is in no row" if ABSENT in self.found else f"is {listed(self.found)}"
+        accepted = ", accepted from now on (schema_drift: evolve)" if self.status == "accepted" else ""
+        return f"{what} {found}, expected {self.expected}{accepted}."
 
 
 def compare(resource: str, reader: RowReader, known: Mapping[str, Set[str]], seen: Seen) -> list[Finding]:
@@ -55,11 +57,11 @@ def compare(resource: str, reader: RowReader, known: Mapping[str, Set[str]], see
     """
     findings = []
     for name in sorted({*reader.fields, *known, *seen}):
-        field, accepted, came = reader.fields.get(name), known.get(name, frozenset()), seen.get(name, frozenset())
+        field, accepted, found = reader.fields.get(name), known.get(name, frozenset()), seen.get(name, frozenset())
         if field is None and name not in known:
             if name not in reader.unread:
                 kept = "kept in custom_fields" if reader.keeps_others else "kept in no table"
-                findings.append(Finding(resource, name, kept, frozenset(came), "new"))
+                findings.append(Finding(resource, name, kept, frozenset(found), "new"))
             continue
         if field is None and not reader.keeps_others:
             continue
@@ -68,13 +70,13 @@ def compare(resource: str, reader: RowReader, known: Mapping[str, Set[str]], see
         if name not in seen:
             if ABSENT not in accepted and not (field and field.may_be_absent):
                 findings.append(Finding(resource, name, listed(expected or {"any"}), frozenset((ABSENT,)), "drift"))
-        elif strange := came - allowed - {"null"}:
+        elif strange := found - allowed - {"null"}:
             findings.append(Finding(resource, name, listed(expected), frozenset(strange), "drift"))
     return findings
 
 
 def _alike(kinds: Set[str]) -> Set[str]:
-    """The kinds that may stand where these were seen: all, where none was."""
+    """The kinds that may appear where these were seen. Where none was: all."""
     groups = [group for group in _ALIKE if group & kinds] or _ALIKE
     return frozenset().union(*groups)
 
@@ -107,11 +109,11 @@ class KnownFields:
         self._touched: set[str] = set()
 
     @classmethod
-    def load(cls, connection: duckdb.DuckDBPyConnection, schema: str, policy: Policy, now: datetime) -> KnownFields:
-        """What is known; `now` (aware UTC) is when what is judged was seen."""
+    def load(cls, connection: duckdb.DuckDBPyConnection, policy: Policy, now: datetime) -> KnownFields:
+        """What is known. `now` (aware UTC) is when what is judged was seen."""
         marks: Marks = {}
         for resource, field, kind, *mark in connection.execute(
-            f'SELECT resource, field, kind, accepted, first_seen_at, last_seen_at FROM "{schema}".known_fields'
+            "SELECT resource, field, kind, accepted, first_seen_at, last_seen_at FROM known_fields"
         ).fetchall():
             marks.setdefault(resource, {}).setdefault(field, {})[kind] = Mark(*mark)
         return cls(policy, now, marks)
@@ -119,14 +121,14 @@ class KnownFields:
     def judge(self, resource: str, reader: RowReader, seen: Seen | None) -> list[Finding]:
         """Compare the rows of a listing (None: it had none) with what is known, and remember them.
 
-        Returns what is to be told. Raises SchemaDrift under `fail`, and remembers nothing then.
+        Returns what is to be reported. Raises SchemaDrift under `fail`, and remembers nothing then.
         """
         if seen is None:
             return []
         marks = self.marks.setdefault(resource, {})
         known = {name: {kind for kind, mark in kinds.items() if mark.accepted} for name, kinds in marks.items()}
         findings = compare(resource, reader, known, seen)
-        drifted = {finding.field: finding for finding in findings if finding.verdict == "drift"}
+        drifted = {finding.field: finding for finding in findings if finding.status == "drift"}
         if drifted and self._policy == "fail":
             raise SchemaDrift(
                 f"{' '.join(map(str, drifted.values()))} Nothing of it was stored. Set `schema_drift: evolve` (or "
@@ -137,10 +139,10 @@ class KnownFields:
             for kind in kinds:
                 self._mark(resource, name, kind, accepted=True)
         for finding in drifted.values():
-            for kind in finding.came:
+            for kind in finding.found:
                 self._mark(resource, finding.field, kind, accepted=self._policy == "evolve")
         if self._policy == "evolve":
-            return [replace(f, verdict="accepted") if f.verdict == "drift" else f for f in findings]
+            return [replace(f, status="accepted") if f.status == "drift" else f for f in findings]
         return findings
 
     def _mark(self, resource: str, field: str, kind: str, *, accepted: bool) -> None:
@@ -148,16 +150,18 @@ class KnownFields:
         before = kinds.get(kind)
         kinds[kind] = Mark(accepted, before.first_seen_at if before else self._now, self._now)
 
-    def store(self, connection: duckdb.DuckDBPyConnection, schema: str) -> None:
+    def store(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Write what was judged."""
-        table = f'"{schema}".known_fields'
         rows = [
             (resource, field, kind, mark.accepted, mark.first_seen_at, mark.last_seen_at)
             for resource in sorted(self._touched)
             for field, kinds in sorted(self.marks[resource].items())
             for kind, mark in sorted(kinds.items())
         ]
-        connection.execute(f"DELETE FROM {table} WHERE list_contains(?, resource)", [sorted(self._touched)])
+        connection.execute("DELETE FROM known_fields WHERE list_contains(?, resource)", [sorted(self._touched)])
         if rows:
             columns = [list(column) for column in zip(*rows, strict=True)]
-            connection.execute(f"INSERT INTO {table} SELECT {', '.join(['unnest(?)'] * len(columns))}", columns)
+            connection.execute(
+                "INSERT INTO known_fields SELECT unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?)",
+                columns,
+            )

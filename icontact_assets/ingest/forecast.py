@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from math import ceil
-
-import duckdb
+from types import MappingProxyType
 
 from icontact_assets.icontact.folder import MESSAGES_PAGE
-from icontact_assets.ingest.activity import Held, Run, held
-from icontact_assets.ingest.coverage import FIGURE_OF, Scope, entries, messages
+from icontact_assets.ingest.activity import Held, Plan
+from icontact_assets.ingest.coverage import Entry
+from icontact_assets.ingest.due import STATISTIC_OF
+from icontact_assets.ingest.staging import Listing
+from icontact_assets.ingest.window import ReadRequest
 
 COUNTED = ("contacts", "messages", "sends", "lists")
 """Listings of a whole folder whose size decides what they cost."""
@@ -19,31 +21,38 @@ COUNTED = ("contacts", "messages", "sends", "lists")
 
 @dataclass(frozen=True)
 class Rates:
-    """How fast requests may be sent: per second (None: as fast as answers come), and how many a day and still today
-    (None: as many as wanted)."""
+    """How fast requests may be sent, and how many."""
 
     per_second: float | None
+    """None: as fast as answers come."""
     per_day: int | None
+    """None: as many as wanted."""
     left_today: int | None
+    """None: as many as wanted."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run is going to ask. Counts are requests.
-
-    `least` is sure, as far as iContact has not changed; `likely` adds what recent messages usually bring. `messages`
-    are due, of which today's budget reaches `reached`, newest first, back to those released on `back_to` (UTC day).
-    """
+    """What a run is going to ask."""
 
     listings: dict[str, int]
+    """Requests for each listing of the whole folder."""
     messages: int
+    """Messages that are due."""
     least: int
+    """Requests that are sure, as far as iContact has not changed."""
     likely: int
+    """The same with what recent messages usually bring."""
     seconds: float | None
+    """How long the likely ones take. None: as fast as answers come."""
     left_today: int | None
+    """Requests that are left today. None: as many as wanted."""
     reached: int
+    """Due messages that today's budget reaches, newest first."""
     back_to: date | None
+    """The oldest of them was released on this UTC day."""
     more_days: int
+    """Days that the rest takes."""
 
     def sentence(self) -> str:
         """The forecast in words."""
@@ -56,36 +65,34 @@ class Forecast:
         if self.left_today is None:
             return f"{text}."
         if self.more_days == 0:
-            return f"{text}; {self.left_today} are left today, which is enough."
+            return f"{text}. {self.left_today} are left today, which is enough."
         since = f", back to {self.back_to}" if self.back_to else ""
         return (
-            f"{text}; {self.left_today} are left today, which reaches {self.reached} of the messages{since}; "
-            f"the rest takes {self.more_days} more days."
+            f"{text}. {self.left_today} are left today, which reaches {self.reached} of the messages{since}. "
+            f"The rest takes {self.more_days} more days."
         )
 
 
 def forecast(
-    connection: duckdb.DuckDBPyConnection,
-    scope: Scope,
-    run: Run,
+    planned: Plan,
+    request: ReadRequest,
     *,
     now: datetime,
     page_size: int,
     rates: Rates,
-    resources: Sequence[str] = (),
+    listings: Mapping[Listing, Entry] = MappingProxyType({}),
 ) -> Forecast:
-    """What a run is going to ask for the activity and for the listings `resources`, from the ledger. `now` is aware."""
-    listings: dict[str, int] = {}
-    for listing, entry in entries(connection, scope.schema, *resources).items():
-        asked = run.reread or entry.read_through is None or entry.read_through < run.window.end
-        pages = listing_pages(listing.resource, entry.stored or 0, page_size) if asked else 0
-        listings[listing.resource] = listings.get(listing.resource, 0) + pages
-    recipients = _recipients(connection, scope.schema)
+    """What a run asks for the planned activity, and for these listings of the whole folder. `now` is aware."""
+    pages: dict[str, int] = {}
+    for listing, entry in listings.items():
+        asked = request.reread or entry.read_through is None or entry.read_through < request.window.end
+        more = listing_pages(listing.resource, entry.stored or 0, page_size) if asked else 0
+        pages[listing.resource] = pages.get(listing.resource, 0) + more
     costs = [
-        (message.state.first_released, *_cost(message, run, now, page_size, recipients))
-        for message in held(connection, scope.schema, run.due(messages(connection, scope, now)))
+        (message.state.first_released, *_cost(message, request, now, page_size, planned.recipients))
+        for message in planned.due
     ]
-    return _total(listings, costs, rates)
+    return _total(pages, costs, rates)
 
 
 def first_forecast(counts: Mapping[str, int], rates: Rates, page_size: int) -> Forecast:
@@ -93,7 +100,7 @@ def first_forecast(counts: Mapping[str, int], rates: Rates, page_size: int) -> F
     was released."""
     listings = {resource: listing_pages(resource, counts[resource], page_size) for resource in COUNTED}
     sent = min(counts["sends"], counts["messages"])
-    costs = [(None, 1, 1 + len(FIGURE_OF))] * sent + [(None, 1, 1)] * (counts["messages"] - sent)
+    costs = [(None, 1, 1 + len(STATISTIC_OF))] * sent + [(None, 1, 1)] * (counts["messages"] - sent)
     return _total(listings, costs, rates)
 
 
@@ -102,22 +109,24 @@ def listing_pages(resource: str, rows: int, page_size: int) -> int:
     return _pages(rows, min(MESSAGES_PAGE, page_size) if resource == "messages" else page_size)
 
 
-def _cost(message: Held, run: Run, now: datetime, page_size: int, recipients: Mapping[str, int]) -> tuple[int, int]:
+def _cost(
+    message: Held, request: ReadRequest, now: datetime, page_size: int, recipients: Mapping[str, int]
+) -> tuple[int, int]:
     """Least and likely requests for one due message."""
     state = message.state
-    probe = 0 if state.probed_at is not None and state.probed_at >= run.fresh_since else 1
-    least, likely, plan = probe, probe, dict(message.to_read(now, run.began if run.reread else None))
+    poll = 0 if state.polled_at is not None and state.polled_at >= request.fresh_since else 1
+    least, likely, plan = poll, poll, dict(message.to_read(now, request.began if request.reread else None))
     for kind, known in plan.items():
-        entry, figure = message.kinds.get(kind), message.figures.get(FIGURE_OF[kind])
+        entry, statistic = message.kinds.get(kind), message.statistics.get(STATISTIC_OF[kind])
         if known is not None:
             least, likely = least + 1, likely + 1
-        elif figure is not None or entry is not None:
-            pages = _pages(figure or (entry.announced if entry else 0) or 0, page_size)
+        elif statistic is not None or entry is not None:
+            pages = _pages(statistic or (entry.reported if entry else 0) or 0, page_size)
             least, likely = least + pages, likely + pages
         else:
             most = recipients.get(state.id, 0) if kind == "opens" else 0
             least, likely = least + 1, likely + _pages(most, page_size)
-    if state.probe_days <= 1 and state.first_released is not None:
+    if state.poll_days <= 1 and state.first_released is not None:
         likely += len(state.kinds) - len(plan)
     return least, likely
 
@@ -145,15 +154,6 @@ def _total(listings: dict[str, int], costs: Sequence[tuple[datetime | None, int,
     )
 
 
-def _recipients(connection: duckdb.DuckDBPyConnection, schema: str) -> dict[str, int]:
-    return dict(
-        connection.execute(
-            f'SELECT message_id, max(recipient_count) FROM "{schema}".raw_sends '
-            "WHERE recipient_count IS NOT NULL GROUP BY message_id"
-        ).fetchall()
-    )
-
-
 def _pages(rows: int, page_size: int) -> int:
-    """Pages of a listing whose pages overlap by a row; an empty listing costs one."""
+    """Pages of a listing whose pages overlap by a row. An empty listing costs one."""
     return 1 if rows <= page_size else 1 + ceil((rows - page_size) / max(1, page_size - 1))

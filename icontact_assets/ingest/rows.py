@@ -36,7 +36,7 @@ OWN_DATE = "own_date"
 
 
 class Unreadable(Exception):
-    """A row that goes to quarantine; the text is the reason and holds no personal data."""
+    """A row that goes to quarantine. The text is the reason and holds no personal data."""
 
 
 KINDS = {
@@ -56,26 +56,27 @@ Seen = Mapping[str, Set[str]]
 
 @dataclass(frozen=True)
 class Field:
-    """A field that is read. `kinds`: those its values are known to have, beside null. `may_be_absent`: perhaps no row
-    of a listing has it."""
+    """A field that is read."""
 
     kinds: frozenset[str]
+    """The kinds that its values are known to have, beside null."""
     may_be_absent: bool = False
+    """Perhaps no row of a listing has it."""
 
 
 @dataclass(frozen=True)
 class RowReader:
-    """Reads the rows of one listing into columns. `read` raises Unreadable.
-
-    `fields` are those it reads; `unread` are known, but no table holds them. `keeps_others`: any other field is kept
-    in `custom_fields`.
-    """
+    """Reads the rows of one listing into columns."""
 
     schema: pa.Schema
     read: Callable[[Row], tuple[Any, ...]]
+    """A row as the columns of `schema`. Raises Unreadable."""
     fields: Mapping[str, Field]
+    """The fields that it reads."""
     unread: frozenset[str] = frozenset()
+    """Fields that are known, but that no table holds."""
     keeps_others: bool = False
+    """Any other field is kept in `custom_fields`."""
 
     def batch(self, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
         """Rows in the order of `schema` as one Arrow batch."""
@@ -87,7 +88,7 @@ class RowReader:
 
 
 def fields_seen(rows: Sequence[Row]) -> Seen:
-    """The fields of these rows and the kinds of their values; it runs over every row that is ever read."""
+    """The fields of these rows and the kinds of their values. Every row that is ever read passes here."""
     pairs: set[tuple[str, type]] = set()
     for row in rows:
         pairs.update(zip(row, map(type, row.values()), strict=False))
@@ -121,7 +122,7 @@ def _count(row: Row, key: str) -> int | None:
 
 
 def _instant(text: object) -> datetime | None:
-    """UTC without a zone, as the tables hold it; None if there is none or it cannot be read."""
+    """UTC without a zone, as the tables hold it. None if there is none or it cannot be read."""
     instant = as_instant(as_text(text))
     return None if instant is None else instant.replace(tzinfo=None)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -22,24 +22,32 @@ from icontact_assets.ingest.rows import RowReader, Seen, Unreadable, fields_seen
 from icontact_assets.private import OWNER
 from icontact_assets.warehouse.lock import Lock, LockTaken
 
-_VERSION = 3
-"""Of the file's tables; counts up when they change."""
+_VERSION = 4
+"""Of the file's tables. It counts up when they change."""
 
 
-_TABLES = frozenset({"reading", "page", "probe", "owner"})
+_TABLES = frozenset({"read", "page", "poll", "owner"})
+_TABLES_BEFORE = frozenset({"reading", "probe"})
+"""Of versions up to 3."""
 
 
 class StagingError(UserError):
-    """The staging file cannot be used, or another run has it; the text names it and the remedy."""
+    """The staging file cannot be used, or another run has it. The text names it and the remedy."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Which listing of a client folder: `message_id` and `kind` as in `import_coverage`."""
+    """Which listing of a client folder, as in `import_coverage`."""
 
     resource: str
     message_id: str = ""
     kind: str = ""
+    list_id: str = ""
+
+    @property
+    def rows_are(self) -> str:
+        """What its rows are: opens, clicks, bounces or unsubscribes of a message, else what the resource says."""
+        return self.kind or self.resource
 
 
 @dataclass(frozen=True)
@@ -52,16 +60,16 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class Probe:
+class Poll:
     """The statistics of a message as they were at `at` (aware UTC)."""
 
     message_id: str
     at: datetime
-    figures: dict[str, int | None]
+    statistics: dict[str, int | None]
 
 
-class StagedReading:
-    """One reading of one listing. It is the sink that the listing reader fills; `prove` ends it."""
+class StagedRead:
+    """One read of one listing. It is the sink that the listing reader fills; `verify` ends it."""
 
     def __init__(self, staging: Staging, listing: Listing, reader: RowReader, id_: str, base: int) -> None:
         self.listing = listing
@@ -71,12 +79,12 @@ class StagedReading:
         self._base = base
 
     def start(self) -> None:
-        """A reading from the first row begins: what came before is forgotten."""
+        """A read from the first row begins. What came before is forgotten."""
         self._base = 0
         self._staging._restart(self._id)
 
     def page(self, offset: int, rows: list[Row]) -> None:
-        """Keep one page; rows that cannot be read are kept apart with the reason."""
+        """Keep one page. Rows that cannot be read are kept apart with the reason."""
         good, bad = [], []
         for row in rows:
             try:
@@ -87,8 +95,7 @@ class StagedReading:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self._reader.schema) as writer:
             writer.write_batch(self._reader.batch(good))
-        self._staging._page(
-            self._id,
+        page = _Page(
             offset,
             len(rows),
             sink.getvalue().to_pybytes(),
@@ -98,29 +105,50 @@ class StagedReading:
             good[-1][0] if good else None,
             fields_seen(rows),
         )
+        self._staging._keep(self._id, page)
 
-    def prove(self, proof: Proof, figure: int | None = None) -> None:
-        """The listing was read to its end: the reading may land. `figure`: iContact's own count just before it."""
+    def verify(self, proof: Proof, statistic: int | None = None) -> None:
+        """The listing was read to its end, so the read may land. `statistic`: iContact's own count just before it."""
         resumed = self._base == 0 and proof.start > 0
-        self._staging._prove(self._id, proof, figure, began=None if resumed else proof.began)
+        self._staging._verify(self._id, proof, statistic, began=None if resumed else proof.began)
 
 
 @dataclass(frozen=True)
-class ProvenReading:
-    """A proven reading that waits to land. `base`: rows of the listing known before it (0: from the first row on);
-    `rows`: those it brought; `missing`: rows it found to stand between the known ones and did not read; `doubled`: rows
-    that equal another with the same id."""
+class _Page:
+    """A page as it is kept."""
+
+    offset: int
+    size: int
+    rows: bytes
+    """The rows that could be read, as an Arrow stream."""
+    rejected: bytes | None
+    """The others, as JSON."""
+    head: list[str]
+    tail: list[str]
+    last_id: str | None
+    fields: Seen
+
+
+@dataclass(frozen=True)
+class VerifiedRead:
+    """A verified read that waits to land."""
 
     id: str
     listing: Listing
     base: int
+    """Rows of the listing known before it. 0: it began at the first row."""
     began: datetime
     total: int
+    """Rows of the listing as iContact reported them."""
     rows: int
+    """Rows that it brought."""
     missing: int
-    doubled: int
+    """Rows that it found between the known ones and did not read."""
+    duplicates: int
+    """Rows that equal another with the same id."""
     requests: int
-    figure: int | None
+    statistic: int | None
+    """iContact's own count of rows just before it."""
     head: list[str]
     tail: list[str]
 
@@ -129,7 +157,7 @@ class Staging:
     """The staging file of one import at `path` (SQLite). One run at a time has it: an operating-system lock guards it.
 
     `owner` is the id of the schema that its pages are for: those of another are forgotten.
-    `purpose` says to others who has it. `waiting` is told while another run has it. Every method raises StagingError.
+    `purpose` tells others who has it. `waiting` is called while another run has it. Every method raises StagingError.
     Opening does too when another run keeps the file longer than `wait_seconds`.
     """
 
@@ -138,7 +166,7 @@ class Staging:
         path: Path,
         *,
         owner: str = "",
-        purpose: str = "reading",
+        purpose: str = "a read",
         waiting: Callable[[str], None] = lambda _: None,
         wait_seconds: float = 3600.0,
     ) -> None:
@@ -173,15 +201,18 @@ class Staging:
             _refuse_others(connection)
             if version != _VERSION or connection.execute("SELECT id FROM owner").fetchall() != [(owner,)]:
                 # What waits for another database, or in a file of another shape, is read again.
-                connection.executescript("".join(f"DROP TABLE IF EXISTS {table};" for table in sorted(_TABLES)))
+                connection.executescript(
+                    "".join(f"DROP TABLE IF EXISTS {table};" for table in sorted(_TABLES | _TABLES_BEFORE))
+                )
             connection.executescript(
                 f"""
                 PRAGMA user_version = {_VERSION};
-                CREATE TABLE IF NOT EXISTS reading (id TEXT PRIMARY KEY, resource TEXT, message_id TEXT, kind TEXT,
-                    base INTEGER, began TEXT, proof TEXT, figure INTEGER, UNIQUE (resource, message_id, kind));
-                CREATE TABLE IF NOT EXISTS page (reading TEXT, "offset" INTEGER, size INTEGER, rows BLOB, rejected BLOB,
-                    head TEXT, tail TEXT, last_id TEXT, fields TEXT, PRIMARY KEY (reading, "offset")) WITHOUT ROWID;
-                CREATE TABLE IF NOT EXISTS probe (message_id TEXT, at TEXT, figures TEXT);
+                CREATE TABLE IF NOT EXISTS read (id TEXT PRIMARY KEY, resource TEXT, message_id TEXT, kind TEXT,
+                    list_id TEXT, base INTEGER, began TEXT, proof TEXT, statistic INTEGER,
+                    UNIQUE (resource, message_id, kind, list_id));
+                CREATE TABLE IF NOT EXISTS page (read TEXT, "offset" INTEGER, size INTEGER, rows BLOB, rejected BLOB,
+                    head TEXT, tail TEXT, last_id TEXT, fields TEXT, PRIMARY KEY (read, "offset")) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS poll (message_id TEXT, at TEXT, statistics TEXT);
                 CREATE TABLE IF NOT EXISTS owner (id TEXT PRIMARY KEY);
                 """
             )
@@ -218,176 +249,159 @@ class Staging:
         landed: Known | None = None,
         *,
         not_before: datetime | None = None,
-    ) -> tuple[StagedReading, Known | None]:
-        """Begin, or go on with, the reading of a listing: the sink, and what is already held of the listing.
+    ) -> tuple[StagedRead, Known | None]:
+        """Begin or resume the read of a listing: the sink, and what is already held of the listing.
 
-        What a killed reading left is used again if it began at the first row and not before `not_before` (aware UTC);
-        else the reading goes on from `landed`, the end known to the ledger, or from the start.
+        What a killed read left is used again if it began at the first row and not before `not_before` (aware UTC).
+        Else the read resumes from `landed`, the end known to the coverage, or starts from the first row.
         """
         with self._use() as connection:
             found = connection.execute(
-                "SELECT id, base, began FROM reading WHERE resource=? AND message_id=? AND kind=?",
-                (listing.resource, listing.message_id, listing.kind),
+                "SELECT id, base, began FROM read WHERE resource=? AND message_id=? AND kind=? AND list_id=?",
+                astuple(listing),
             ).fetchone()
             if found is not None:
                 held = self._held(found[0])
                 fresh = not_before is None or (found[2] and datetime.fromisoformat(found[2]) >= not_before)
                 if held is not None and found[1] == 0 and fresh:
-                    return StagedReading(self, listing, reader, found[0], 0), held
+                    return StagedRead(self, listing, reader, found[0], 0), held
                 self._drop(found[0])
             id_, base = uuid.uuid4().hex, landed.count if landed else 0
             connection.execute(
-                "INSERT INTO reading VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
-                (
-                    id_,
-                    listing.resource,
-                    listing.message_id,
-                    listing.kind,
-                    base,
-                    datetime.now(UTC).isoformat(),
-                ),
+                "INSERT INTO read VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+                (id_, *astuple(listing), base, datetime.now(UTC).isoformat()),
             )
-        return StagedReading(self, listing, reader, id_, base), landed
+        return StagedRead(self, listing, reader, id_, base), landed
 
-    def proven(self) -> list[ProvenReading]:
-        """Readings that may land, oldest first."""
+    def verified(self) -> list[VerifiedRead]:
+        """The reads that may land, oldest first."""
         with self._use() as connection:
             found = connection.execute(
-                "SELECT id, resource, message_id, kind, base, began, proof, figure, "
-                "(SELECT coalesce(sum(size), 0) FROM page WHERE page.reading = reading.id) FROM reading "
+                "SELECT id, resource, message_id, kind, list_id, base, began, proof, statistic, "
+                "(SELECT coalesce(sum(size), 0) FROM page WHERE page.read = read.id) FROM read "
                 "WHERE proof IS NOT NULL ORDER BY rowid"
             ).fetchall()
-        readings = []
-        for id_, resource, message_id, kind, base, began, proof, figure, rows in found:
+        reads = []
+        for id_, resource, message_id, kind, list_id, base, began, proof, statistic, rows in found:
             facts = orjson.loads(proof)
-            readings.append(
-                ProvenReading(
+            reads.append(
+                VerifiedRead(
                     id=id_,
-                    listing=Listing(resource, message_id, kind),
+                    listing=Listing(resource, message_id, kind, list_id),
                     base=base,
                     began=datetime.fromisoformat(began),
                     total=facts["total"],
                     rows=rows,
                     missing=facts["missing"],
-                    doubled=facts["doubled"],
+                    duplicates=facts["duplicates"],
                     requests=facts["requests"],
-                    figure=figure,
+                    statistic=statistic,
                     head=facts["head"],
                     tail=facts["tail"],
                 )
             )
-        return readings
+        return reads
 
-    def pages(self, reading: ProvenReading) -> Iterator[tuple[pa.Table, list[Rejected]]]:
-        """The pages of a proven reading in listing order: the rows read, and those that could not be."""
+    def pages(self, read: VerifiedRead) -> Iterator[tuple[pa.Table, list[Rejected]]]:
+        """The pages of a verified read in listing order: the rows read, and those that could not be."""
         with self._use() as connection:
             offsets = connection.execute(
-                'SELECT "offset" FROM page WHERE reading=? ORDER BY "offset"', (reading.id,)
+                'SELECT "offset" FROM page WHERE read=? ORDER BY "offset"', (read.id,)
             ).fetchall()
         for (offset,) in offsets:
             with self._use() as connection:
                 rows, rejected = connection.execute(
-                    'SELECT rows, rejected FROM page WHERE reading=? AND "offset"=?', (reading.id, offset)
+                    'SELECT rows, rejected FROM page WHERE read=? AND "offset"=?', (read.id, offset)
                 ).fetchone()
                 with pa.ipc.open_stream(rows) as stream:
                     table = stream.read_all()
                 unreadable = [Rejected(**item) for item in orjson.loads(rejected)] if rejected else []
             yield table, unreadable
 
-    def fields(self, reading: ProvenReading) -> Seen | None:
-        """The fields of all its rows, unreadable ones too, and the kinds of their values; None if it had no row."""
+    def fields(self, read: VerifiedRead) -> Seen | None:
+        """The fields of all its rows, unreadable ones too, and the kinds of their values. None if it had no row."""
         with self._use() as connection:
-            pages = connection.execute("SELECT DISTINCT fields FROM page WHERE reading=?", (reading.id,)).fetchall()
+            pages = connection.execute("SELECT DISTINCT fields FROM page WHERE read=?", (read.id,)).fetchall()
         seen: dict[str, set[str]] = {}
         for (fields,) in pages:
             for name, kinds in orjson.loads(fields).items():
                 seen.setdefault(name, set()).update(kinds)
         return seen if pages else None
 
-    def landed(self, readings: list[ProvenReading]) -> None:
-        """The rows of these readings stand in the tables: forget them here."""
+    def landed(self, reads: Sequence[VerifiedRead]) -> None:
+        """The rows of these reads are in the tables. Forget them here."""
         with self._use():
-            for reading in readings:
-                self._drop(reading.id)
+            for read in reads:
+                self._drop(read.id)
 
     def drop(self, listing: Listing) -> None:
-        """Forget what was read of a listing that turned out not to be provable."""
+        """Forget what was read of a listing that could not be verified."""
         with self._use() as connection:
             self._drop(
                 *connection.execute(
-                    "SELECT id FROM reading WHERE resource=? AND message_id=? AND kind=?",
-                    (listing.resource, listing.message_id, listing.kind),
+                    "SELECT id FROM read WHERE resource=? AND message_id=? AND kind=? AND list_id=?",
+                    astuple(listing),
                 ).fetchone()
             )
 
-    def keep_probe(self, message_id: str, at: datetime, figures: dict[str, int | None]) -> None:
+    def keep_poll(self, poll: Poll) -> None:
         """Keep the statistics of a message until they land."""
         with self._use() as connection:
             connection.execute(
-                "INSERT INTO probe VALUES (?, ?, ?)",
-                (message_id, at.isoformat(), orjson.dumps(figures).decode()),
+                "INSERT INTO poll VALUES (?, ?, ?)",
+                (poll.message_id, poll.at.isoformat(), orjson.dumps(poll.statistics).decode()),
             )
 
-    def probes(self) -> list[Probe]:
-        """The probes that wait to land, oldest first."""
+    def polls(self) -> list[Poll]:
+        """The polls that wait to land, oldest first."""
         with self._use() as connection:
-            rows = connection.execute("SELECT message_id, at, figures FROM probe ORDER BY rowid").fetchall()
-        return [Probe(id_, datetime.fromisoformat(at), orjson.loads(figures)) for id_, at, figures in rows]
+            rows = connection.execute("SELECT message_id, at, statistics FROM poll ORDER BY rowid").fetchall()
+        return [Poll(id_, datetime.fromisoformat(at), orjson.loads(statistics)) for id_, at, statistics in rows]
 
-    def forget_probes(self, probes: list[Probe]) -> None:
-        """These probes stand in the tables: forget them here."""
+    def forget_polls(self, polls: Sequence[Poll]) -> None:
+        """These polls are in the tables. Forget them here."""
         with self._use() as connection:
             connection.executemany(
-                "DELETE FROM probe WHERE message_id=? AND at=?",
-                [(p.message_id, p.at.isoformat()) for p in probes],
+                "DELETE FROM poll WHERE message_id=? AND at=?",
+                [(poll.message_id, poll.at.isoformat()) for poll in polls],
             )
 
     def _restart(self, id_: str) -> None:
         with self._use() as connection:
-            connection.execute("DELETE FROM page WHERE reading=?", (id_,))
-            connection.execute("UPDATE reading SET base=0, began=? WHERE id=?", (datetime.now(UTC).isoformat(), id_))
+            connection.execute("DELETE FROM page WHERE read=?", (id_,))
+            connection.execute("UPDATE read SET base=0, began=? WHERE id=?", (datetime.now(UTC).isoformat(), id_))
 
-    def _page(
-        self,
-        id_: str,
-        offset: int,
-        size: int,
-        rows: bytes,
-        rejected: bytes | None,
-        head: list[str],
-        tail: list[str],
-        last_id: str | None,
-        fields: Seen,
-    ) -> None:
-        kinds = {name: sorted(fields[name]) for name in sorted(fields)}
+    def _keep(self, id_: str, page: _Page) -> None:
+        kinds = {name: sorted(page.fields[name]) for name in sorted(page.fields)}
         with self._use() as connection:
             connection.execute(
                 "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(id_, offset, size, rows, rejected),
-                    *(orjson.dumps(head).decode(), orjson.dumps(tail).decode(), last_id, orjson.dumps(kinds).decode()),
+                    *(id_, page.offset, page.size, page.rows, page.rejected),
+                    *(orjson.dumps(page.head).decode(), orjson.dumps(page.tail).decode()),
+                    *(page.last_id, orjson.dumps(kinds).decode()),
                 ),
             )
 
-    def _prove(self, id_: str, proof: Proof, figure: int | None, *, began: datetime | None) -> None:
+    def _verify(self, id_: str, proof: Proof, statistic: int | None, *, began: datetime | None) -> None:
         facts = {
             "total": proof.total,
             "missing": proof.missing,
-            "doubled": proof.doubled,
+            "duplicates": proof.doubled,
             "requests": proof.requests,
             "head": proof.head,
             "tail": proof.tail,
         }
         with self._use() as connection:
             connection.execute(
-                "UPDATE reading SET proof=?, figure=?, began=coalesce(?, began) WHERE id=?",
-                (orjson.dumps(facts).decode(), figure, began and began.isoformat(), id_),
+                "UPDATE read SET proof=?, statistic=?, began=coalesce(?, began) WHERE id=?",
+                (orjson.dumps(facts).decode(), statistic, began and began.isoformat(), id_),
             )
 
     def _held(self, id_: str) -> Known | None:
         with closing(self._connection.cursor()) as cursor:
             pages = cursor.execute(
-                'SELECT "offset", size, head, tail, last_id FROM page WHERE reading=? ORDER BY "offset"', (id_,)
+                'SELECT "offset", size, head, tail, last_id FROM page WHERE read=? ORDER BY "offset"', (id_,)
             ).fetchall()
         count, tail, last_id = 0, list[str](), None
         for offset, size, _, page_tail, last_id in pages:  # noqa: B007 (the last page's is wanted)
@@ -399,8 +413,8 @@ class Staging:
 
     def _drop(self, id_: str) -> None:
         self._connection.execute("BEGIN")
-        self._connection.execute("DELETE FROM page WHERE reading=?", (id_,))
-        self._connection.execute("DELETE FROM reading WHERE id=?", (id_,))
+        self._connection.execute("DELETE FROM page WHERE read=?", (id_,))
+        self._connection.execute("DELETE FROM read WHERE id=?", (id_,))
         self._connection.execute("COMMIT")
 
 
@@ -420,7 +434,7 @@ def check_staging(path: Path) -> None:
 
 def _refuse_others(connection: sqlite3.Connection) -> None:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if not tables <= _TABLES:
+    if not tables <= _TABLES | _TABLES_BEFORE:
         raise sqlite3.DatabaseError(f"it holds tables of another program ({', '.join(sorted(tables))[:80]})")
 
 

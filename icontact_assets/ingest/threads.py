@@ -1,4 +1,4 @@
-"""Work in several threads that can be interrupted: who is told to stop does not wait for an answer of iContact's."""
+"""Work in several threads that can be interrupted: a process that is to stop waits for no response of iContact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which days a run is about."""
+"""Which days a run is about, and what it asks for them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 TRAILING_DAYS = 7
-"""Each daily run covers this many ended days: late events of them are seen without a backfill."""
+"""Each daily run covers this many ended days, so that their late events are seen without a backfill."""
 
 
 @dataclass(frozen=True)
@@ -35,3 +35,20 @@ class Window:
 def end_of(day: date) -> datetime:
     """The first instant after a UTC day."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What one run asks for. What it has read itself it does not read again."""
+
+    window: Window
+    """The days that it is about."""
+    began: datetime
+    """When the run, or the one that it retries, began (aware UTC)."""
+    reread: bool = False
+    """Everything that was read before `began` is read again from the first row on."""
+
+    @property
+    def fresh_since(self) -> datetime:
+        """Statistics of then or later need not be asked for again."""
+        return self.began if self.reread else min(self.window.end, self.began)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `personal` marks what identifies a person: it never appears in previews, metadata or logs."""
+    """One column."""
 
     name: str
     type: str
     description: str
-    personal: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ _OBSERVED = Column(
     "TIMESTAMP",
     "when this version was first stored (UTC); the latest version of a row has the largest",
 )
-_PARTITION = Column("partition_date", "DATE", "the daily partition the row stands on (UTC day)")
-_DELETED = Column("deleted_at", "TIMESTAMP", "when a complete reading first missed the row (UTC); NULL while it exists")
+_PARTITION = Column("partition_date", "DATE", "the daily partition of the row (UTC day)")
+_DELETED = Column("deleted_at", "TIMESTAMP", "when a complete read first missed the row (UTC); NULL while it exists")
 _MESSAGE = Column("message_id", "VARCHAR", "iContact message id")
 
 _VERSIONED = (_DELETED, _OBSERVED, _PARTITION)
@@ -67,19 +66,19 @@ RAW_CONTACTS = Table(
     "Contacts of the client folder, on a list or not. A row per contact and day on which it appeared, changed or vanished; nothing unchanged is stored twice.",
     (
         Column("id", "VARCHAR", "iContact contact id"),
-        Column("email", "VARCHAR", "address as iContact gave it", personal=True),
-        Column("prefix", "VARCHAR", "form of address before the name", personal=True),
-        Column("first_name", "VARCHAR", "first name", personal=True),
-        Column("last_name", "VARCHAR", "last name", personal=True),
-        Column("suffix", "VARCHAR", "what follows the name", personal=True),
-        Column("street", "VARCHAR", "street, first line", personal=True),
-        Column("street_line_2", "VARCHAR", "street, second line", personal=True),
-        Column("city", "VARCHAR", "city", personal=True),
-        Column("state", "VARCHAR", "state or province", personal=True),
-        Column("postal_code", "VARCHAR", "postal code", personal=True),
-        Column("phone", "VARCHAR", "phone number as given", personal=True),
-        Column("fax", "VARCHAR", "fax number as given", personal=True),
-        Column("business", "VARCHAR", "business as given", personal=True),
+        Column("email", "VARCHAR", "address as iContact gave it"),
+        Column("prefix", "VARCHAR", "form of address before the name"),
+        Column("first_name", "VARCHAR", "first name"),
+        Column("last_name", "VARCHAR", "last name"),
+        Column("suffix", "VARCHAR", "what follows the name"),
+        Column("street", "VARCHAR", "street, first line"),
+        Column("street_line_2", "VARCHAR", "street, second line"),
+        Column("city", "VARCHAR", "city"),
+        Column("state", "VARCHAR", "state or province"),
+        Column("postal_code", "VARCHAR", "postal code"),
+        Column("phone", "VARCHAR", "phone number as given"),
+        Column("fax", "VARCHAR", "fax number as given"),
+        Column("business", "VARCHAR", "business as given"),
         Column("status", "VARCHAR", "normal, bounced, donotcontact, pending, invitable or deleted"),
         Column("bounce_count", "VARCHAR", "number of bounces as iContact gave it"),
         Column(
@@ -92,7 +91,6 @@ RAW_CONTACTS = Table(
             "custom_fields",
             "VARCHAR",
             "custom fields and any field not known above, as a JSON object",
-            personal=True,
         ),
         *_VERSIONED,
     ),
@@ -164,7 +162,7 @@ RAW_SUBSCRIPTIONS = Table(
     key=("subscription_id", "partition_date"),
 )
 
-FIGURES = (
+STATISTICS = (
     "bounces",
     "delivered",
     "unsubscribes",
@@ -179,11 +177,11 @@ FIGURES = (
 
 RAW_STATISTICS = Table(
     "raw_statistics",
-    "iContact's own figures per message. A row per message and day, written only when a figure differs from the last one "
+    "iContact's own statistics per message. A row per message and day, written only when one differs from the last "
     "stored. With `filter_by_aid`, of the messages whose listings are read into raw_activity.",
     (
         _MESSAGE,
-        *(Column(name, "BIGINT", f"{name.replace('_', ', ')} as iContact counts them") for name in FIGURES),
+        *(Column(name, "BIGINT", f"{name.replace('_', ', ')} as iContact counts them") for name in STATISTICS),
         _OBSERVED,
         _PARTITION,
     ),
@@ -219,8 +217,8 @@ QUARANTINE = Table(
         Column("message_id", "VARCHAR", "message the row belongs to, '' where there is none"),
         Column("digest", "VARCHAR", "hash of the row; the same row is stored once"),
         Column("reason", "VARCHAR", "why it could not be read"),
-        Column("content", "VARCHAR", "the row as iContact gave it, JSON", personal=True),
-        Column("occurrences", "BIGINT", "how often the row stood in the last complete reading"),
+        Column("content", "VARCHAR", "the row as iContact gave it, JSON"),
+        Column("occurrences", "BIGINT", "how often the row was in the last complete read"),
         Column("observed_at", "TIMESTAMP", "when it was first stored (UTC)"),
     ),
     key=("resource", "message_id", "digest"),
@@ -228,29 +226,34 @@ QUARANTINE = Table(
 
 IMPORT_COVERAGE = Table(
     "import_coverage",
-    "The ledger: what was asked of iContact, what it announced, what is stored, and whether that is complete.",
+    "What was asked of iContact, what it reported, what is stored, and whether that is complete. A row per listing.",
     (
         Column("resource", "VARCHAR", "contacts, messages, sends, lists, subscriptions, statistics or activity"),
         Column("message_id", "VARCHAR", "message id; '' for listings of the whole folder"),
-        Column("kind", "VARCHAR", "opens, clicks, bounces, unsubscribes; for subscriptions the list id; else ''"),
-        Column("announced", "BIGINT", "rows iContact announced at the last complete reading"),
-        Column("stored", "BIGINT", "rows that reading held"),
+        Column("kind", "VARCHAR", "opens, clicks, bounces or unsubscribes of a message, else ''"),
+        Column("list_id", "VARCHAR", "list id of subscriptions, else ''"),
+        Column("reported", "BIGINT", "rows that iContact reported at the last complete read"),
+        Column("stored", "BIGINT", "rows of the listing that are stored"),
         Column(
             "read_through",
             "TIMESTAMP",
-            "when the last complete reading began (UTC): everything before it is stored",
+            "when the last complete read began (UTC): everything before it is stored",
         ),
-        Column("verified_at", "TIMESTAMP", "when the last complete reading from the first row on began (UTC)"),
-        Column("verdict", "VARCHAR", "complete, incomplete or failed: how the last attempt ended"),
-        Column("reason", "VARCHAR", "why it is not complete, or what is noteworthy"),
+        Column("verified_at", "TIMESTAMP", "when the last complete read from the first row on began (UTC)"),
+        Column(
+            "status",
+            "VARCHAR",
+            "complete, stale (rows in the middle are missing), incomplete or failed: how the last read ended",
+        ),
+        Column("reason", "VARCHAR", "why it is not complete"),
         Column("requests", "BIGINT", "requests spent so far"),
-        Column("figure", "BIGINT", "iContact's own figure of this kind just before the last complete reading"),
-        Column("moved_at", "TIMESTAMP", "statistics: when a probe last differed from the one before (UTC)"),
-        Column("head", "VARCHAR[]", "digests of the first lines of the listing, to recognise it"),
-        Column("tail", "VARCHAR[]", "digests of the last lines of the listing, to go on from"),
-        Column("reading", "VARCHAR", "id of the last reading landed, so that none lands twice"),
+        Column("statistic", "BIGINT", "iContact's own count of the rows just before the last complete read"),
+        Column("changed_at", "TIMESTAMP", "statistics: when a poll last differed from the one before (UTC)"),
+        Column("head", "VARCHAR[]", "digests of the first rows of the listing, to recognise it"),
+        Column("tail", "VARCHAR[]", "digests of the last rows of the listing, to resume from"),
+        Column("read_id", "VARCHAR", "id of the last read that landed, so that none lands twice"),
     ),
-    key=("resource", "message_id", "kind"),
+    key=("resource", "message_id", "kind", "list_id"),
 )
 
 KNOWN_FIELDS = Table(
@@ -266,7 +269,7 @@ KNOWN_FIELDS = Table(
         Column(
             "kind", "VARCHAR", "text, number, boolean, object, array, null; absent: no row of a listing had the field"
         ),
-        Column("accepted", "BOOLEAN", "whether that is as it should be; if not, it is told each time it is seen"),
+        Column("accepted", "BOOLEAN", "whether that is as it should be; if not, it is reported each time it is seen"),
         Column("first_seen_at", "TIMESTAMP", "when it was first stored (UTC)"),
         Column("last_seen_at", "TIMESTAMP", "when it was last stored (UTC)"),
     ),
@@ -275,7 +278,7 @@ KNOWN_FIELDS = Table(
 
 MISSED = Table(
     "missed",
-    "What a suspiciously small listing did not hold. It is believed only if a second reading, an hour or more later, agrees.",
+    "What a suspiciously small listing did not hold. It is believed only if a second read, an hour or more later, agrees.",
     (
         Column("resource", "VARCHAR", "listing"),
         Column("scope", "VARCHAR", "list id for subscriptions, message id for activity, else ''"),
@@ -405,7 +408,7 @@ CONTACT_ADDRESSES = Table(
     (
         _FOLDER,
         _MEMBER,
-        Column("email", "VARCHAR", "address as iContact gave it; NULL: it was asked for and has none", personal=True),
+        Column("email", "VARCHAR", "address as iContact gave it; NULL: it was asked for and has none"),
         Column("seen_at", "TIMESTAMP", "when it was first seen (UTC)"),
     ),
     key=("folder", "contact_id", "email"),

@@ -17,6 +17,23 @@ class Upgrade:
 
 UPGRADES: tuple[Upgrade, ...] = (
     Upgrade(
+        "import_coverage",
+        "verdict",
+        (
+            # The view is made again by the next run of a raw asset.
+            "DROP VIEW IF EXISTS coverage",
+            "ALTER TABLE import_coverage RENAME verdict TO status",
+            "ALTER TABLE import_coverage RENAME announced TO reported",
+            "ALTER TABLE import_coverage RENAME figure TO statistic",
+            "ALTER TABLE import_coverage RENAME reading TO read_id",
+            "ALTER TABLE import_coverage RENAME moved_at TO changed_at",
+            "ALTER TABLE import_coverage ADD COLUMN list_id VARCHAR",
+            "UPDATE import_coverage SET list_id = CASE resource WHEN 'subscriptions' THEN kind ELSE '' END",
+            "UPDATE import_coverage SET kind = '' WHERE resource = 'subscriptions'",
+            "UPDATE import_coverage SET status = 'stale' WHERE status = 'late'",
+        ),
+    ),
+    Upgrade(
         "export_runs",
         "verdict",
         (

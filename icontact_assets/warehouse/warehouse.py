@@ -58,6 +58,10 @@ _KEPT_OF_AN_ERROR = 500
 _PREPARED: set[tuple[object, ...]] = set()
 
 
+Version = tuple[tuple[int, ...], ...]
+"""Of a database file and what lies beside it."""
+
+
 class WarehouseError(UserError):
     """The database file cannot be used. The text names it and the remedy."""
 
@@ -112,11 +116,13 @@ class Warehouse:
     ) -> None:
         self.path = path
         self.schema = schema
-        self._source = source
+        self.source = source
         self._readers = readers
         self._wait = wait_seconds
         self._lock_path = path.with_name(path.name + ".lock")
         self._holder_path = path.with_name(path.name + ".holder")
+        self.left: Version | None = None
+        """The file as the last connection left it. Taken under the lock, so that nobody wrote in between."""
 
     @contextmanager
     def write(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -176,33 +182,50 @@ class Warehouse:
             )
         return True
 
-    def claim(self) -> tuple[str, bool]:
+    def claim(self, connection: duckdb.DuckDBPyConnection) -> tuple[str, bool]:
         """Record whose data the schema holds, where that is not recorded yet: the id of the schema in this database,
         and whether it held rows of which nothing said whose they are. Raises OtherSource."""
-        if self.schema is None or self._source is None:
+        if self.source is None:
             raise ValueError("only the schema of an import holds the data of a source")
-        with self.write("recording whose data it is") as connection:
-            if (id_ := self._check_source(connection, self.schema, self._source)) is not None:
-                return id_, False
-            id_ = uuid.uuid4().hex
-            now = datetime.now(UTC).replace(tzinfo=None)
-            connection.execute(
-                "INSERT INTO import_source VALUES (?, ?, ?, ?, ?)",
-                [id_, self._source.service, self._source.account_id, self._source.client_folder_id, now],
-            )
-            [(rows,)] = connection.execute("SELECT count(*) FROM import_coverage").fetchall()
-            return id_, rows > 0
+        if (id_ := self.claimed(connection)) is not None:
+            return id_, False
+        id_ = uuid.uuid4().hex
+        now = datetime.now(UTC).replace(tzinfo=None)
+        connection.execute(
+            "INSERT INTO import_source VALUES (?, ?, ?, ?, ?)",
+            [id_, self.source.service, self.source.account_id, self.source.client_folder_id, now],
+        )
+        [(rows,)] = connection.execute("SELECT count(*) FROM import_coverage").fetchall()
+        return id_, rows > 0
+
+    def claimed(self, connection: duckdb.DuckDBPyConnection) -> str | None:
+        """The id of the schema in this database. None if it is not recorded whose data it holds. Raises OtherSource."""
+        if self.schema is None or self.source is None:
+            raise ValueError("only the schema of an import holds the data of a source")
+        return self._check_source(connection, self.schema, self.source)
+
+    def version(self) -> Version:
+        """What changes whenever anybody writes to the file, whatever program it is."""
+        found = []
+        for path in (self.path, self.path.with_name(self.path.name + ".wal")):
+            try:
+                stat_ = path.stat()
+            except OSError:
+                found.append((0, 0, 0, 0))
+            else:
+                found.append((stat_.st_dev, stat_.st_ino, stat_.st_size, stat_.st_mtime_ns))
+        return tuple(found)
 
     def is_claimed(self) -> bool:
         """Whether it is recorded that the schema holds the data of `source`. Reads only, and prepares nothing. Raises
         OtherSource."""
-        if self.schema is None or self._source is None:
+        if self.schema is None or self.source is None:
             raise ValueError("only the schema of an import holds the data of a source")
         if not self.exists():
             return False
         with self._connected("reading", read_only=True) as connection:
             found = _columns(connection, self.schema)
-            return IMPORT_SOURCE.name in found and self._check_source(connection, self.schema, self._source) is not None
+            return IMPORT_SOURCE.name in found and self._check_source(connection, self.schema, self.source) is not None
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection, schema: str) -> None:
         if self._is_ready(connection, schema):
@@ -221,8 +244,8 @@ class Warehouse:
         for statement in _definitions(schema):
             connection.execute(statement)
         connection.execute(f"COMMENT ON TABLE {IMPORT_SOURCE.name} IS '{_layout(schema)}'")
-        if self._source is not None:
-            self._check_source(connection, schema, self._source)
+        if self.source is not None:
+            self._check_source(connection, schema, self.source)
 
     def _is_ready(self, connection: duckdb.DuckDBPyConnection, schema: str) -> bool:
         """Whether the schema has every table, column, view and macro already. Raises OtherSource."""
@@ -235,8 +258,8 @@ class Warehouse:
         ).fetchall()
         if comments != [(_layout(schema),)]:
             return False
-        if self._source is not None:
-            self._check_source(connection, schema, self._source)
+        if self.source is not None:
+            self._check_source(connection, schema, self.source)
         return True
 
     def _use(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -259,7 +282,7 @@ class Warehouse:
             found = self.path.stat()
         except OSError:
             return (None,)
-        return (self.path, found.st_dev, found.st_ino, self.schema, self._source)
+        return (self.path, found.st_dev, found.st_ino, self.schema, self.source)
 
     def _check_source(self, connection: duckdb.DuckDBPyConnection, schema: str, source: Source) -> str | None:
         """The recorded id of a schema. None if nothing is recorded."""
@@ -299,6 +322,7 @@ class Warehouse:
                 raise WarehouseError(self._unusable(error)) from error
             finally:
                 connection.close()
+                self.left = self.version()
 
     @contextmanager
     def _locked(self, purpose: str) -> Iterator[None]:

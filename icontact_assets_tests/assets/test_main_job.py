@@ -142,10 +142,8 @@ def test_a_listing_that_suddenly_is_nearly_empty_retires_nobody(project: Project
     result = project.run(window=Window(TODAY, TODAY))
     assert not result.success
     assert project.rows("SELECT * FROM icontact.raw_contacts ORDER BY ALL") == before
-    [(verdict, reason)] = project.rows(
-        "SELECT verdict, reason FROM icontact.import_coverage WHERE resource = 'contacts'"
-    )
-    assert verdict == "incomplete"
+    [(status, reason)] = project.rows("SELECT status, reason FROM icontact.import_coverage WHERE resource = 'contacts'")
+    assert status == "incomplete"
     assert "would retire" in reason
 
 
@@ -193,7 +191,7 @@ def test_the_end_of_the_budget_leaves_read_days_green_and_says_when_it_goes_on(p
     failure = result.failure_data_for_node("icontact__raw_activity")
     assert failure is not None
     assert failure.user_failure_data is not None
-    assert "goes on from" in (failure.user_failure_data.description or "")
+    assert "`icontact_retry` resumes at" in (failure.user_failure_data.description or "")
     green = set(limited.metadata(result, "raw_activity"))
     [(first,)] = limited.rows("SELECT min(released_at)::DATE FROM icontact.raw_sends")
     assert {day.isoformat() for day in window.days if day < first} <= green

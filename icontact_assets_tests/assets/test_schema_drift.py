@@ -55,9 +55,9 @@ def said(project: Project, result: dg.ExecuteInProcessResult, level: int) -> lis
 
 
 def found(project: Project, result: dg.ExecuteInProcessResult, asset: str) -> set[tuple[str, str, str]]:
-    """Field, what came and verdict in the metadata of an asset."""
+    """Field, what was found and status in the metadata of an asset."""
     return {
-        (record.data["field"], record.data["came"], record.data["verdict"])
+        (record.data["field"], record.data["found"], record.data["status"])
         for facts in project.metadata(result, asset).values()
         for record in (facts["schema_drift"].records if "schema_drift" in facts else ())
     }
@@ -116,10 +116,10 @@ def test_warn_stores_and_warns_while_it_lasts(project: Project) -> None:
             expected = {(field, kind, "drift") for field, kind in came.items()}
             assert found(project, result, f"raw_{resource}") == expected
         assert said(project, result, 30) == [
-            "Field contacts.city came as object, expected text.",
+            "Field contacts.city is object, expected text.",
             "Field contacts.firstName is in no row, expected text.",
-            "Field lists.description came as boolean, expected text.",
-            "Field messages.subject came as array, expected text.",
+            "Field lists.description is boolean, expected text.",
+            "Field messages.subject is array, expected text.",
             "Field sends.releasedTime is in no row, expected text.",
             "Field subscriptions.addDate is in no row, expected text.",
         ]
@@ -168,7 +168,7 @@ def test_fail_stores_nothing_and_names_field_and_remedy(project: Project) -> Non
                 assert words in why
             assert SECRET not in why
             assert project.rows(
-                f"SELECT verdict, reason FROM icontact.import_coverage WHERE resource = '{resource}'"
+                f"SELECT status, reason FROM icontact.import_coverage WHERE resource = '{resource}'"
             ) == [("failed", why)]
     assert [project.rows(f"SELECT * FROM icontact.{table} ORDER BY ALL") for table in tables] == before
     project.sandbox.control("faults/clear")
@@ -192,9 +192,9 @@ def test_drift_in_one_message_fails_that_kind_of_it_and_nothing_else(project: Pr
     expected = project.true_events()
     others = Counter({event: lines for event, lines in expected.items() if event[:2] != (message, "click")})
     assert project.stored_events() == others != expected
-    assert project.rows(
-        "SELECT message_id, kind, verdict FROM icontact.import_coverage WHERE verdict <> 'complete'"
-    ) == [(message, "clicks", "failed")]
+    assert project.rows("SELECT message_id, kind, status FROM icontact.import_coverage WHERE status <> 'complete'") == [
+        (message, "clicks", "failed")
+    ]
     project.config = config("warn")
     warned = project.run(window=NOW)
     assert warned.success
@@ -220,7 +220,7 @@ def test_rows_without_a_readable_time_go_to_quarantine_under_every_policy(
     result = project.run(window=NOW)
     assert result.success is green
     if not green:
-        assert "Field opens.openTime came as number, expected text" in failure(result, "raw_activity")
+        assert "Field opens.openTime is number, expected text" in failure(result, "raw_activity")
     stored = project.rows("SELECT message_id, reason, sum(occurrences) FROM icontact.quarantine GROUP BY ALL")
     assert stored == [(message, "no readable openTime", opens)]
     assert not [event for event in project.stored_events() if event[:2] == (message, "open")]
@@ -233,7 +233,7 @@ def test_ids_of_another_kind_say_so_beside_the_suspicion(project: Project) -> No
     result = project.run('key:"icontact/raw_contacts"', window=NOW)
     assert not result.success
     assert "would retire" in failure(result, "raw_contacts")
-    assert "Field contacts.contactId came as object, expected number or text." in failure(result, "raw_contacts")
+    assert "Field contacts.contactId is object, expected number or text." in failure(result, "raw_contacts")
     assert project.rows("SELECT * FROM icontact.raw_contacts ORDER BY ALL") == before
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from icontact_assets.cli import app
-from icontact_assets.ingest.staging import Staging
+from icontact_assets.ingest.staging import Poll, Staging
 from icontact_assets.ingest.window import Window
 from icontact_assets.resources import open_place
 from icontact_assets.warehouse.tables import RAW_TABLES
@@ -62,6 +62,11 @@ def test_another_client_folder_is_refused_before_anything_is_asked(
     assert project.rows(counted) == before
 
 
+def claim(warehouse: Warehouse) -> tuple[str, bool]:
+    with warehouse.write("test") as connection:
+        return warehouse.claim(connection)
+
+
 @pytest.mark.parametrize(
     ("source", "hint"),
     [
@@ -72,20 +77,20 @@ def test_another_client_folder_is_refused_before_anything_is_asked(
 )
 def test_whatever_of_it_differs_is_refused(tmp_path: Path, source: Source, hint: str) -> None:
     warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact", source=OWN)
-    id_, adopted = warehouse.claim()
+    id_, adopted = claim(warehouse)
     assert not adopted
     theirs = Warehouse(warehouse.path, "icontact", source=source)
-    for ask in (theirs.prepare, theirs.claim, theirs.is_claimed):
+    for ask in (theirs.prepare, lambda: claim(theirs), theirs.is_claimed):
         with pytest.raises(OtherSource) as caught:
             ask()
         assert hint in str(caught.value)
         assert f"holds, as icontact, {OWN}." in str(caught.value)
         assert f"name {source}." in str(caught.value)
     zeros = Source("app.icontact.com/icp", "01300001", "7601")
-    assert Warehouse(warehouse.path, "icontact", source=zeros).claim() == (id_, False)
+    assert claim(Warehouse(warehouse.path, "icontact", source=zeros)) == (id_, False)
     assert warehouse.is_claimed()
     # Another name is the way.
-    assert Warehouse(warehouse.path, "other", source=source).claim()[0] != id_
+    assert claim(Warehouse(warehouse.path, "other", source=source))[0] != id_
 
 
 def test_a_database_of_an_earlier_version_is_recorded_at_the_first_run(tmp_path: Path) -> None:
@@ -95,16 +100,16 @@ def test_a_database_of_an_earlier_version_is_recorded_at_the_first_run(tmp_path:
         connection.execute("DROP TABLE icontact.import_source")
     assert not warehouse.is_claimed()
     warehouse.prepare()
-    assert warehouse.claim()[1]
+    assert claim(warehouse)[1]
     assert warehouse.is_claimed()
 
 
 def test_pages_that_were_staged_for_another_database_never_land(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb.icontact.staging"
     with Staging(path, owner="one") as staging:
-        staging.keep_probe("1", datetime.now(UTC), {"opens_total": 1})
+        staging.keep_poll(Poll("1", datetime.now(UTC), {"opens_total": 1}))
     with Staging(path, owner="one") as staging:
-        assert len(staging.probes()) == 1
+        assert len(staging.polls()) == 1
     with Staging(path, owner="other") as staging:
-        assert staging.probes() == []
-        assert staging.proven() == []
+        assert staging.polls() == []
+        assert staging.verified() == []

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 import time_machine
 
-from icontact_assets.ingest.coverage import Scope, days, messages
+from icontact_assets.ingest.due import Scope, days, messages
 from icontact_assets.ingest.window import Window
 from icontact_assets.records import REREAD_TAG
 from icontact_assets.resources import forecast_window, scope_of
@@ -58,15 +58,13 @@ def test_a_back_dated_row_in_a_long_listing_is_missed_openly_and_found_by_verifi
         assert big.run(window=Window(days_ago(6), TODAY)).success
     assert sum(r["path"].endswith(f"/{BIG}/opens") for r in big.requests()[asked:]) == 2
     assert (big.true_events() - big.stored_events()).total() == 1
-    ledger = (
-        "SELECT verdict, announced - stored FROM icontact.import_coverage WHERE message_id='910001' AND kind='opens'"
-    )
-    assert big.rows(ledger) == [("late", 1)]
+    ledger = "SELECT status, reported - stored FROM icontact.import_coverage WHERE message_id='910001' AND kind='opens'"
+    assert big.rows(ledger) == [("stale", 1)]
     with Warehouse(big.settings.duckdb_path).read() as connection:
         scope = scope_of(big.settings, big.settings.imports[0])
         [yesterday] = days(connection, scope, TODAY, TODAY, now + day, now + day)
     assert (yesterday.read, yesterday.settled) == (True, False)
-    assert "opens: 1 rows came in the middle of those read before" in str(yesterday.reason)
+    assert "opens: 1 rows appeared in the middle of those read before" in str(yesterday.reason)
     with time_machine.travel(now + 7 * day):
         assert big.run(window=Window(TODAY, TODAY + 6 * day)).success
     assert big.true_events() == big.stored_events()
@@ -235,14 +233,14 @@ def put(
             {"id": str(id_), "probed": naive["probed"]},
         )
         connection.execute(
-            "INSERT INTO i.import_coverage (resource, message_id, kind, verdict, read_through) "
-            "VALUES ('statistics', $id, '', 'complete', $probed)",
+            "INSERT INTO i.import_coverage (resource, message_id, kind, list_id, status, read_through) "
+            "VALUES ('statistics', $id, '', '', 'complete', $probed)",
             {"id": str(id_), "probed": naive["probed"]},
         )
     for kind in ("opens", "clicks", "bounces", "unsubscribes") if read else ():
         connection.execute(
-            "INSERT INTO i.import_coverage (resource, message_id, kind, verdict, announced, stored, figure, "
-            "read_through, verified_at) VALUES ('activity', $id, $kind, 'complete', 0, 0, 0, $read, $read)",
+            "INSERT INTO i.import_coverage (resource, message_id, kind, list_id, status, reported, stored, statistic, "
+            "read_through, verified_at) VALUES ('activity', $id, $kind, '', 'complete', 0, 0, 0, $read, $read)",
             {"id": str(id_), "kind": kind, "read": read.replace(tzinfo=None)},
         )
 
@@ -259,7 +257,7 @@ def test_each_message_is_due_within_its_step_and_not_all_on_one_day(
     waits = {}
     for later in range(most + 1):
         for state in messages(ledger, SCOPE, NOW + timedelta(days=later)):
-            if state.due or state.probe_days == 0:
+            if state.due or state.poll_days == 0:
                 waits.setdefault(state.id, later)
     assert len(waits) == 60
     assert max(waits.values()) == most
@@ -272,8 +270,8 @@ def test_days_are_read_and_settled_by_what_was_looked_at_since(ledger: duckdb.Du
     day = timedelta(days=1)
     for resource in ("messages", "sends"):
         ledger.execute(
-            "INSERT INTO i.import_coverage (resource, message_id, kind, verdict, read_through) "
-            "VALUES (?, '', '', 'complete', ?)",
+            "INSERT INTO i.import_coverage (resource, message_id, kind, list_id, status, read_through) "
+            "VALUES (?, '', '', '', 'complete', ?)",
             [resource, NOW.replace(tzinfo=None)],
         )
     put(ledger, 1, NOW - 300 * day, NOW - 5 * day, NOW - 200 * day)
@@ -282,12 +280,12 @@ def test_days_are_read_and_settled_by_what_was_looked_at_since(ledger: duckdb.Du
     assert [found[date(2026, 6, n)].settled for n in (24, 25, 29)] == [True, False, False]
     assert found[date(2026, 6, 24)].reason is None
     assert found[date(2026, 6, 29)].read
-    assert "1 messages are looked at again later: 1 (looked at by 2026-07-" in str(found[date(2026, 6, 29)].reason)
+    assert "1 messages are polled again later: 1 (polled by 2026-07-" in str(found[date(2026, 6, 29)].reason)
     put(ledger, 3, NOW - 3 * day / 2, None, None)
     found = {d.day: d for d in days(ledger, SCOPE, date(2026, 6, 27), date(2026, 6, 30), NOW, NOW)}
     assert found[date(2026, 6, 28)].read
     assert not found[date(2026, 6, 29)].read
-    assert "1 messages are to be read now: 3 (never read)" in str(found[date(2026, 6, 29)].reason)
+    assert "1 messages are due now: 3 (never read)" in str(found[date(2026, 6, 29)].reason)
 
 
 def test_a_ladder_of_ones_own_decides(ledger: duckdb.DuckDBPyConnection) -> None:
@@ -295,4 +293,4 @@ def test_a_ladder_of_ones_own_decides(ledger: duckdb.DuckDBPyConnection) -> None
     [state] = messages(ledger, SCOPE, NOW)
     assert not state.due
     [state] = messages(ledger, Scope("i", None, (AgeStep(poll_days=1, verify_days=9),)), NOW)
-    assert (state.due, state.probe_days) == (True, 1)
+    assert (state.due, state.poll_days) == (True, 1)

@@ -43,7 +43,7 @@ def documented(reader: RowReader) -> dict[str, set[str]]:
 
 
 def told(findings: list[Finding]) -> set[tuple[str, str, str]]:
-    return {(finding.field, " or ".join(sorted(finding.came)), finding.verdict) for finding in findings}
+    return {(finding.field, " or ".join(sorted(finding.found)), finding.status) for finding in findings}
 
 
 class Watched(dict[str, Any]):
@@ -140,8 +140,8 @@ def test_under_warn_news_is_told_once_and_drift_while_it_lasts(readings: list[di
     for seen in readings:
         first = known.judge("contacts", CONTACTS, seen)
         again = known.judge("contacts", CONTACTS, seen)
-        new += [finding.field for finding in first if finding.verdict == "new"]
-        assert told(again) == told([finding for finding in first if finding.verdict == "drift"])
+        new += [finding.field for finding in first if finding.status == "new"]
+        assert told(again) == told([finding for finding in first if finding.status == "drift"])
     others = {name for seen in readings for name in seen if name not in CONTACTS.fields}
     assert sorted(new) == sorted(others)
 
@@ -150,8 +150,8 @@ def test_under_warn_news_is_told_once_and_drift_while_it_lasts(readings: list[di
 def test_what_evolve_accepted_is_never_drift_again(readings: list[dict[str, set[str]]], later: Policy) -> None:
     known = KnownFields("evolve", NOW, {})
     findings = [known.judge("contacts", CONTACTS, seen) for seen in readings * 2]
-    assert all(finding.verdict != "drift" for some in findings for finding in some)
-    every = [(f.field, kind) for some in findings for f in some if f.verdict == "accepted" for kind in f.came]
+    assert all(finding.status != "drift" for some in findings for finding in some)
+    every = [(f.field, kind) for some in findings for f in some if f.status == "accepted" for kind in f.found]
     assert len(every) == len(set(every))
     known = KnownFields(later, NOW, known.marks)
     for seen in readings:
@@ -165,7 +165,7 @@ def test_fail_remembers_nothing_of_what_it_refuses(before: dict[str, set[str]], 
     held = copy.deepcopy(evolved.marks)
     refusing = KnownFields("fail", NOW, evolved.marks)
     drift = compare("contacts", CONTACTS, {field: set(kinds) for field, kinds in held["contacts"].items()}, seen)
-    if any(finding.verdict == "drift" for finding in drift):
+    if any(finding.status == "drift" for finding in drift):
         with pytest.raises(SchemaDrift, match="schema_drift: evolve"):
             refusing.judge("contacts", CONTACTS, seen)
         assert refusing.marks == held
@@ -217,16 +217,16 @@ def test_what_is_known_comes_back_from_the_table(tmp_path: Path) -> None:
     known.judge("opens", READERS["opens"], {"contactId": {"text"}})
     warehouse = Warehouse(tmp_path / "fields.duckdb", "icontact")
     with warehouse.write("storing fields") as connection:
-        known.store(connection, "icontact")
+        known.store(connection)
     kept, stamp = stored(warehouse), NOW.replace(tzinfo=None)
     assert kept["lists", "name", "array"] == (False, stamp, stamp)
     assert kept["lists", "colour", "text"] == (True, stamp, stamp)
     assert kept["opens", "openTime", "absent"] == (False, stamp, stamp)
     later = datetime(2026, 11, 26, tzinfo=UTC)
     with warehouse.write("judging") as connection:
-        again = KnownFields.load(connection, "icontact", "evolve", later)
+        again = KnownFields.load(connection, "evolve", later)
         findings = again.judge("lists", READERS["lists"], {**own, "name": {"array"}, "colour": {"text"}})
-        again.store(connection, "icontact")
+        again.store(connection)
     assert told(findings) == {("name", "array", "accepted")}
     found = stored(warehouse)
     assert found["lists", "name", "array"] == (True, stamp, later.replace(tzinfo=None))

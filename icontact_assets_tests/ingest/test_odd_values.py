@@ -15,14 +15,15 @@ import pytest
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
-from icontact_assets.ingest.activity import ActivityReader, Run
+from icontact_assets.ingest.activity import ActivityReader
 from icontact_assets.ingest.changes import read_changes
-from icontact_assets.ingest.coverage import Scope
+from icontact_assets.ingest.context import ImportContext
+from icontact_assets.ingest.due import Scope
 from icontact_assets.ingest.staging import Staging
-from icontact_assets.ingest.window import Window
+from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.settings.models import BY_AGE
-from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets.warehouse.warehouse import Source, Warehouse
 from icontact_assets_tests.hostile import Hostile, http
 from icontact_assets_tests.odd import IDS_FROM, ODD, Listings, row, rows_of
 
@@ -38,40 +39,30 @@ class Reading:
     """A database, and a server of listings."""
 
     def __init__(self, home: Path, server: Hostile) -> None:
-        self.warehouse = Warehouse(home / "w.duckdb", "icontact")
+        self.warehouse = Warehouse(home / "w.duckdb", "icontact", source=Source("s", "1", "1"))
         self.warehouse.prepare()
         budget = Budget(home, "a", per_second=0, per_minute=0, per_day=0)
         session = Session(server.url, Credentials("a", "b", "c"), budget, tries=1)
-        self.folder = Folder(session, "1", "1", page_size=500)
-        self.staging = Staging(home / "w.staging")
-
-    def read(self, resource: str) -> Any:
-        return read_changes(
-            self.folder,
-            self.warehouse,
-            self.staging,
-            "icontact",
-            resource,
-            WINDOW,
+        self.context = ImportContext(
+            folder=Folder(session, "1", "1", page_size=500),
+            warehouse=self.warehouse,
+            staging=Staging(home / "w.staging"),
+            scope=Scope("icontact", None, BY_AGE),
             start_date=date(2026, 1, 1),
             drift="warn",
-            list_id="5" if resource == "subscriptions" else "",
+            workers=1,
             clock=lambda: NOW,
         )
 
+    def read(self, resource: str) -> Any:
+        list_id = "5" if resource == "subscriptions" else ""
+        return read_changes(self.context, resource, WINDOW, list_id=list_id)
+
     def read_activity(self) -> Any:
-        return ActivityReader(
-            folder=self.folder,
-            warehouse=self.warehouse,
-            staging=self.staging,
-            scope=Scope("icontact", None, BY_AGE),
-            drift="warn",
-            run=Run(WINDOW, NOW),
-            workers=1,
-            clock=lambda: NOW,
-            progress=lambda _done, _due: None,
-            tell=lambda _findings: None,
-        ).read()
+        request = ReadRequest(WINDOW, NOW)
+        return ActivityReader(self.context, request, lambda _done, _due: None, lambda _findings: None).read(
+            lambda _plan: None
+        )
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with self.warehouse.read() as connection:
@@ -140,7 +131,7 @@ def test_equal_rows_of_one_id_are_one_row_and_told(tmp_path: Path, resource: str
     with Listings({resource: rows}) as server:
         reading = Reading(tmp_path, server)
         changes = reading.read(resource)
-    assert (changes.total, changes.new, changes.doubled, changes.quarantined) == (702, 699, 3, 0)
+    assert (changes.total, changes.new, changes.duplicates, changes.quarantined) == (702, 699, 3, 0)
     assert reading.rows(f"SELECT count(*) FROM icontact.raw_{resource}") == [(699,)]
 
 
@@ -162,4 +153,4 @@ def test_a_known_send_that_can_no_longer_be_read_is_not_taken_for_gone(tmp_path:
 @pytest.mark.parametrize("figures", ["[]", "null", "{}", '{"opens": [], "clicks": null, "bounces": ""}'])
 def test_statistics_without_figures_are_no_error(tmp_path: Path, figures: str) -> None:
     with Hostile(http(f'{{"statistics": {figures}}}'.encode())) as server:
-        assert Reading(tmp_path, server).folder.statistics("1").opens_total is None
+        assert Reading(tmp_path, server).context.folder.statistics("1").opens_total is None

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from icontact_assets.ingest.coverage import (
-    FIGURE_OF,
+from icontact_assets.ingest.due import (
     OPT_OUTS,
+    STATISTIC_OF,
     Scope,
     days,
     messages,
@@ -23,7 +23,7 @@ from icontact_assets.ingest.coverage import (
     missing_opt_outs,
 )
 from icontact_assets.settings.models import BY_AGE
-from icontact_assets.warehouse.tables import TABLES
+from icontact_assets.warehouse.tables import TABLES, VIEWS
 
 NOW = datetime(2026, 6, 30, 12)
 WHOLE = Scope("i", None, BY_AGE)
@@ -37,6 +37,9 @@ def database() -> duckdb.DuckDBPyConnection:
     connection.execute("CREATE SCHEMA i")
     for table in TABLES:
         connection.execute(table.ddl("i"))
+    for view in VIEWS:
+        connection.execute(view.ddl("i"))
+    connection.execute("USE i")
     return connection
 
 
@@ -46,7 +49,14 @@ def ledger(database: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConne
     database.execute("BEGIN")
     for resource in ("contacts", "messages", "sends"):
         insert(
-            database, "import_coverage", resource=resource, message_id="", kind="", verdict="complete", read_through=NOW
+            database,
+            "import_coverage",
+            resource=resource,
+            message_id="",
+            kind="",
+            list_id="",
+            status="complete",
+            read_through=NOW,
         )
     yield database
     database.execute("ROLLBACK")
@@ -72,19 +82,31 @@ def message(
     if released:
         insert(connection, "raw_sends", send_id=id_, message_id=id_, released_at=released, status="released")
     if probed:
-        insert(connection, "import_coverage", resource="statistics", message_id=id_, kind="", read_through=probed)
-        columns = {FIGURE_OF[kind]: figure for kind, figure in figures.items()}
+        insert(
+            connection,
+            "import_coverage",
+            resource="statistics",
+            message_id=id_,
+            kind="",
+            list_id="",
+            read_through=probed,
+        )
+        columns = {STATISTIC_OF[kind]: figure for kind, figure in figures.items()}
         insert(connection, "raw_statistics", message_id=id_, observed_at=probed, **columns)
     for kind, entry in ledger.items():
-        insert(connection, "import_coverage", resource="activity", message_id=id_, kind=kind, **entry)
+        insert(connection, "import_coverage", resource="activity", message_id=id_, kind=kind, list_id="", **entry)
 
 
 ages = st.none() | st.integers(0, 400 * 24).map(lambda hours: NOW - timedelta(hours=hours))
 figures = st.none() | st.integers(0, 2)
 entries = st.none() | st.fixed_dictionaries(
-    {"read_through": ages, "verdict": st.sampled_from(["complete", "late", "incomplete", "failed"]), "figure": figures}
+    {
+        "read_through": ages,
+        "status": st.sampled_from(["complete", "stale", "incomplete", "failed"]),
+        "statistic": figures,
+    }
 )
-of_each_kind = st.fixed_dictionaries(dict.fromkeys(FIGURE_OF, st.tuples(entries, figures)))
+of_each_kind = st.fixed_dictionaries(dict.fromkeys(STATISTIC_OF, st.tuples(entries, figures)))
 
 
 @hypothesis_settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -96,11 +118,11 @@ def test_what_is_due_read_and_settled_follows_from_the_opt_outs_as_from_four_lis
     now, found = NOW.replace(tzinfo=UTC), []
     for scope in (HEEDED, WHOLE):
         for id_, (released, probed, kinds) in enumerate(those):
-            alike = kinds if scope is HEEDED else dict.fromkeys(FIGURE_OF, kinds[OPT_OUTS])
+            alike = kinds if scope is HEEDED else dict.fromkeys(STATISTIC_OF, kinds[OPT_OUTS])
             kept = {kind: entry for kind, (entry, _) in alike.items() if entry is not None}
             message(ledger, str(id_), released, probed, {kind: figure for kind, (_, figure) in alike.items()}, kept)
         states = messages(ledger, scope, now)
-        assert {state.kinds for state in states} == {(OPT_OUTS,) if scope is HEEDED else tuple(FIGURE_OF)}
+        assert {state.kinds for state in states} == {(OPT_OUTS,) if scope is HEEDED else tuple(STATISTIC_OF)}
         read = days(ledger, scope, date(2026, 6, 20), date(2026, 6, 29), now, now)
         found.append(([replace(state, kinds=()) for state in states], [replace(day, reason=None) for day in read]))
         for table in ("raw_messages", "raw_sends", "raw_statistics"):
@@ -113,9 +135,9 @@ def test_a_message_without_the_tag_counts_by_its_opt_outs_where_they_are_heeded(
     ledger: duckdb.DuckDBPyConnection,
 ) -> None:
     now, old = NOW.replace(tzinfo=UTC), NOW - timedelta(days=2)
-    read = {"verdict": "complete", "read_through": NOW, "figure": 0}
-    nothing = dict.fromkeys(FIGURE_OF, 0)
-    message(ledger, "1", old, NOW, nothing, dict.fromkeys(FIGURE_OF, read), aids=["spring-1"])
+    read = {"status": "complete", "read_through": NOW, "statistic": 0}
+    nothing = dict.fromkeys(STATISTIC_OF, 0)
+    message(ledger, "1", old, NOW, nothing, dict.fromkeys(STATISTIC_OF, read), aids=["spring-1"])
     message(ledger, "2", old, None, nothing, {}, aids=["spring-10"])
     message(ledger, "3", old, None, nothing, {}, aids=[], deleted_at=NOW)
     insert(ledger, "raw_sends", send_id="4", message_id="4", released_at=old, status="released")
@@ -123,13 +145,13 @@ def test_a_message_without_the_tag_counts_by_its_opt_outs_where_they_are_heeded(
     assert [state.id for state in messages(ledger, FILTERED, now)] == ["1"]
     assert missing_for_audiences(ledger, FILTERED, now) is None
     found = {state.id: state.kinds for state in messages(ledger, HEEDED, now)}
-    assert found == {"1": tuple(FIGURE_OF), "2": (OPT_OUTS,), "4": (OPT_OUTS,)}
+    assert found == {"1": tuple(STATISTIC_OF), "2": (OPT_OUTS,), "4": (OPT_OUTS,)}
     assert "2 released messages of i was never read completely: 4, 2" in str(missing_for_audiences(ledger, HEEDED, now))
     assert str(missing_opt_outs(ledger, HEEDED, now)).startswith("who left by 2 released messages of i was never read")
     assert missing_opt_outs(ledger, HEEDED, now - timedelta(days=2)) is None
 
     for id_ in ("2", "4"):
-        insert(ledger, "import_coverage", resource="activity", message_id=id_, kind=OPT_OUTS, **read)
+        insert(ledger, "import_coverage", resource="activity", message_id=id_, kind=OPT_OUTS, list_id="", **read)
     assert missing_for_audiences(ledger, HEEDED, now) is None
     assert missing_opt_outs(ledger, HEEDED, now) is None
     assert "2 released messages of i" in str(missing_for_audiences(ledger, WHOLE, now))

@@ -13,7 +13,7 @@ import pytest
 
 from icontact_assets.icontact.listing import Proof
 from icontact_assets.ingest.rows import activity_reader
-from icontact_assets.ingest.staging import Listing, Staging, StagingError, check_staging
+from icontact_assets.ingest.staging import Listing, Poll, Staging, StagingError, check_staging
 from icontact_assets.warehouse import lock
 
 OPENS = Listing("activity", "310001", "opens")
@@ -30,7 +30,7 @@ def test_a_second_run_waits_and_says_so_then_gives_up_and_names_the_first(tmp_pa
             Staging(path, wait_seconds=0.2, waiting=told.append)
     assert re.fullmatch(r"Waits for process \d+ \(run 1, since .* UTC\), until .* UTC at the latest\.", told[0])
     with Staging(path, wait_seconds=0.1) as staging:
-        assert staging.proven() == []
+        assert staging.verified() == []
 
 
 def test_a_file_that_is_none_of_ours_is_named_and_its_lock_is_given_back(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_file_of_another_shape_is_begun_anew(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE reading (id TEXT PRIMARY KEY)")
         connection.execute("INSERT INTO reading VALUES ('old')")
     with Staging(path) as staging:
-        assert staging.proven() == []
+        assert staging.verified() == []
         staging.open(OPENS, activity_reader("opens"))
 
 
@@ -64,8 +64,8 @@ def test_a_full_disk_is_named_when_a_page_is_kept(tmp_path: Path) -> None:
             sink.page(0, rows)
         staging._connection.execute("PRAGMA max_page_count = 1000000")
         sink.page(0, rows)
-        sink.prove(Proof(500, 1, datetime.now(UTC), 0, (), ()))
-        assert [reading.rows for reading in staging.proven()] == [500]
+        sink.verify(Proof(500, 1, datetime.now(UTC), 0, (), ()))
+        assert [read.rows for read in staging.verified()] == [500]
     assert sqlite3.connect(path).execute("SELECT count(*) FROM page").fetchall() == [(1,)]
 
 
@@ -78,7 +78,7 @@ def other_program(path: Path) -> None:
 def cut(path: Path) -> None:
     with Staging(path) as staging:
         for number in range(200):
-            staging.keep_probe(str(number), datetime(2026, 1, 1, tzinfo=UTC), {"opens_total": 1})
+            staging.keep_poll(Poll(str(number), datetime(2026, 1, 1, tzinfo=UTC), {"opens_total": 1}))
     path.write_bytes(path.read_bytes()[:5000])
 
 
@@ -102,7 +102,7 @@ def test_what_cannot_be_used_is_named_by_a_run_and_by_a_look(
 
     def use() -> None:
         with Staging(path, wait_seconds=0.1) as staging:
-            staging.probes()
+            staging.polls()
 
     with pytest.raises(StagingError) as caught:
         use()

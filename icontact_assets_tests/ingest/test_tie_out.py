@@ -5,9 +5,9 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from icontact_assets.ingest.coverage import FIGURE_OF, MessageState
+from icontact_assets.ingest.due import STATISTIC_OF, MessageState
 from icontact_assets.ingest.tie_out import Difference, tie_out
-from icontact_assets.warehouse.tables import TABLES
+from icontact_assets.warehouse.tables import TABLES, VIEWS
 
 
 @pytest.fixture
@@ -16,6 +16,9 @@ def database() -> duckdb.DuckDBPyConnection:
     connection.execute("CREATE SCHEMA s")
     for table in TABLES:
         connection.execute(table.ddl("s"))
+    for view in VIEWS:
+        connection.execute(view.ddl("s"))
+    connection.execute("USE s")
     connection.execute(
         "INSERT INTO s.raw_contacts (id, status, observed_at) VALUES ('1', 'normal', now()), ('2', 'deleted', now())"
     )
@@ -28,7 +31,7 @@ def store(
     figure: int | None,
     *,
     read_at: int | None = None,
-    verdict: str | None = "complete",
+    status: str | None = "complete",
     unreadable: int = 0,
 ) -> list[Difference]:
     """A message with an open at one instant by each of the contacts, and what iContact counts of it."""
@@ -45,24 +48,24 @@ def store(
             {"contact": contact, "ordinal": seen.get(contact, 0)},
         )
         seen[contact] = seen.get(contact, 0) + 1
-    if verdict is not None:
+    if status is not None:
         database.execute(
-            "INSERT INTO s.import_coverage (resource, message_id, kind, stored, read_through, verdict, figure) "
-            "VALUES ('activity', '9', 'opens', $stored, now(), $verdict, $figure)",
-            {"stored": len(contacts), "verdict": verdict, "figure": figure if read_at is None else read_at},
+            "INSERT INTO s.import_coverage (resource, message_id, kind, stored, read_through, status, statistic) "
+            "VALUES ('activity', '9', 'opens', $stored, now(), $status, $figure)",
+            {"stored": len(contacts), "status": status, "figure": figure if read_at is None else read_at},
         )
     if unreadable:
         database.execute(
             "INSERT INTO s.quarantine (resource, message_id, occurrences) VALUES ('opens', '9', $n)", {"n": unreadable}
         )
-    compared, differing = tie_out(database, "s", [message(*FIGURE_OF)])
+    compared, differing = tie_out(database, [message(*STATISTIC_OF)])
     assert compared == 4
     return differing
 
 
 def message(*kinds: str) -> MessageState:
     """The message, of which these listings count."""
-    return MessageState("9", kinds, None, None, None, None, 0, 0, due=False)
+    return MessageState("9", kinds, None, None, None, 0, 0, due=False)
 
 
 def reason(differing: list[Difference]) -> str:
@@ -77,16 +80,16 @@ def test_equal_counts_are_no_difference(database: duckdb.DuckDBPyConnection) -> 
 
 def test_messages_and_listings_out_of_scope_are_not_compared(database: duckdb.DuckDBPyConnection) -> None:
     store(database, ["1"], 7)
-    assert tie_out(database, "s", []) == (0, [])
-    assert tie_out(database, "s", [message("unsubscribes")]) == (1, [])
+    assert tie_out(database, []) == (0, [])
+    assert tie_out(database, [message("unsubscribes")]) == (1, [])
 
 
 def test_each_difference_has_its_reason(database: duckdb.DuckDBPyConnection) -> None:
     cases = [
-        ("no figure", store_args(["1"], None)),
-        ("not read", store_args([], 4, verdict=None)),
-        ("late", store_args(["1"], 4, verdict="late")),
-        ("late", store_args(["1"], 4, read_at=1)),
+        ("no statistic", store_args(["1"], None)),
+        ("not read", store_args([], 4, status=None)),
+        ("stale", store_args(["1"], 4, status="stale")),
+        ("stale", store_args(["1"], 4, read_at=1)),
         ("unreadable", store_args(["1"], 3, unreadable=2)),
         ("duplicates", store_args(["1", "1", "1"], 1)),
         ("deleted contact", store_args(["1", "2", "3"], 1)),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 
+from icontact_assets.warehouse.tables import IMPORT_COVERAGE
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
@@ -47,3 +48,33 @@ def test_runs_outcomes_and_members_of_exports_keep_their_rows_under_new_words(tm
             ("2", "export"),
         ]
         assert "verdict" not in [row[0] for row in rows("DESCRIBE export_runs")]
+
+
+def test_coverage_keeps_its_rows_under_new_words(tmp_path: Path) -> None:
+    warehouse = earlier(
+        tmp_path / "icontact.duckdb",
+        "ALTER TABLE import_coverage RENAME status TO verdict",
+        "ALTER TABLE import_coverage RENAME reported TO announced",
+        "ALTER TABLE import_coverage RENAME statistic TO figure",
+        "ALTER TABLE import_coverage RENAME read_id TO reading",
+        "ALTER TABLE import_coverage RENAME changed_at TO moved_at",
+        "ALTER TABLE import_coverage DROP list_id",
+        "CREATE VIEW coverage AS SELECT verdict FROM import_coverage",
+        "INSERT INTO import_coverage (resource, message_id, kind, verdict, announced, figure, reading) VALUES "
+        "('contacts', '', '', 'complete', 7, NULL, 'a'), ('subscriptions', '', '5001', 'failed', 3, NULL, 'b'), "
+        "('activity', '9', 'opens', 'late', 4, 2, 'c')",
+    )
+    warehouse.prepare()
+    warehouse.prepare()
+    with warehouse.read() as connection:
+        found = connection.execute(
+            "SELECT resource, message_id, kind, list_id, status, reported, statistic, read_id "
+            "FROM import_coverage ORDER BY read_id"
+        ).fetchall()
+        left = {row[0] for row in connection.execute("DESCRIBE import_coverage").fetchall()}
+    assert found == [
+        ("contacts", "", "", "", "complete", 7, None, "a"),
+        ("subscriptions", "", "", "5001", "failed", 3, None, "b"),
+        ("activity", "9", "opens", "", "stale", 4, 2, "c"),
+    ]
+    assert left == set(IMPORT_COVERAGE.column_names)

@@ -52,8 +52,8 @@ def budget_spent(per_day: int, days: int) -> Callable[[Stage], str]:
                 break
             assert rows == members == set(), "the audience moved on half-read data"
             if "raw_activity" in ended.red:
-                assert re.search(r"\d+ of \d+ due messages were not looked at", ended.red["raw_activity"])
-                assert re.search(r"goes on from \d{4}-\d\d-\d\d", ended.red["raw_activity"])
+                assert re.search(r"\d+ of \d+ due messages were not polled", ended.red["raw_activity"])
+                assert re.search(r"resumes at \d{4}-\d\d-\d\d", ended.red["raw_activity"])
                 assert f"{len(green)} of {len(window.days)} days are read" in ended.red["raw_activity"]
                 assert len(green) < len(window.days)
         assert ended.green, ended.red

@@ -89,7 +89,7 @@ def fifth_gone(stage: Stage) -> str:
 
 SHRUNK = Row(
     "an empty 200, or a fifth of the contacts gone, on a listing that was full",
-    "nothing retired before a second reading agrees",
+    "nothing retired before a second read agrees",
     [
         *(
             Play(f"empty 200, {resource}", emptied(resource), tested="too" if resource == "contacts" else "no")

@@ -1,0 +1,112 @@
+"""What reading one import takes, opened once a step, and what a process remembers of the import between its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import duckdb
+
+from icontact_assets.icontact.folder import Folder
+from icontact_assets.ingest.coverage import Entry, entries
+from icontact_assets.ingest.drift import Policy
+from icontact_assets.ingest.due import Scope, create_view, mark_of, mark_of_stored_view, view_of
+from icontact_assets.ingest.staging import Listing, Staging
+from icontact_assets.warehouse.warehouse import Version, Warehouse
+
+_OF_FOLDERS = ("contacts", "messages", "sends", "lists", "subscriptions")
+"""The resources whose listings are of a whole folder: a handful of rows of the coverage."""
+
+
+@dataclass(frozen=True)
+class ImportState:
+    """What the database holds of an import, as far as every step asks for it."""
+
+    database_id: str | None
+    """The id of the schema in this database. None: whose data it holds is not recorded."""
+    view: str | None
+    """The mark of the view `coverage`."""
+    coverage: Mapping[Listing, Entry]
+    """The coverage of the listings of the whole folder."""
+
+    @classmethod
+    def load(cls, warehouse: Warehouse, connection: duckdb.DuckDBPyConnection) -> ImportState:
+        return cls(warehouse.claimed(connection), mark_of_stored_view(connection), entries(connection, *_OF_FOLDERS))
+
+
+_REMEMBERED: dict[tuple[object, ...], tuple[Version, ImportState]] = {}
+
+
+def _key(warehouse: Warehouse) -> tuple[object, ...]:
+    # With the source: what another client folder's data is refused for must be asked of the database.
+    return (warehouse.path, warehouse.schema, warehouse.source)
+
+
+def _remember(warehouse: Warehouse, state: ImportState) -> None:
+    """Keep what was read in the last connection of this warehouse. It holds until somebody writes to the file."""
+    if warehouse.left is not None:
+        _REMEMBERED[_key(warehouse)] = (warehouse.left, state)
+
+
+def _remembered(warehouse: Warehouse) -> ImportState | None:
+    version, state = _REMEMBERED.get(_key(warehouse), (None, None))
+    return state if version is not None and version == warehouse.version() else None
+
+
+def prepare_import(warehouse: Warehouse, scope: Scope, start_date: date) -> tuple[str, bool]:
+    """Record whose data the import's schema holds, and make the view `coverage` as these settings want it.
+
+    Returns the id of the schema in this database, and whether it held rows of which nothing said whose they are. Most
+    often all that is done, and known to be done: then the database is not even opened. Raises OtherSource.
+    """
+    view = view_of(scope, start_date)
+    state = _remembered(warehouse)
+    if state is None and warehouse.exists():
+        with warehouse.read() as connection:
+            state = ImportState.load(warehouse, connection)
+        _remember(warehouse, state)
+    if state is not None and state.database_id is not None and state.view == mark_of(view):
+        return state.database_id, False
+    with warehouse.write("preparing the import") as connection:
+        database_id, adopted = warehouse.claim(connection)
+        create_view(connection, view)
+        state = ImportState.load(warehouse, connection)
+    _remember(warehouse, state)
+    return database_id, adopted
+
+
+@dataclass(frozen=True)
+class ImportContext:
+    """What reading one import takes."""
+
+    folder: Folder
+    warehouse: Warehouse
+    staging: Staging
+    scope: Scope
+    start_date: date
+    """Older rows are stored on this day's partition."""
+    drift: Policy
+    """What a missing or retyped field is."""
+    workers: int
+    """How many messages are read at a time."""
+    clock: Callable[[], datetime]
+    """Now (aware UTC)."""
+
+    def coverage(self) -> Mapping[Listing, Entry]:
+        """The coverage of the listings of the whole folder."""
+        state = _remembered(self.warehouse)
+        if state is None:
+            with self.warehouse.read() as connection:
+                state = ImportState.load(self.warehouse, connection)
+            _remember(self.warehouse, state)
+        return state.coverage
+
+    @contextmanager
+    def write(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection in one transaction, as of the warehouse. What it leaves is remembered."""
+        with self.warehouse.write(purpose) as connection:
+            yield connection
+            state = ImportState.load(self.warehouse, connection)
+        _remember(self.warehouse, state)

@@ -1,0 +1,154 @@
+"""What moving verified reads from staging into the tables takes, whatever their rows become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import duckdb
+import pyarrow as pa
+
+from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDrift
+from icontact_assets.ingest.rows import LISTING_READERS, RowReader, activity_reader
+from icontact_assets.ingest.staging import Listing, Rejected, Staging, VerifiedRead
+from icontact_assets.warehouse.times import naive
+
+SECOND_OPINION = timedelta(hours=1)
+"""After so long a second read may confirm a suspicious one."""
+
+_BATCH_ROWS = 100_000
+
+
+def suspicious(known: int, gone: int) -> bool:
+    """Whether a listing lost too much to be believed at once: all it held, or more than a fifth and 50 rows."""
+    return 0 < known == gone or (gone > 50 and gone > known * 0.2)
+
+
+def reader_of(listing: Listing) -> RowReader:
+    """What reads the rows of a listing."""
+    return activity_reader(listing.kind) if listing.kind else LISTING_READERS[listing.resource]
+
+
+class Landing:
+    """One transaction that lands reads."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, staging: Staging, drift: Policy, now: datetime) -> None:
+        """`now` (aware UTC) is when what lands is first stored."""
+        self.connection = connection
+        self.now = now
+        self.quarantined = 0
+        """Rows of the landed reads that could not be read."""
+        self._staging = staging
+        self._fields = KnownFields.load(connection, drift, now)
+
+    def load(
+        self,
+        table: str,
+        reads: Iterable[VerifiedRead],
+        constants: Callable[[VerifiedRead], Mapping[str, object]] = lambda _: {},
+    ) -> Iterator[tuple[VerifiedRead, list[Rejected]]]:
+        """Insert the rows of these reads into a table, in listing order, with columns that are the same in a read.
+
+        Yields each read with the rows that could not be read. All rows are there when it has ended.
+        """
+        waiting: list[pa.Table] = []
+
+        def write() -> None:
+            if waiting:
+                self.connection.register("batch", pa.concat_tables(waiting))
+                self.connection.execute(f'INSERT INTO "{table}" BY NAME FROM batch')
+                self.connection.unregister("batch")
+                waiting.clear()
+
+        for read in reads:
+            rejected: list[Rejected] = []
+            for page, bad in self._staging.pages(read):
+                rejected += bad
+                for name, value in constants(read).items():
+                    page = page.append_column(name, pa.repeat(value, page.num_rows))
+                waiting.append(page)
+                if sum(rows.num_rows for rows in waiting) >= _BATCH_ROWS:
+                    write()
+            yield read, rejected
+        write()
+
+    def judge(self, read: VerifiedRead) -> list[Finding]:
+        """The fields of a read that are new, missing or retyped.
+
+        Raises SchemaDrift where the policy refuses them. The rows that could not be read are in quarantine then.
+        """
+        listing = read.listing
+        try:
+            return self._fields.judge(listing.rows_are, reader_of(listing), self._staging.fields(read))
+        except SchemaDrift:
+            self.quarantine(listing, [row for _, bad in self._staging.pages(read) for row in bad])
+            raise
+
+    def keep_fields(self) -> None:
+        """Store what `judge` learned."""
+        self._fields.store(self.connection)
+
+    def believes(self, listing: Listing, gone: str, plausible: Callable[[int], bool]) -> bool:
+        """Whether what a read no longer held may be retired. `gone` is a query for the ids of that.
+
+        iContact may answer a healthy request with a part of a listing. So a loss that is not plausible is only
+        remembered. An id that is still gone an hour or more later counts as confirmed, and `plausible` is asked about
+        the number of those that are not.
+        """
+        table, connection = (
+            {"resource": listing.rows_are, "scope": listing.message_id or listing.list_id},
+            self.connection,
+        )
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE gone AS {gone}")
+        # What came back is forgotten: only two reads in a row confirm each other.
+        connection.execute(
+            "DELETE FROM missed WHERE resource=$resource AND scope=$scope AND id NOT IN (SELECT id FROM gone)", table
+        )
+        [(unconfirmed,)] = connection.execute(
+            "SELECT count(*) FROM gone WHERE id NOT IN (SELECT id FROM missed "
+            "WHERE resource=$resource AND scope=$scope AND missed_at <= $before)",
+            {**table, "before": naive(self.now - SECOND_OPINION)},
+        ).fetchall()
+        if plausible(unconfirmed):
+            connection.execute("DELETE FROM missed WHERE resource=$resource AND scope=$scope", table)
+            return True
+        connection.execute(
+            "INSERT INTO missed SELECT $resource, $scope, id, $now FROM gone "
+            "WHERE id NOT IN (SELECT id FROM missed WHERE resource=$resource AND scope=$scope)",
+            {**table, "now": naive(self.now)},
+        )
+        return False
+
+    def quarantine(self, listing: Listing, rejected: Sequence[Rejected]) -> None:
+        """Store rows that could not be read, each once, with how often it is in the listing."""
+        grouped: dict[str, tuple[Rejected, int]] = {}
+        for row in rejected:
+            grouped[row.digest] = (row, grouped.get(row.digest, (row, 0))[1] + 1)
+        for row, occurrences in grouped.values():
+            key = {"resource": listing.rows_are, "message_id": listing.message_id, "digest": row.digest}
+            found = self.connection.execute(
+                "UPDATE quarantine SET occurrences=$n "
+                "WHERE resource=$resource AND message_id=$message_id AND digest=$digest RETURNING 1",
+                {**key, "n": occurrences},
+            ).fetchall()
+            if not found:
+                self.connection.execute(
+                    "INSERT INTO quarantine VALUES ($resource, $message_id, $digest, $reason, $content, $n, $now)",
+                    {
+                        **key,
+                        "reason": row.reason,
+                        "content": row.content,
+                        "n": occurrences,
+                        "now": naive(self.now),
+                    },
+                )
+        self.quarantined += len(rejected)
+
+
+def quarantined(connection: duckdb.DuckDBPyConnection, resources: Sequence[str]) -> list[tuple[str, str, int]]:
+    """How many rows of these resources are in quarantine: resource, reason, rows of the last complete read."""
+    return connection.execute(
+        "SELECT resource, reason, sum(occurrences)::BIGINT FROM quarantine "
+        "WHERE list_contains(?, resource) GROUP BY ALL ORDER BY ALL",
+        [list(resources)],
+    ).fetchall()
