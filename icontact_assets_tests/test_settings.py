@@ -181,6 +181,16 @@ priorities:
         ("audiences:\n  - {name: a, import: other, where: x}\n", ["audiences[0].import", "other", "icontact"]),
         ("audiences:\n  - {name: a, import: icontact}\n", ["a condition or a query"]),
         (
+            "audiences:\n  - {name: a, import_name: icontact, where: x}\n",
+            [":2: audiences[0].import_name", "not supported"],
+        ),
+        (
+            "audiences:\n  - {name: a, import: , where: x}\n",
+            ["audiences[0].import", "is missing", "Write the name of the"],
+        ),
+        (IMPORT.replace("1", "") + "    colour:\n", [":3: imports[0].account", "is missing", "discover"]),
+        (IMPORT + "    keep_updated:\n", [":5: imports[0].keep_updated", "found nothing, expected true or false"]),
+        (
             AUDIENCE + "exports:\n  - {name: e, audience: b, list: 1}\n",
             ["exports[0].audience", "'b'", "Name one of: a"],
         ),
@@ -197,6 +207,7 @@ priorities:
         (export("external_changes: fix"), ["exports[0].external_changes", "fix"]),
         (export("consent: lax"), ["exports[0].consent", "lax"]),
         (export("suppression: people.csv"), ["exports[0].suppression", "found 'people.csv'"]),
+        (export("suppression: "), ["exports[0].suppression", "found nothing", "{file: people.csv}"]),
         (export("suppression: {file: a.csv, table: b}"), ["exports[0].suppression", "not exactly one source"]),
         (export("suppression: {table: a-b}"), ["exports[0].suppression.table", "a-b"]),
         (export("limits: {adds: -1}"), ["exports[0].limits.adds", "-1"]),

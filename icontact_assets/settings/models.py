@@ -336,9 +336,13 @@ class Settings(Model):
     """All settings, checked, with references resolved."""
 
     base_url: str
+    """The address of iContact's service."""
     duckdb_path: Path
+    """The database file."""
     home: Path
+    """The folder that state is kept in."""
     readers: Readers = Readers()
+    """Who may read what is kept."""
     imports: tuple[Import, ...]
     audiences: tuple[Audience, ...] = ()
     exports: tuple[Export, ...] = ()
