@@ -78,6 +78,11 @@ def partitions_of(instance: dg.DagsterInstance, key: dg.AssetKey, failing: str |
     )
 
 
+def table_key(import_name: str, table: str) -> dg.AssetKey:
+    """Asset key of a raw or mapped table of an import."""
+    return dg.AssetKey([import_name, table])
+
+
 def audience_key(settings: Settings, name: str) -> dg.AssetKey:
     """Asset key of an audience: below its import."""
     return dg.AssetKey([settings.audience(name).import_name, f"audience_{name}"])

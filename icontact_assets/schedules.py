@@ -10,7 +10,7 @@ import dagster as dg
 from icontact_assets.errors import UserError
 from icontact_assets.ingest.window import TRAILING_DAYS, Window
 from icontact_assets.partitions import range_tags
-from icontact_assets.records import REREAD_SINCE_TAG, REREAD_TAG, RETRY_AT_TAG, partitions_of, under_way
+from icontact_assets.records import REREAD_SINCE_TAG, REREAD_TAG, RETRY_AT_TAG, partitions_of, table_key, under_way
 from icontact_assets.resources import budget_of
 from icontact_assets.retries import SOON, Failed, next_retry
 from icontact_assets.settings.models import Import, Schedule, Settings
@@ -114,7 +114,7 @@ def _failed_days(
 
     Whoever asked for another listing alone did not ask for an import.
     """
-    tables = {table: partitions_of(instance, dg.AssetKey([import_.name, table.name])) for table in RAW_TABLES}
+    tables = {table: partitions_of(instance, table_key(import_.name, table.name)) for table in RAW_TABLES}
     asked = {date.fromisoformat(partition) for partition in tables[RAW_ACTIVITY].asked}
     failed: dict[date, Failed] = {}
     for found in tables.values():

@@ -26,6 +26,7 @@ from icontact_assets.records import (
     audience_key,
     export_key,
     newest_audiences,
+    table_key,
 )
 from icontact_assets.resources import open_import, open_place, scope_of
 from icontact_assets.settings.models import Audience, Export, Settings
@@ -53,7 +54,7 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
 
     return dg.asset(
         key=key,
-        deps=[dg.AssetKey([schema, "icontact_profiles"])],
+        deps=[table_key(schema, "icontact_profiles")],
         description=audience.description or audience.label,
         group_name=f"{schema}_audiences",
         kinds={"duckdb"},

@@ -11,6 +11,7 @@ from icontact_assets.errors import UserError
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.expressions import field_table
 from icontact_assets.metadata import column_schema, failure, preview
+from icontact_assets.records import table_key
 from icontact_assets.resources import open_import
 from icontact_assets.settings.models import Import, Settings
 from icontact_assets.warehouse.tables import Column
@@ -117,7 +118,7 @@ def _asset(
     return dg.asset(
         name=name,
         key_prefix=[import_.name],
-        deps=[dg.AssetKey([import_.name, dep]) for dep in deps],
+        deps=[table_key(import_.name, dep) for dep in deps],
         description=description,
         metadata={"dagster/column_schema": column_schema(columns), "dagster/table_name": f"{import_.name}.{name}"},
         group_name=f"{import_.name}_mapped",
