@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import re
 import shutil
 import stat
 import time
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from icontact_assets.errors import UserError
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
+from icontact_assets.warehouse.remedies import first_line, remedy
 from icontact_assets.warehouse.signals import interrupted_by_signals
 from icontact_assets.warehouse.tables import IMPORT_SOURCE, TABLES, VIEWS, audience_on
 from icontact_assets.warehouse.upgrade import pending
@@ -48,11 +48,7 @@ _AT_FAULT = (
 # What DuckDB keeps: the database, and beside it what a killed process leaves.
 _FILES = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 
-_DAMAGED = re.compile("(?i)corrupt|could not read enough bytes|serialization error")
-
 _SAME_SERVICE = " If it is the same service under another address, delete the row of {schema}.import_source."
-
-_KEPT_OF_AN_ERROR = 500
 
 # Which schemas of which files this process has prepared.
 _PREPARED: set[tuple[object, ...]] = set()
@@ -396,7 +392,7 @@ class Warehouse:
                     connection.close()
                     raise WarehouseBusy(
                         f"{self.path} is open in another program for more than {wait:.0f} s: "
-                        f"{_first_line(error)} Close it there and run again."
+                        f"{first_line(error)} Close it there and run again."
                     ) from error
                 time.sleep(random.uniform(0.05, 0.2))  # noqa: S311
 
@@ -407,7 +403,7 @@ class Warehouse:
             return "another process"
 
     def _unusable(self, error: Exception) -> str:
-        return f"The database {self.path} cannot be used: {_first_line(error)} {_remedy(error)}"
+        return f"The database {self.path} cannot be used: {first_line(error)} {remedy(error)}"
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, schema: str) -> dict[str, set[str]]:
@@ -431,33 +427,3 @@ def _layout(schema: str) -> str:
     """What a prepared schema is marked with: another version of these definitions has another mark."""
     text = "\n".join([*(table.ddl(schema) for table in TABLES), *_definitions(schema)])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _remedy(error: Exception) -> str:
-    text = str(error)
-    if "not a valid DuckDB database file" in text:
-        return (
-            "Name another file with ICONTACT_ASSETS_DUCKDB, or move this one away: a new database is made in its place."
-        )
-    if "we can only read" in text:
-        return (
-            f"DuckDB {duckdb.__version__}, which is installed here, does not read it: another version wrote it. "
-            "Upgrade the Python package duckdb, or name another file with ICONTACT_ASSETS_DUCKDB."
-        )
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return "Give the process more memory, or the disk that holds the database more space."
-    if _DAMAGED.search(text) or isinstance(error, duckdb.FatalException | duckdb.InternalException):
-        return (
-            "The file is damaged. Put a backup in its place, or move it away and materialize the raw assets again: "
-            "everything that iContact still shows is read anew."
-        )
-    return (
-        "Check that the folder exists, that this user may write to it, and that the disk has space "
-        "(ICONTACT_ASSETS_DUCKDB names another place)."
-    )
-
-
-def _first_line(error: Exception) -> str:
-    """The first line of an error, which may name a path of thousands of characters."""
-    line = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".!")
-    return (line if len(line) <= _KEPT_OF_AN_ERROR else f"{line[:_KEPT_OF_AN_ERROR]}...") + "."

@@ -1,0 +1,42 @@
+"""What to do when DuckDB cannot use the file."""
+
+from __future__ import annotations
+
+import re
+
+import duckdb
+
+_DAMAGED = re.compile("(?i)corrupt|could not read enough bytes|serialization error")
+
+_KEPT_OF_AN_ERROR = 500
+
+
+def remedy(error: Exception) -> str:
+    """What to do about an error that the file, the disk or the memory is at fault for."""
+    text = str(error)
+    if "not a valid DuckDB database file" in text:
+        return (
+            "Name another file with ICONTACT_ASSETS_DUCKDB, or move this one away: a new database is made in its place."
+        )
+    if "we can only read" in text:
+        return (
+            f"DuckDB {duckdb.__version__}, which is installed here, does not read it: another version wrote it. "
+            "Upgrade the Python package duckdb, or name another file with ICONTACT_ASSETS_DUCKDB."
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "Give the process more memory, or the disk that holds the database more space."
+    if _DAMAGED.search(text) or isinstance(error, duckdb.FatalException | duckdb.InternalException):
+        return (
+            "The file is damaged. Put a backup in its place, or move it away and materialize the raw assets again: "
+            "everything that iContact still shows is read anew."
+        )
+    return (
+        "Check that the folder exists, that this user may write to it, and that the disk has space "
+        "(ICONTACT_ASSETS_DUCKDB names another place)."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error, which may name a path of thousands of characters."""
+    line = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".!")
+    return (line if len(line) <= _KEPT_OF_AN_ERROR else f"{line[:_KEPT_OF_AN_ERROR]}...") + "."
