@@ -13,6 +13,22 @@ SANDBOX = ("faker", "uvicorn", "httptools", "starlette", "websockets", "watchfil
 """What only the sandbox needs: the packages of the extra `sandbox`, and those that they bring."""
 
 
+MOST_LINES = 450
+LONGER = {"warehouse/tables.py"}
+"""A list of tables is read one table at a time."""
+
+
+def test_no_module_is_too_long_to_be_read_at_once() -> None:
+    root = Path(icontact_assets.__file__).parent
+    lengths = {
+        path.relative_to(root).as_posix(): len(path.read_text().splitlines())
+        for path in root.rglob("*.py")
+        if path.relative_to(root).parts[0] != "sandbox"
+    }
+    assert len(lengths) > 50
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES and name not in LONGER} == {}
+
+
 def test_the_production_code_needs_no_package_of_the_sandbox(tmp_path: Path) -> None:
     modules = [
         module.name
