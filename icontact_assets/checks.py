@@ -16,12 +16,13 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from icontact_assets.errors import UserError
 from icontact_assets.ingest.coverage import entries
 from icontact_assets.ingest.due import STATISTIC_OF, DayState, days, messages
 from icontact_assets.ingest.landing import quarantined
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
-from icontact_assets.metadata import metadata_table
-from icontact_assets.records import Partitions, partitions_of
+from icontact_assets.metadata import failure, metadata_table
+from icontact_assets.records import Partitions, partitions_of, table_key
 from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Import, Settings
 from icontact_assets.warehouse.tables import (
@@ -101,7 +102,7 @@ def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_
 
 
 def _key(import_: Import, table: Table) -> dg.AssetKey:
-    return dg.AssetKey([import_.name, table.name])
+    return table_key(import_.name, table.name)
 
 
 def _checks(settings: Settings, import_: Import, table: Table) -> dg.AssetsDefinition:
@@ -123,8 +124,8 @@ def _checks(settings: Settings, import_: Import, table: Table) -> dg.AssetsDefin
         partitions = partitions_of(context.instance, _key(import_, table))
         try:
             results = _read_results(settings, import_, table, partitions)
-        except WarehouseError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        except UserError as error:
+            raise failure(error) from error
         yield from (result for result in results if result.check_name in chosen)
 
     return run

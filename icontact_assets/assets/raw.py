@@ -10,17 +10,18 @@ import dagster as dg
 from icontact_assets.assets.report import observe_other_days, report_days, run_began, tag_retry_at
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.checks import report_failed
+from icontact_assets.errors import UserError
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactError
 from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Plan
 from icontact_assets.ingest.changes import Changes, read_changes
 from icontact_assets.ingest.context import ImportContext
 from icontact_assets.ingest.drift import Finding, listed
 from icontact_assets.ingest.forecast import Forecast, forecast
-from icontact_assets.ingest.staging import StagingError
 from icontact_assets.ingest.window import ReadRequest, Window
-from icontact_assets.metadata import column_schema
+from icontact_assets.metadata import column_schema, failure
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.plain import mask
+from icontact_assets.records import table_key
 from icontact_assets.resources import open_context, rates_of
 from icontact_assets.retries import retry_at
 from icontact_assets.settings.models import Import, Settings, SettingsError
@@ -34,12 +35,11 @@ from icontact_assets.warehouse.tables import (
     RAW_SUBSCRIPTIONS,
     Table,
 )
-from icontact_assets.warehouse.warehouse import WarehouseError
 
 _LISTINGS = {"contacts": RAW_CONTACTS, "messages": RAW_MESSAGES, "sends": RAW_SENDS, "lists": RAW_LISTS}
 
 
-class _NotAllRead(Exception):
+class _NotAllRead(UserError):
     """Some of what was asked for is not read: `green` are the days that are, `causes` what was in the way."""
 
     def __init__(
@@ -89,13 +89,13 @@ def _asset(
         except (IContactError, NothingToRead) as error:
             report_failed(context, settings, import_, table)
             raise _failure(context, error, [error], {}) from error
-        except (SettingsError, WarehouseError, StagingError) as error:
+        except UserError as error:
             raise _failure(context, error, [error], {}) from error
 
     return dg.asset(
         name=table.name,
         key_prefix=[import_.name],
-        deps=[dg.AssetKey([import_.name, name]) for name in deps],
+        deps=[table_key(import_.name, name) for name in deps],
         partitions_def=daily_partitions(import_),
         backfill_policy=dg.BackfillPolicy.single_run(),
         description=table.description,
@@ -112,12 +112,12 @@ def _asset(
 
 
 def _failure(
-    context: dg.AssetExecutionContext, error: Exception, causes: Iterable[Exception], facts: Mapping[str, Any]
+    context: dg.AssetExecutionContext, error: UserError, causes: Iterable[Exception], facts: Mapping[str, Any]
 ) -> dg.Failure:
     """The failure of a step, which says when it is retried. So does the tag of the run, which the schedule reads."""
     at = retry_at(causes, _clock())
     tag_retry_at(context, at)
-    return dg.Failure(str(error), metadata={**facts, "retry_at": dg.MetadataValue.timestamp(at)}, allow_retries=False)
+    return failure(error, {**facts, "retry_at": dg.MetadataValue.timestamp(at)})
 
 
 def _open(
