@@ -126,7 +126,7 @@ def _resolved(written: Written, on: Mapping[str, LiveList], now: datetime) -> Re
         return Resolved(written, Outcome.FAILED, "a list that it was about was deleted")
     outcome = outcome_of(written, on)
     if outcome is not None:
-        return Resolved(written, outcome, "what became of it was not known; the list said so later")
+        return Resolved(written, outcome, "what became of it was not known; the list showed it later")
     # Its effect may show late, but not as late as that.
     if now - written.recorded_at > OPEN_FOR:
         return Resolved(written, Outcome.FAILED, "what became of it was not known; the list never showed it")

@@ -40,29 +40,30 @@ class Suppressed(Enum):
 class Evidence:
     """What is known of one person and one list. None always means unknown, and unknown is never a yes.
 
-    A person is a contact and every other contact id that ever had one of its addresses: what history holds against one
-    of them counts for all. `read_at` and `list_read_at` (aware): when the statuses of contact and list were asked of
-    iContact.
+    A person is a contact and every other contact id that ever had one of its addresses. What history holds against one
+    of them counts for all.
     """
 
     contact_status: str | None
-    """Status that iContact gave in this run; None: no such contact, or unreadable."""
+    """Status that iContact gave in this run. None: no such contact, or unreadable."""
     read_at: datetime
+    """When that was asked of iContact (aware)."""
     subscription_status: str | Literal[Subscription.ABSENT] | None
-    """Status on the list, of a whole reading of it in this run; ABSENT: that reading did not hold the contact."""
+    """Status on the list, by a full read of it in this run. ABSENT: that read did not show the contact."""
     list_read_at: datetime
+    """When that was asked of iContact (aware)."""
     seen_unsubscribed: bool | None
     """Whether any answer that we ever had showed the person unsubscribed from the list."""
     unsubscribed_by_message: bool | None
     """Whether there is an `unsubscribe` event on a message that went to the list, or whose lists are not known."""
     unsubscribed_elsewhere: bool | Literal[Elsewhere.NOT_ASKED] | None
-    """Whether the person left any list at all; asked for `consent: strict` only."""
+    """Whether the person left any list at all. It is asked for `consent: strict` only."""
     do_not_contact_before: bool | None
     """Whether any answer that we ever had showed the person as do-not-contact."""
     refused_before: bool | None
     """Whether iContact ever refused to put the person on the list because it may not be mailed."""
     erased: bool | None
-    """Whether the contact vanished from iContact or was deleted there, by the last complete reading."""
+    """Whether the contact vanished from iContact or was deleted there, by the last full read."""
     suppressed: Suppressed | None
     """Whether, and by what, the contact is on the suppression list."""
 
@@ -117,18 +118,22 @@ class RemovalPermit:
             raise TypeError("a RemovalPermit is made by consent.decide_removal only")
 
     def fresh(self, now: datetime) -> bool:
-        """Whether the statuses that a move rests on were read within the last ten minutes; unsubscribing takes nothing
-        from anybody who left in the meantime. `now` is aware."""
+        """Whether the statuses that a move rests on were read within the last ten minutes. `now` is aware.
+
+        To unsubscribe somebody needs no fresh status: it takes nothing from people who left in the meantime.
+        """
         return self.onto is None or (self.onto.fresh(now) and is_fresh(self.evidence.list_read_at, now))
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Why a contact may not be written to. `reason` names a rule and no person; `evidence` is what it rests on."""
+    """Why a contact may not be written to."""
 
     contact_id: str
     reason: str
+    """Names a rule and no person."""
     evidence: Evidence | RemovalEvidence
+    """What it rests on."""
 
 
 _CONTACT_STATUSES = frozenset({"bounced", "donotcontact", "pending", "invitable", "deleted"})
@@ -215,8 +220,10 @@ _CONSENT_WORDS = re.compile(
 
 
 def speaks_of_consent(words: str) -> bool:
-    """Whether a refusal in the service's words says that the person may not be mailed: then it is never tried again.
-    No wording is documented (API reference, 6.2); one that is not recognised counts as a failure, tried next time."""
+    """Whether a refusal in the service's words says that the person may not be mailed. Then it is never tried again.
+
+    No wording is documented (API reference, 6.2). One that is not recognised counts as a failure, tried next time.
+    """
     return _CONSENT_WORDS.search(words) is not None
 
 

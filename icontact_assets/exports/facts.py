@@ -1,4 +1,4 @@
-"""Reads what a plan needs: audience, live lists, live contacts, stored history, suppression list."""
+"""Reads what a plan needs: audience, live lists, live contacts, stored history, suppression list. Has the plan made."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def _asked_addresses(context: ExportContext, contact_ids: Iterable[str]) -> dict
 def _reread_if_shrunken(context: ExportContext, live: LiveList, memory: Memory) -> None:
     """Read a list a second time that lost many people since it was last seen: an empty answer is not an empty list.
 
-    Raises PlanError if the two readings differ, and the errors of iContact.
+    Raises PlanError if the two reads differ, and the errors of iContact.
     """
     seen = [contact_id for contact_id, sight in memory.sights.items() if sight.status == "normal"]
     gone = sum(contact_id not in live.statuses for contact_id in seen)
@@ -259,7 +259,7 @@ def _reread_if_shrunken(context: ExportContext, live: LiveList, memory: Memory) 
     live.read(context.folder, context.clock)
     if live.statuses != first:
         raise PlanError(
-            f"The list {live.list_id} lost {gone} of {len(seen)} people at once, and a second reading did not agree. "
+            f"The list {live.list_id} lost {gone} of {len(seen)} people at once, and a second read of it differed. "
             "Run again when it has come to rest."
         )
 

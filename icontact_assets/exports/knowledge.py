@@ -14,11 +14,10 @@ from icontact_assets.exports.watch import Watch
 
 
 class Knowledge:
-    """What is known against people in a client folder, by person: a contact, and every other contact id that ever had
-    one of its addresses. It grows while an export runs, by what its `watch` sees.
+    """What is known against people in a client folder. It grows while an export runs, by what its `watch` sees.
 
-    `strict`: whoever left any list counts. Contact ids of another client folder, where the audience is from, carry its
-    schema in front.
+    A person is a contact, and every other contact id that ever had one of its addresses. `strict`: whoever left any
+    list counts. Contact ids of another client folder, where the audience is from, carry its schema in front.
     """
 
     def __init__(self, watch: Watch, suppression: SuppressionList, *, strict: bool) -> None:
@@ -26,7 +25,7 @@ class Knowledge:
         self.suppression = suppression
         self.erased: set[str] = set()
         self.elsewhere_at: datetime | None = None
-        """When the other lists were read; None: they are not asked about."""
+        """When the other lists were read. None: they are not asked about."""
         self._strict = strict
         self._known = OptOuts()
         self._sources: dict[str, str] = {}
@@ -56,7 +55,7 @@ class Knowledge:
         self._sources[contact_id] = source_id
 
     def had(self, contact_id: str, email: str | None, *, candidate: bool = False) -> None:
-        """A contact had this address at some time. `candidate`: it may be put on a list; else it opted out."""
+        """A contact had this address at some time. `candidate`: it may be put on a list. Else it opted out."""
         address = None if email is None else normal_address(email)
         if candidate:
             if address is not None and address not in self._former.get(contact_id, ()):
@@ -81,7 +80,7 @@ class Knowledge:
         self._learned = self.watch.seen
 
     def evidence(self, contact_id: str, contact: Contact | None, on: LiveList, now: datetime) -> Evidence:
-        """What is known of a contact, as iContact shows it, and a list, as read; None: there is no such contact."""
+        """What is known of a contact, as iContact shows it, and a list, as read. None: there is no such contact."""
         ids = self._person(contact_id, contact)
         known, seen, list_id = self._known, self.watch.left, on.list_id
 
@@ -128,7 +127,7 @@ class Knowledge:
             yield contact.address
 
     def _suppressed(self, contact_id: str, contact: Contact | None) -> Suppressed | None:
-        """By any address that the person ever had; a domain only by the one it has."""
+        """By any address that the person ever had. A domain counts only for the address that it has now."""
         if contact is None or contact.suppressed is not Suppressed.NOT_LISTED:
             return contact.suppressed if contact else None
         if any(address in self.suppression.emails for address in self._former.get(contact_id, ())):

@@ -1,4 +1,4 @@
-"""Figures above which an export stops before it writes. Pure."""
+"""The limits above which an export stops before it writes. Pure."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from icontact_assets.settings.models import ExportLimits
 
 @dataclass(frozen=True)
 class Figures:
-    """What a plan would do. `members`: the audience's size without those left out, None for an undo, which has no
-    audience; `last_members`: the same at the last export that wrote, None if there was none; `adds` counts those moved
-    back onto the list too; `list_size`: `normal` subscriptions now."""
+    """What a plan would do."""
 
     members: int | None
+    """The audience's size without those left out. None: an undo, which has no audience."""
     last_members: int | None
+    """The same at the last export that wrote. None: there was none."""
     adds: int
+    """People to be added. Those moved back onto the list count too."""
     removes: int
     list_size: int
+    """`normal` subscriptions now."""
 
 
 @dataclass(frozen=True)
 class Exceeded:
-    """A limit that a plan exceeds. `limit` is its name in the settings."""
+    """A limit that a plan exceeds."""
 
     limit: str
+    """Its name in the settings."""
     text: str
 
 

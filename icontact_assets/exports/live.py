@@ -1,4 +1,4 @@
-"""What iContact says right now: a list, the contacts, who has an address. Read whole, or an error."""
+"""What iContact shows right now: the lists, who is on one, the contacts. A read is complete, or an error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Clock = Callable[[], datetime]
 
 
 class Addresses(Protocol):
-    """Is told the address of every contact that is read."""
+    """Notes the address of every contact that is read."""
 
     def address(self, contact_id: str, email: str | None) -> None: ...
 
@@ -49,21 +49,24 @@ class PlanError(UserError):
 
 @dataclass
 class LiveList:
-    """A list as iContact has it: contact id to status, of a whole, proven reading. A sink of its listing.
-
-    `read_at` (aware): when the last reading from the first row on began; `grown_at`: the last one that looked for new
-    rows. `requests`: what the former cost.
-    """
+    """A list as iContact has it, of a verified read. A sink of its listing."""
 
     list_id: str
     name: str = ""
     statuses: dict[str, str | None] = field(default_factory=dict)
+    """Contact id to status. None: it cannot be read."""
     unreadable: int = 0
+    """Rows that name no contact."""
     proof: Proof | None = None
+    """What the last read ended with. None: the list was not read yet."""
     read_at: datetime = _NEVER
+    """When the last full read began (aware)."""
     grown_at: datetime = _NEVER
+    """When the last read that looked for new rows began (aware)."""
     requests: int = 0
+    """What the last full read cost."""
     _alone: dict[str, datetime] = field(default_factory=dict)
+    """When single contacts were read after it."""
 
     def start(self) -> None:
         self.statuses.clear()
@@ -78,13 +81,13 @@ class LiveList:
             if contact_id is None:
                 self.unreadable += 1
             elif self.statuses.get(contact_id, "normal") == "normal":
-                # Should a contact stand twice on a list, the row that speaks against it counts.
+                # If a contact has two rows on a list, the one that speaks against it counts.
                 self.statuses[contact_id] = status
 
     def read(self, folder: Folder, clock: Clock, *, whole: bool = True) -> None:
-        """Read the list; unless `whole`, only what follows the last reading, whose end must still be there, or all.
+        """Read the list. Unless `whole`, only the rows after the last read, if the end of that is still there.
 
-        Raises PlanError if a row names no contact; Incomplete and the other errors of iContact.
+        Raises PlanError if a row names no contact, Incomplete, and the other errors of iContact.
         """
         known = None if whole or self.proof is None else Known(self.proof.total, self.proof.tail, head=())
         began = clock()
@@ -95,12 +98,11 @@ class LiveList:
         if self.unreadable:
             raise PlanError(
                 f"{self.unreadable} rows of the list {self.list_id} name no contact, so it is not known who is on it. "
-                "Nothing was planned; run again, and if it stays so, ask iContact's support about the list."
+                "Nothing was planned. Run again, and if it stays so, ask iContact's support about the list."
             )
 
     def status(self, contact_id: str) -> tuple[str | Literal[Subscription.ABSENT] | None, datetime]:
-        """The contact's status on the list, and when that was read. A contact is absent as of the last look for new
-        rows."""
+        """The contact's status on the list, and when that was read. Absent: as of the last look for new rows."""
         alone = self._alone.get(contact_id, _NEVER)
         if contact_id in self.statuses:
             return self.statuses[contact_id], max(alone, self.read_at)
@@ -127,7 +129,7 @@ class LiveList:
 
 
 def _status(row: Row) -> str | None:
-    """The status of a row; the few words are kept once, not once for each of 100,000 people."""
+    """The status of a row. The few words are kept once, not once for each of 100,000 people."""
     status = as_text(row.get("status"))
     return None if status is None else sys.intern(status)
 
@@ -135,27 +137,30 @@ def _status(row: Row) -> str | None:
 def subscriber(row: Row) -> str | None:
     """The contact id of a subscription row: its own field, else the second half of the subscription's id."""
     contact_id = as_id(row.get("contactId")) or as_id((as_text(row.get("subscriptionId")) or "").partition("_")[2])
-    # The same id comes with many readings: one text of it is enough.
+    # The same id comes with many reads: one text of it is enough.
     return None if contact_id is None else sys.intern(contact_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact as iContact shows it. `read_at` (aware): not later than the request that showed it; `address`: in its
-    normal form, None if it has none or it cannot be read."""
+    """A contact as iContact shows it."""
 
     status: str | None
+    """None: it cannot be read."""
     read_at: datetime
+    """Not later than the request that showed the contact (aware)."""
     suppressed: Suppressed | None
+    """Whether, and by what, it is on the suppression list. None: that is not known."""
     address: str | None = field(repr=False)
+    """In its normal form. None: it has none, or it cannot be read."""
 
 
 class Contacts:
     """Reads contacts of the list's client folder and holds each against the suppression list.
 
     `member_ids`: contact id in this folder to contact id in the audience, by which the suppression list names people.
-    `total`: how many contacts the folder roughly has; None: not known, and then they are asked for by id. `watch` is
-    told their addresses.
+    `total`: how many contacts the folder roughly has. None: not known, and they are asked for by id. `watch` notes
+    their addresses.
     """
 
     def __init__(
@@ -176,8 +181,7 @@ class Contacts:
         self._took = timedelta(0)
 
     def read(self, contact_ids: Sequence[str]) -> dict[str, Contact]:
-        """The contacts, by whichever costs fewer requests: 50 ids each, or 500 of all contacts each. Those that do
-        not exist are left out."""
+        """The contacts that exist, by whichever costs fewer requests: 50 ids each, or 500 of all contacts each."""
         return self.read_all(contact_ids) if self.all_is_cheaper(len(contact_ids)) else self.read_by_id(contact_ids)
 
     def all_is_cheaper(self, wanted: int) -> bool:
@@ -185,8 +189,10 @@ class Contacts:
         return self._total is not None and wanted / _IDS_PER_REQUEST > self._total / _CONTACTS_PER_REQUEST + 1
 
     def read_again(self, contact_ids: Sequence[str], rest: Sequence[str]) -> dict[str, Contact]:
-        """These contacts anew; together with the `rest` that will be asked for next, where that costs fewer requests
-        and the whole listing can be read while its beginning is still fresh."""
+        """These contacts anew, together with the `rest` that will be asked for next if that costs fewer requests.
+
+        That is a read of all contacts, which is only of use if it ends while its beginning is still fresh.
+        """
         if not self.all_is_cheaper(len(rest)) or self._took > FRESH_FOR / 2:
             return self.read_by_id(contact_ids)
         found = self.read_all({*contact_ids, *rest})
@@ -259,7 +265,7 @@ class Lists:
                 self.names[list_id] = as_text(row.get("name")) or ""
 
     def named(self, wanted: str, key: str) -> LiveList:
-        """The list that is wanted by id, else by exact name; `key` is its place in the export. Raises PlanError."""
+        """The list that is wanted by id, else by exact name. `key` is its place in the export. Raises PlanError."""
         if wanted in self.names:
             return LiveList(wanted, self.names[wanted])
         named = [list_id for list_id, name in self.names.items() if name == wanted]

@@ -12,7 +12,7 @@ DAY = timedelta(hours=24)
 
 
 def quiet_until(pace: Pace, now: datetime) -> datetime | None:
-    """The end (aware UTC) of the quiet hours that `now` (aware) falls in; None outside of them."""
+    """The end (aware UTC) of the quiet hours that `now` (aware) falls in. None: it is outside of them."""
     if pace.quiet_hours is None:
         return None
     zone = ZoneInfo(pace.time_zone)
@@ -27,14 +27,14 @@ def quiet_until(pace: Pace, now: datetime) -> datetime | None:
 
 
 def allowance(pace: Pace, added_at: Sequence[datetime], now: datetime) -> int | None:
-    """How many may be added now, given the times (aware) of former adds; None: as many as there are."""
+    """How many may be added now, given the times (aware) of former adds. None: as many as there are."""
     if pace.adds_per_day is None:
         return None
     return max(0, pace.adds_per_day - sum(at > now - DAY for at in added_at))
 
 
 def next_allowance(pace: Pace, added_at: Sequence[datetime], now: datetime) -> datetime | None:
-    """When (aware) adding may go on: now if there is an allowance left, else when the oldest add is a day old."""
+    """When (aware) more may be added: when the oldest add of the last day is a day old. None: now."""
     if allowance(pace, added_at, now) != 0:
         return None
     return min(at for at in added_at if at > now - DAY) + DAY

@@ -55,11 +55,11 @@ _LABEL_AT_MOST, _DOMAIN_AT_MOST = 63, 253
 
 
 def normal_address(text: str) -> str | None:
-    """The one normal form of an address; None if the text is not exactly one address.
+    """The one normal form of an address. None: the text is not exactly one address.
 
-    A local part that is no dot-atom is in quotation marks, so that the result is an address too. The text is none if
-    it holds another address beside, in a display name or a comment, say; if a local part holds a `*` (a pattern), no
-    letter or digit, or punctuation and symbols beyond ASCII; or if the domain is none.
+    A local part that is no dot-atom is in quotation marks, so that the result is an address too. The text is no address
+    if it holds another one beside, for example in a display name or a comment. Nor is it one if the local part holds a
+    `*` (a pattern), no letter or digit, or punctuation and symbols beyond ASCII, or if the domain is no domain.
     """
     if len(text) <= _DOMAIN_AT_MOST and _PLAIN.fullmatch(lower := text.lower()):
         return lower
@@ -85,10 +85,10 @@ def normal_address(text: str) -> str | None:
 
 
 def normal_domain(text: str) -> str | None:
-    """The one normal form of a domain; None if the text is not exactly one domain.
+    """The one normal form of a domain. None: the text is not exactly one domain.
 
-    Before and after it may stand what stands there in an address, a pattern or a URL: an `@`, a `*.` or a full stop, a
-    scheme, a `www.`, a port, a path. An IP address is in brackets. A domain of one label is one.
+    It may have around it what an address, a pattern or a URL has there: an `@`, a `*.` or a full stop, a scheme, a
+    `www.`, a port, a path. An IP address is in brackets. A domain of one label is one.
     """
     if len(text) > _AT_MOST:
         return None
@@ -113,7 +113,7 @@ def _visible(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _spelling(char: str) -> str:
-    """The plain counterpart of a character; nothing for one that cannot be seen."""
+    """The plain counterpart of a character. Nothing for one that cannot be seen."""
     if char.isspace():
         return " "
     category = unicodedata.category(char)
@@ -145,7 +145,7 @@ def _found(text: str) -> str | None:
 
 
 def _unwrapped(text: str) -> str:
-    """The text without one of the things that may be wrapped around an address; itself if there is none."""
+    """The text without one of the things that may be wrapped around an address. Itself if there is none."""
     if mailto := _MAILTO.fullmatch(text):
         return mailto[1]
     inner = text.lstrip(" ,;").rstrip(" ,;.")
@@ -159,7 +159,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _without_comments(text: str) -> str:
-    """The text without what is in parentheses outside of quotation marks; itself if they are not paired."""
+    """The text without what is in parentheses outside of quotation marks. Itself if they are not paired."""
     kept, depth, quoted, escaped = [], 0, False, False
     for char in text:
         if escaped or char == "\\":

@@ -20,7 +20,8 @@ from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.settings.models import Audience, Authorization, ClientFolder, Export, Remove, Suppression
-from icontact_assets_tests.harness import FREE, HOLDING, LIST, SCHEMA, House
+from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.harness import FREE, HOLDING, LIST, SCHEMA, House, Store
 
 THEN = datetime(2026, 9, 1)
 
@@ -250,7 +251,7 @@ OTHER = ClientFolder(
 )
 
 
-def elsewhere(house: House) -> ExportContext:
+def elsewhere(house: House, folder_schema: str | None = None) -> ExportContext:
     session = Session(
         house.sandbox.url,
         Credentials("sandbox-app", "sandbox-user", "sandbox-pass"),
@@ -259,7 +260,7 @@ def elsewhere(house: House) -> ExportContext:
         first_wait=0.01,
     )
     folder = Folder(session, "1300001", "7602")
-    return ExportContext(house.store.warehouse, folder, None, house.clock)
+    return ExportContext(house.store.warehouse, folder, folder_schema, house.clock)
 
 
 def other_list(house: House) -> str:
@@ -317,6 +318,32 @@ def test_another_folder_is_reached_by_exact_address_and_by_its_own_ids(house):
     assert all("status=total" in row["query"] for row in house.sandbox.control("log") if "email=" in row["query"])
     for table in ("export_runs", "export_outcomes", "export_members", "export_plans"):
         assert "@" not in str(house.store.rows(f"SELECT * FROM {table}"))
+
+
+def test_what_the_import_of_the_other_folder_holds_counts(house):
+    for number, email in ((1, "ada@example.com"), (2, "bob@example.com"), (3, "cy@example.com"), (4, "di@example.com")):
+        member(house, number, email)
+        there(house, 70 + number, email)
+    house.store.audience(1, 2, 3, 4)
+    news = Store(Warehouse(house.store.warehouse.path, "news"))
+    news.insert("raw_subscriptions", list_id=other_list(house), contact_id="71", status="unsubscribed")
+    news.insert("raw_contacts", id="72", deleted_at=datetime(2026, 9, 1))
+    news.insert("raw_contacts", id="60", email="Cy@Example.com", status="donotcontact")
+    made = make_plan(elsewhere(house, "news"), to_other(house))
+    assert [permit.contact_id for permit in made.additions] == ["74"]
+    assert {denial.contact_id: denial.reason for denial in made.denials} == {
+        "71": "was unsubscribed from the list before",
+        "72": "the contact was deleted or vanished from iContact",
+        "73": "was do-not-contact before",
+    }
+    addresses = "SELECT DISTINCT email FROM {}.contact_addresses WHERE contact_id = '74'"
+    assert house.store.rows(addresses.format("news")) == [("di@example.com",)]
+    assert house.store.rows(addresses.format(SCHEMA)) == []
+
+
+def test_an_export_needs_a_database_that_is_bound_to_an_import(house):
+    with pytest.raises(ValueError, match="bound to the schema of an import"):
+        ExportContext(Warehouse(house.store.warehouse.path), house.folder(), None, house.clock)
 
 
 def test_a_member_who_cannot_be_found_any_more_is_not_removed(house):

@@ -227,7 +227,7 @@ def test_a_list_that_is_suddenly_empty_is_read_again(house):
     house.export("mirror")
     empty = {"kind": "reply", "status": 200, "body": {"subscriptions": [], "total": 0, "limit": 500, "offset": 0}}
     house.fault(path="subscriptions", query=f"listId={LIST}", method="GET", nth=1, do=empty)
-    with pytest.raises(ExportError, match="lost 100 of 100 people at once, and a second reading did not agree"):
+    with pytest.raises(ExportError, match="lost 100 of 100 people at once, and a second read of it differed"):
         house.export("mirror")
     house.store.audience(1)
     assert house.export("mirror").removed == 99
