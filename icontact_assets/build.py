@@ -6,7 +6,8 @@ import warnings
 
 import dagster as dg
 
-from icontact_assets.assets.audiences import audience_asset, export_asset
+from icontact_assets.assets.audiences import audience_asset
+from icontact_assets.assets.exports import export_asset
 from icontact_assets.assets.mapped import mapped_assets
 from icontact_assets.assets.raw import raw_assets
 from icontact_assets.checks import raw_checks

@@ -175,7 +175,7 @@ def test_a_plan_is_shown_applied_and_undone(project: Project) -> None:
 
     other = run(project, "apply", "everybody", "--plan", "0" * 32)
     assert other.returncode == 1
-    assert f"what is approved is another plan ({'0' * 32})" in other.stderr
+    assert f"another plan is approved ({'0' * 32})" in other.stderr
     assert written(project) == 0
     done = run(project, "apply", "everybody", "--plan", shown["plan"])
     assert done.returncode == 0, done.stderr

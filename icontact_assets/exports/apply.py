@@ -185,7 +185,7 @@ class Application:
         missing = []
         for permit in permits:
             if self._live.holds(permit.contact_id):
-                reason = "iContact's answer was lost; the list holds it"
+                reason = "iContact's answer was lost, but the list shows it"
                 entry = JournalEntry(permit.contact_id, "subscribe", permit.list_id, Outcome.ADDED, reason=reason)
                 self._progress.note(entry)
             else:
@@ -256,18 +256,18 @@ class Application:
             return False
         if permit.onto is None:
             done = Outcome.UNSUBSCRIBED if status == "unsubscribed" else Outcome.UNCONFIRMED
-            entry, reason = removal_entry(permit, done), f"{why}; the list no longer holds it as normal"
+            entry, reason = removal_entry(permit, done), f"{why}, but the list no longer shows the person as normal"
         elif status is not Subscription.ABSENT:
             entry = removal_entry(permit, Outcome.SKIPPED)
-            reason = f"{why}; it was not done, and the person has left the list"
+            reason = f"{why}, it was not done, and the person has left the list"
         else:
             onto = self._lists[permit.onto.list_id]
             onto.read_alone(self._folder, contact_id, self._clock)
             there, _ = onto.status(contact_id)
             if there is Subscription.ABSENT:
-                entry, reason = removal_entry(permit, Outcome.UNCONFIRMED), f"{why}; neither list holds it"
+                entry, reason = removal_entry(permit, Outcome.UNCONFIRMED), f"{why}, and neither list shows the person"
             else:
-                entry, reason = removal_entry(permit, Outcome.MOVED), f"{why}; the lists show it"
+                entry, reason = removal_entry(permit, Outcome.MOVED), f"{why}, but the lists show it"
         self._progress.note(replace(entry, reason=reason))
         return True
 
@@ -326,6 +326,6 @@ def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
 
 def _too_slow() -> PlanError:
     return PlanError(
-        "Statuses grow older than ten minutes before a request that rests on them may be sent: the limits of requests "
-        "are too low for this export. Raise them, or make its pace slower."
+        "Statuses become older than ten minutes before the request that needs them may be sent: the request limits are "
+        "too low for this export. Raise them, or slow down its pace."
     )

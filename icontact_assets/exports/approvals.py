@@ -37,16 +37,16 @@ def use_approval(connection: duckdb.DuckDBPyConnection, plan: Plan, at: datetime
 def why_not_approved(warehouse: Warehouse, plan: Plan, approved: str | None, now: datetime) -> str | None:
     """Why the plan is not approved by this hash, as a clause without a period. None: it is approved."""
     if approved != plan.hash:
-        return "it is not approved" if approved is None else f"what is approved is another plan ({approved})"
+        return "the plan is not approved" if approved is None else f"another plan is approved ({approved})"
     with warehouse.read() as connection:
         shown = _shown(connection, plan)
     if not shown:
-        return "it was never shown"
+        return "the plan was never shown"
     [(created_at, applied_at)] = shown
     if applied_at is not None:
         return f"its approval was used at {applied_at:%Y-%m-%d %H:%M} UTC"
     if not timedelta(0) <= naive(now) - created_at < APPROVAL_LASTS:
-        return f"it was shown at {created_at:%Y-%m-%d %H:%M} UTC, more than 24 hours ago"
+        return f"the plan was shown at {created_at:%Y-%m-%d %H:%M} UTC, more than 24 hours ago"
     return None
 
 

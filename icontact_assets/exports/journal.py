@@ -216,7 +216,7 @@ class Journal:
         connection.execute(
             """
             UPDATE export_outcomes o
-            SET outcome = $failed, reason = 'what became of it was not known; a later run did it'
+            SET outcome = $failed, reason = 'its effect was not known, and a later run did it'
             FROM batch b WHERE o.export = $export AND o.run_id <> $run_id AND list_contains($unresolved, o.outcome)
                 AND list_contains($done, b.outcome) AND o.contact_id = b.contact_id AND o.action = b.action
                 AND o.list_id = b.list_id

@@ -50,7 +50,7 @@ def added(
             yield replace(entry, outcome=Outcome.ADDED)
         elif row is not None:
             status = as_text(row.get("status")) or ""
-            yield replace(entry, reason="iContact gave another status than normal", response=cut(status))
+            yield replace(entry, reason="iContact answered with another status than normal", response=cut(status))
         elif permit.contact_id in spoken:
             about = spoken[permit.contact_id]
             for_consent = all(speaks_of_consent(remark.words) for remark in about)
@@ -61,7 +61,7 @@ def added(
                 response=cut(" ".join(remark.words for remark in about)),
             )
         else:
-            # Nothing was said of this person, as if the answer was lost: the list will tell.
+            # Nothing was said of this person, as if the answer had been lost. Only the list can show what was done.
             said = " ".join(remark.words for remark in reply.remarks)
             yield replace(entry, outcome=Outcome.UNCONFIRMED, reason=NOT_CONFIRMED, response=cut(said))
 
@@ -82,7 +82,7 @@ def removed(permit: RemovalPermit, row: Row) -> JournalEntry:
     entry = removal_entry(permit, Outcome.MOVED)
     if status == "normal":
         return entry
-    return replace(entry, reason="it came there in another status than normal", response=cut(status or ""))
+    return replace(entry, reason="the person arrived there in another status than normal", response=cut(status or ""))
 
 
 def _spoken_of(

@@ -63,10 +63,10 @@ class ExportReport:
     """The limits that the plan exceeds."""
     approved: bool
     """Whether the plan may exceed them."""
-    foreign: str
+    external_changes: str
     """What others changed on the list, as a sentence."""
-    standing: int
-    """How many changes of others are on the list still, as far as the export may not keep them."""
+    external_remaining: int
+    """How many external changes the list still has. None count if the settings keep them."""
     missing: int
     """Should be on the list and are not."""
     surplus: int
@@ -122,8 +122,8 @@ class Reporter:
             next_at=self._next_at(quiet_until if undone else None, waiting),
             exceeded=tuple(item.text for item in plan.exceeded),
             approved=self._approved,
-            foreign=plan.external.text(),
-            standing=0 if keeps else len(plan.external.still_on) + len(plan.external.still_off),
+            external_changes=plan.external.text(),
+            external_remaining=0 if keeps else len(plan.external.still_on) + len(plan.external.still_off),
             missing=missing,
             surplus=surplus,
             violations=self._violations(entries),

@@ -85,7 +85,7 @@ def _alone(place: ExportContext, purpose: str, waiting: Callable[[str], None]) -
         lock.acquire(purpose, wait_seconds=_LOCK_SECONDS, waiting=waiting)
     except LockTaken as error:
         raise ExportError(
-            f"Another export of {place.schema} is running: {error}. Nothing was written; run again when it has ended.",
+            f"Another export of {place.schema} is running: {error}. Nothing was written. Run again when it has ended.",
             None,
         ) from error
     except OSError as error:
@@ -151,14 +151,14 @@ class _Run:
         done = report.added + report.removed
         raise ExportError(
             f"The export {self._export.name} stopped: {failure} Of {report.planned} people to be added or removed, "
-            f"{done} were and {report.remaining} remain; what was done is recorded. The next run starts from the "
+            f"{done} were and {report.remaining} remain. What was done is recorded. The next run starts from the "
             "list as it is then.",
             report,
         ) from failure
 
     def interrupted(self) -> None:
         """Record that somebody stopped the run. What it may have written stays unresolved for the next run."""
-        self._end(RunStatus.FAILED, "somebody stopped it")
+        self._end(RunStatus.FAILED, "the run was interrupted")
 
     def _plan(self) -> Plan:
         try:
@@ -176,10 +176,10 @@ class _Run:
         if self._exactly is not None and plan.mode == "dry_run":
             return "its mode is dry_run, which writes nothing"
         if self._exactly is not None and against is not None:
-            return f"the plan {plan.hash} is not applied: {against}"
+            return against
         if plan.exceeded and against is not None and plan.mode != "dry_run":
             limits = "; ".join(item.text for item in plan.exceeded)
-            return f"{limits}; and {against}"
+            return f"{limits}, and {against}"
         return None
 
     def _stopped(self, plan: Plan, why: str, report: ExportReport) -> ExportError:
@@ -189,8 +189,8 @@ class _Run:
         else:
             show, apply, also = f"undo {self._undo.run_id}", f"undo {self._undo.run_id}", ""
         return ExportError(
-            f"The export {name} stopped before it wrote anything: {why}. The plan is {code}. Look at it with "
-            f"`icontact-assets {show}`; if it is right, run `icontact-assets {apply} --plan {code}` within 24 "
+            f"The export {name} stopped before it wrote anything: {why}. The plan is {code}. Check it with "
+            f"`icontact-assets {show}`. If it is right, run `icontact-assets {apply} --plan {code}` within 24 "
             f"hours{also}.",
             report,
         )

@@ -436,14 +436,14 @@ EXPORT_RUNS = Table(
         Column("status", "VARCHAR", "running, done, stopped (by a limit) or failed"),
         Column("reason", "VARCHAR", "why it stopped or failed"),
         Column("members", "BIGINT", "size of the audience"),
-        Column("chosen", "BIGINT", "those of them whom the export is for"),
+        Column("chosen", "BIGINT", "those of them who are exported"),
         Column("planned", "BIGINT", "people to be added or removed by the plan"),
         Column("added", "BIGINT", "subscribed by this run, or moved back by an undo"),
         Column("removed", "BIGINT", "moved away or unsubscribed by this run"),
         Column("already_subscribed", "BIGINT", "on the list already"),
-        Column("skipped", "BIGINT", "people who may not be written to, or whom the export is not for"),
-        Column("refused", "BIGINT", "refused by iContact because they may not be mailed; never tried again"),
-        Column("failed", "BIGINT", "not done for another reason; tried again by the next run"),
+        Column("skipped", "BIGINT", "people who may not be written to, or are left out of the export"),
+        Column("refused", "BIGINT", "refused by iContact because they may not be mailed. They are never tried again"),
+        Column("failed", "BIGINT", "not done for another reason. The next run tries them again"),
         Column("remaining", "BIGINT", "not done yet: planned, or waiting for the pace"),
         Column("list_size_before", "BIGINT", "normal subscriptions on the list before"),
         Column("list_size_after", "BIGINT", "normal subscriptions on the list after; NULL if it was not read again"),
@@ -470,9 +470,9 @@ EXPORT_OUTCOMES = Table(
             "outcome",
             "VARCHAR",
             "added, moved, unsubscribed: done. already_subscribed: on the list before. skipped: may not be written to, or left out. "
-            "refused: by iContact, because the person may not be mailed; never tried again. "
-            "failed: not done; tried next time. unconfirmed: whether it was done is not known; later runs look again. "
-            "intended: about to be written; a run that leaves it was cut off. planned: by a dry run",
+            "refused: by iContact, because the person may not be mailed. It is never tried again. "
+            "failed: not done. The next run tries again. unconfirmed: whether it was done is not known. Later runs look again. "
+            "intended: about to be sent. A run that leaves it was cut off. planned: by a dry run",
         ),
         Column("reason", "VARCHAR", "why"),
         Column("response", "VARCHAR", "what iContact said, e-mail addresses masked"),
@@ -491,7 +491,11 @@ EXPORT_MEMBERS = Table(
         Column("contact_id", "VARCHAR", "iContact contact id in the list's client folder"),
         Column("member_id", "VARCHAR", "contact id in the audience's client folder; NULL if not known"),
         Column("status", "VARCHAR", "status on the list; absent: not on it; NULL: not readable"),
-        Column("changed_by", "VARCHAR", "who made it so: before (there at the first comparison), export, external"),
+        Column(
+            "changed_by",
+            "VARCHAR",
+            "who made it so: before (found by the first comparison), export, or external (somebody else)",
+        ),
         Column("changed_at", "TIMESTAMP", "when that was done or found (UTC)"),
     ),
     key=("export", "list_id", "contact_id"),
@@ -507,10 +511,10 @@ EXPORT_PLANS = Table(
         Column("list_id", "VARCHAR", "iContact list id"),
         Column("undoes", "VARCHAR", "id of the run that it takes back"),
         Column("created_at", "TIMESTAMP", "when it was first made, or last shown by the command line (UTC)"),
-        Column("applied_at", "TIMESTAMP", "when it was first written by it (UTC); an approval is good for once"),
+        Column("applied_at", "TIMESTAMP", "when it was first applied (UTC). An approval is good for one application"),
         Column("adds", "BIGINT", "people to be added, or moved back"),
         Column("removes", "BIGINT", "people to be removed"),
-        Column("exceeded", "VARCHAR", "the limits that it exceeds, one sentence; NULL if none"),
+        Column("exceeded", "VARCHAR", "the limits that it exceeds. NULL if none"),
     ),
     key=("export", "hash"),
 )

@@ -370,7 +370,7 @@ def test_a_stopped_export_is_red_until_its_plan_is_approved(project: Project) ->
     assert check(project, "list_matches_audience")[0]
     assert check(project, "no_consent_violation") == (True, {"people": 0, "contact_ids": []})
     passed, found = check(project, "export_limits")
-    assert (passed, found["approved"], len(found["exceeded"])) == (True, True, 1)
+    assert (passed, found["approved"], len(found["limits_exceeded"])) == (True, True, 1)
 
 
 def test_a_remainder_goes_on_when_its_time_has_come_and_the_list_is_compared_again(project: Project) -> None:

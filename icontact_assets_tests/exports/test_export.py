@@ -150,7 +150,7 @@ def test_refusals_that_name_nobody_keep_all_words_without_addresses(house):
     report = house.export()
     rows = house.store.rows("SELECT contact_id, outcome, reason, response FROM export_outcomes ORDER BY contact_id")
     assert rows == [
-        ("1", "failed", "iContact gave another status than normal", "pending"),
+        ("1", "failed", "iContact answered with another status than normal", "pending"),
         ("2", "failed", "iContact did not confirm it", "<address> left. No more."),
     ]
     assert report.failed == {"pending": 1, "<address> left. No more.": 1}

@@ -85,7 +85,7 @@ FEW = {"limits": ExportLimits(adds=2)}
 def test_a_stopped_export_says_the_figures_and_goes_on_when_it_is_approved(house):
     people(house, 1, 2, 3)
     text, report = stopped(house, **FEW)
-    assert "3 people would be added, at most 2 may be; and it is not approved" in text
+    assert "3 people would be added, at most 2 may be, and the plan is not approved" in text
     assert f"apply to_list --plan {report.plan_hash}` within 24 hours" in text
     assert report.remaining == 3
     [row] = house.store.rows("SELECT status, added, remaining FROM export_runs")
@@ -100,7 +100,7 @@ def test_a_changed_plan_needs_a_new_approval(house):
     house.contact(4)
     house.store.audience(*people_now)
     text, again = stopped(house, **FEW, approve=report.plan_hash)
-    assert f"what is approved is another plan ({report.plan_hash})" in text
+    assert f"another plan is approved ({report.plan_hash})" in text
     assert again.plan_hash != report.plan_hash
     assert house.export(**FEW, approve=again.plan_hash).added == 4
 
@@ -110,7 +110,7 @@ def test_an_approval_lasts_24_hours_and_for_one_application(house):
     _, report = stopped(house, **FEW)
     house.clock.now += timedelta(hours=24)
     text, _ = stopped(house, **FEW, approve=report.plan_hash)
-    assert "it was shown at 2026-09-14 12:00 UTC, more than 24 hours ago" in text
+    assert "the plan was shown at 2026-09-14 12:00 UTC, more than 24 hours ago" in text
     made = make_plan(house.place(), house.settings(**FEW))
     show_plan(house.place().warehouse, made, house.clock())
     assert house.export(**FEW, approve=report.plan_hash).added == 3
@@ -124,12 +124,12 @@ def test_a_plan_is_applied_exactly_or_not_at_all(house):
     people(house, 1, 2, 3)
     made = make_plan(house.place(), house.settings(**FEW))
     text, _ = stopped(house, **FEW, exactly=made.hash)
-    assert "it was never shown" in text
+    assert "the plan was never shown" in text
     assert house.export(**FEW, exactly=made.hash).added == 3
     house.contact(4)
     house.store.audience(1, 2, 3, 4)
     text, _ = stopped(house, **FEW, exactly=made.hash)
-    assert f"what is approved is another plan ({made.hash})" in text
+    assert f"another plan is approved ({made.hash})" in text
 
 
 def test_a_dry_run_is_not_stopped_but_shows_what_would_stop(house):

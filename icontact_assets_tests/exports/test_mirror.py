@@ -119,14 +119,14 @@ def test_what_others_did_is_reported_kept_or_repaired(house, policy):
     put_on(house, 7)
     put_on(house, 3, status="unsubscribed")
     report = house.export("mirror", external_changes=policy)
-    assert report.foreign == (
+    assert report.external_changes == (
         "since 2026-09-14 12:00 UTC others added 1 people to the list and removed 1, and 1 left it"
     )
     back = {2: "normal"} if policy == "repair" else {}
     assert house.on_list() == {1: "normal", 3: "unsubscribed", 7: "normal"} | back
-    assert report.standing == {"report": 2, "keep": 0, "repair": 2}[policy]
+    assert report.external_remaining == {"report": 2, "keep": 0, "repair": 2}[policy]
     again = house.export("mirror", external_changes=policy)
-    assert "others added 0 people to the list and removed 0, and 0 left it" in again.foreign
+    assert "others added 0 people to the list and removed 0, and 0 left it" in again.external_changes
     assert house.on_list() == {1: "normal", 3: "unsubscribed", 7: "normal"} | back
     if policy != "repair":
         assert again.skipped["was removed from the list by others"] == 1
@@ -157,7 +157,7 @@ def test_whom_others_put_back_is_not_ours_any_more(house):
 def test_the_first_comparison_finds_no_changes(house):
     house.contact(9, on="normal")
     people(house, 1)
-    assert house.export().foreign == "the list is compared for the first time"
+    assert house.export().external_changes == "the list is compared for the first time"
 
 
 @pytest.mark.parametrize("applied", [True, False])
@@ -207,7 +207,7 @@ def test_a_removal_that_was_done_without_being_confirmed_is_found(house, way, me
     report = house.export("mirror", **way)
     assert (report.removed, house.outcomes()) == (1, {1: done})
     house.sandbox.control("faults/clear")
-    assert "removed 0, and 0 left it" in house.export("mirror", **way).foreign
+    assert "removed 0, and 0 left it" in house.export("mirror", **way).external_changes
 
 
 def test_removals_that_are_all_rejected_stop_the_run(house):
@@ -232,7 +232,7 @@ def test_a_list_that_is_suddenly_empty_is_read_again(house):
     house.store.audience(1)
     assert house.export("mirror").removed == 99
     taken_off(house, 1)
-    assert house.export("mirror").foreign.endswith("removed 1, and 0 left it")
+    assert house.export("mirror").external_changes.endswith("removed 1, and 0 left it")
 
 
 def test_contacts_of_others_people_are_not_even_read(house):

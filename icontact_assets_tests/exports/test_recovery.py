@@ -110,7 +110,7 @@ def test_stopped_by_a_signal_the_run_has_ended_and_the_next_one_settles_it(house
     threading.Thread(target=stop).start()
     with pytest.raises(KeyboardInterrupt):
         house.export()
-    assert house.store.rows("SELECT status, reason FROM export_runs") == [("failed", "somebody stopped it")]
+    assert house.store.rows("SELECT status, reason FROM export_runs") == [("failed", "the run was interrupted")]
     assert house.outcomes() == {1: "intended", 2: "intended"}
     house.sandbox.control("faults/clear")
     house.export()

@@ -1,0 +1,142 @@
+"""The exports of audiences to lists."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from icontact_assets.assets.worker import RESOURCE, worker
+from icontact_assets.errors import UserError
+from icontact_assets.exports.choice import sources
+from icontact_assets.exports.report import ExportReport
+from icontact_assets.exports.run import ExportError, run_export
+from icontact_assets.exports.trigger import Computed, target, version
+from icontact_assets.metadata import failure, metadata_table
+from icontact_assets.records import (
+    COMPARED_AT,
+    NEXT_AT,
+    REMAINING,
+    STORAGE_ID,
+    TARGET,
+    VERSION,
+    audience_key,
+    export_key,
+    newest_audiences,
+)
+from icontact_assets.resources import open_place
+from icontact_assets.settings.models import Export, Settings
+
+_SHOWN = 20
+
+_CHECKS = {
+    "list_matches_audience": "The list, as read back, has everybody it should have and nobody else.",
+    "no_consent_violation": "Nobody was added who may not be mailed, by what the list and the stored history show.",
+    "export_limits": "The plan exceeds no limit, or it was approved.",
+}
+
+
+def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
+    """Brings the list closer to the audience, as far as guard, limits and pace allow, and checks the result."""
+    import_ = settings.import_of(export)
+    key = export_key(settings, export)
+
+    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        # Read before the export reads the members: an audience that is computed in between is exported again, and never
+        # left out.
+        computed: list[Computed] = []
+        for name, audience in newest_audiences(context.instance, settings, export).items():
+            if audience is None:
+                raise dg.Failure(
+                    f"The audience {name} was never materialized. Materialize it first.", allow_retries=False
+                )
+            computed.append(audience)
+        storage_id = computed[0].storage_id
+        try:
+            report = run_export(
+                open_place(settings, export),
+                export,
+                run_id=context.run.run_id,
+                audience_storage_id=storage_id,
+                waiting=context.log.warning,
+            )
+        except UserError as error:
+            facts: dict[str, Any] = {}
+            if isinstance(error, ExportError) and error.report:
+                facts = _facts(error.report)
+                # The results of checks that are yielded stay, although the run fails.
+                yield from _check_results(error.report, key)
+            raise failure(error, facts) from error
+        yield from _check_results(report, key)
+        yield dg.MaterializeResult(
+            metadata={
+                **_facts(report),
+                STORAGE_ID: storage_id,
+                VERSION: version(computed),
+                TARGET: target(export),
+            }
+        )
+
+    return dg.asset(
+        key=key,
+        deps=[audience_key(settings, name) for name in sources(export)],
+        description=export.description or export.label,
+        group_name=f"{import_.name}_audiences",
+        kinds={"duckdb"},
+        resource_defs={RESOURCE: worker(settings.home)},
+        required_resource_keys={RESOURCE},
+        check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in _CHECKS.items()],
+    )(run)
+
+
+def _check_results(report: ExportReport, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+    """The checks of an export, by what was read back."""
+    unread = report.list_size_after is None
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name="list_matches_audience",
+        passed=not (unread or report.missing or report.surplus or report.external_remaining),
+        severity=dg.AssetCheckSeverity.WARN,
+        description="the list was not read again" if unread else None,
+        metadata={"missing": report.missing, "surplus": report.surplus, "external_changes": report.external_remaining},
+    )
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name="no_consent_violation",
+        passed=not report.violations,
+        metadata={"people": len(report.violations), "contact_ids": list(report.violations[:_SHOWN])},
+    )
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name="export_limits",
+        passed=report.approved or not report.exceeded,
+        description="; ".join(report.exceeded) or None,
+        metadata={"limits_exceeded": list(report.exceeded), "approved": report.approved, "plan": report.plan_hash},
+    )
+
+
+def _facts(report: ExportReport) -> dict[str, Any]:
+    done = report.added + report.removed
+    to_do = done + report.remaining
+    return {
+        "mode": report.mode,
+        "list": f"{report.list_name} ({report.list_id})",
+        "members": report.members,
+        "planned": report.planned,
+        "added": report.added,
+        "removed": report.removed,
+        "already_subscribed": report.already_subscribed,
+        "skipped": report.skipped,
+        "refused": report.refused,
+        "failed": report.failed,
+        "share_done": done / to_do if to_do else 1.0,
+        REMAINING: report.remaining,
+        NEXT_AT: dg.MetadataValue.timestamp(report.next_at) if report.next_at else "with the next run",
+        COMPARED_AT: dg.MetadataValue.timestamp(report.compared_at),
+        "limits_exceeded": list(report.exceeded),
+        "plan": report.plan_hash,
+        "external_changes": report.external_changes,
+        "list_size_before": report.list_size_before,
+        "list_size_after": report.list_size_after if report.list_size_after is not None else "not read",
+        "requests": report.requests,
+        "preview": metadata_table(("contact", "action", "outcome", "reason"), report.preview),
+    }
