@@ -35,7 +35,7 @@ _NOTHING_DONE = (Outcome.ALREADY_SUBSCRIBED, Outcome.SKIPPED, Outcome.PLANNED)
 
 
 class Journal:
-    """The journal of one export in one run. Each call is one short transaction of its own.
+    """The journal of one export in one run. Each call is one short transaction: all of it is stored, or nothing.
 
     A run may be killed at any moment, and an answer of iContact may be lost. So the intent of a write is stored before
     its request is sent, and replaced by the outcome afterwards. Whatever a killed run leaves as `intended` may or may
@@ -74,8 +74,6 @@ class Journal:
             self._resolve(connection, plan)
             self._compared(connection, plan, at)
             store_if_new(connection, plan, at)
-        # Two large changes in one transaction would be held in memory together.
-        with self._write() as connection:
             while some := list(islice(entries, _AT_ONCE)):
                 self._store(connection, plan, some, at)
 
@@ -137,7 +135,7 @@ class Journal:
             "reason": [item.reason for item in plan.resolved],
         }
         connection.register("resolved", texts(columns))
-        # `recorded_at` stays the time of the write: the pace counts from it, and it tells how long the write has been
+        # `recorded_at` stays the time of the write: the pace counts from it, and it shows how long the write has been
         # unresolved. A row that has an outcome by now is left alone: somebody who knew more wrote it.
         connection.execute(
             """
@@ -281,7 +279,7 @@ class Journal:
 
 
 def _plain(evidence: Evidence | RemovalEvidence) -> dict[str, Any]:
-    """The evidence as JSON holds it; of a move, also what is known of the other list."""
+    """The evidence as JSON holds it. That of a move has what is known of the other list too."""
     found: dict[str, Any] = {}
     for field in fields(evidence):
         value = getattr(evidence, field.name)

@@ -15,7 +15,7 @@ from icontact_assets.exports.progress import Progress
 
 
 class Recheck:
-    """Reads again what grew old of the facts of a plan, and gives its permits anew. Whom it denies is noted."""
+    """Reads again what grew old of the facts of a plan, and gives its permits anew. Denials are noted."""
 
     def __init__(self, place: ExportContext, plan: Plan, lists: Mapping[str, LiveList], progress: Progress) -> None:
         self._place = place

@@ -1,4 +1,4 @@
-"""What a run of an export reports: counts, what the read-back shows, and the people whom it is worth looking at."""
+"""What a run of an export reports: counts, what the read-back shows, and the people worth looking at."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class ExportReport:
     compared_at: datetime
     requests: int
     preview: tuple[tuple[str, str, str, str], ...]
-    """Contact id, action, outcome and reason of the people whom it is worth looking at first."""
+    """Contact id, action, outcome and reason of the people worth looking at first."""
 
 
 class Reporter:
@@ -139,8 +139,8 @@ class Reporter:
         return [permit for permit in self._plan.waiting if self._progress.of(permit.contact_id) is None]
 
     def _mismatch(self, entries: Sequence[JournalEntry]) -> tuple[int, int]:
-        """How many should be on the list and are not, and should not be and are. Whom iContact refused, or who may not
-        be written to, is left out."""
+        """How many should be on the list and are not, and should not be and are. People who were refused or
+        skipped are left out."""
         live = self._plan.live
         left_out = {(entry.contact_id, entry.action) for entry in entries if entry.outcome in _ON_PURPOSE}
         wanted = [permit.contact_id for permit in (*self._plan.additions, *self._plan.waiting)]
@@ -163,7 +163,7 @@ class Reporter:
         return max(waits, default=None)
 
     def _violations(self, entries: Sequence[JournalEntry]) -> tuple[str, ...]:
-        """Those put on the list by this run against whom the list as it was, or the stored history, speaks."""
+        """People put on the list by this run who may not be mailed, by the list as it was or by the stored history."""
         added = {entry.contact_id for entry in entries if entry.outcome == Outcome.ADDED and entry.contact_id}
         plan, place = self._plan, self._place
         if added:
@@ -186,7 +186,7 @@ class Reporter:
 
 
 def _preview(entries: Iterable[JournalEntry]) -> tuple[tuple[str, str, str, str], ...]:
-    """The people whom it is worth looking at first."""
+    """The people worth looking at first."""
     chosen = sorted(entries, key=lambda entry: _PREVIEW_ORDER.index(entry.outcome))[:_PREVIEWED]
     return tuple(
         (entry.contact_id or f"member {entry.member_id}", entry.action, entry.outcome, entry.reason or "")

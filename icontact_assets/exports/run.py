@@ -64,14 +64,15 @@ def run_export(
 
     `undo`: take back that run, in place of the export's own plan. `exactly`: apply the plan only if this is its hash,
     which counts as its approval. `audience_storage_id` is stored with the run. One export of a schema runs at a time:
-    `waiting` is told while another does. Raises ExportError, and WarehouseError when the database cannot be used.
+    `waiting` is called with a text while another one does. Raises ExportError, and WarehouseError when the database
+    cannot be used.
     """
     with _alone(place, f"run {run_id} of the export {export.name}", waiting), place.remembering():
         run = _Run(place, export, Journal(place, export, run_id), undo, exactly)
         try:
             return run.run(audience_storage_id)
         except BaseException as error:
-            # A signal, by whatever class of exception it is told.
+            # A signal, whatever class of exception stands for it.
             if not isinstance(error, Exception):
                 run.interrupted()
             raise

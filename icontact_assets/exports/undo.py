@@ -24,7 +24,7 @@ class Undo:
 
     run_id: str
     way: Remove
-    """How those whom it added are removed."""
+    """How the people that it added are removed."""
 
 
 def exports_of_run(warehouse: Warehouse, run_id: str) -> list[str]:
@@ -136,7 +136,7 @@ def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on
 
 
 def _gone(facts: Facts, contact_id: str, on: LiveList) -> Denial:
-    """Why somebody whom the run unsubscribed is not subscribed again, whatever the evidence says."""
+    """Why somebody that the run unsubscribed is not subscribed again, whatever the evidence says."""
     decision = facts.decide(contact_id, on)
     reason = "was unsubscribed by the run, which cannot be taken back"
     return Denial(contact_id, reason, decision.evidence)
