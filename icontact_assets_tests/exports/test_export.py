@@ -185,7 +185,7 @@ def test_a_confirmation_that_changed_nothing_is_found(house):
     assert house.outcomes() == {1: "unconfirmed", 2: "unconfirmed"}
 
 
-def test_somebody_added_by_hand_meanwhile_is_already_there(house):
+def test_somebody_added_by_hand_meanwhile_is_already_subscribed(house):
     people(house, 1, 2)
     house.sandbox.control("switches", post_existing_subscription="warning")
     house.fault(
@@ -272,7 +272,7 @@ def test_after_a_lost_answer_somebody_is_found_wherever_the_list_shows_them(hous
     assert house.outcomes() == {1: "added", 2: "added"}
 
 
-def test_an_answer_that_says_nothing_about_people_is_settled_by_the_list(house):
+def test_an_answer_that_says_nothing_about_people_is_resolved_by_the_list(house):
     people(house, 1, 2)
     house.fault(method="POST", do={"kind": "reply", "status": 200, "body": {}, "apply": True})
     report = house.export("mirror")
@@ -308,13 +308,13 @@ def test_an_answer_lost_twice_stops_the_run_with_what_was_done(house):
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "open_writes"),
+    ("answer", "error", "unresolved"),
     [
         ({"status": 402, "body": {"errors": ["The bill of owner@example.com is unpaid"]}}, Refused, 0),
         ({"status": 503, "body": {"errors": ["Service Unavailable"]}}, UnknownOutcome, 100),
     ],
 )
-def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_goes_on(house, answer, error, open_writes):
+def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_resumes(house, answer, error, unresolved):
     people(house, *range(1, 251))
     house.fault(method="POST", after=1, times=2, do={"kind": "reply", **answer})
     with pytest.raises(ExportError) as caught:
@@ -324,7 +324,7 @@ def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_goes_on(ho
     assert "\n" not in str(caught.value)
     report = caught.value.report
     assert (report.added, report.remaining, report.list_size_after) == (100, 150, None)
-    assert sorted(house.outcomes().values()) == ["added"] * 100 + ["intended"] * open_writes
+    assert sorted(house.outcomes().values()) == ["added"] * 100 + ["intended"] * unresolved
     assert run_row(house, "status", "added", "remaining") == ("failed", 100, 150)
 
     house.sandbox.control("log/clear")
@@ -368,7 +368,7 @@ def test_old_statuses_are_read_again_right_before_the_batch(house):
     assert report.skipped == {"the contact is donotcontact": 1}
 
 
-def test_a_step_that_is_tried_again_in_its_run_keeps_whom_it_added(house):
+def test_a_step_that_is_tried_again_in_its_run_remembers_the_people_it_added(house):
     people(house, *range(1, 121))
     house.fault(method="POST", nth=2, do={"kind": "reply", "status": 402})
     with pytest.raises(ExportError):

@@ -44,7 +44,7 @@ def test_a_limit_is_exceeded_by_one_more_than_it_says(figures, hit):
     assert [item.limit for item in exceeded(LIMITS, Figures(**{**QUIET, **figures}))] == hit
 
 
-def test_a_limit_that_is_exceeded_says_the_figures():
+def test_a_limit_that_is_exceeded_shows_the_numbers():
     everything = Figures(members=0, last_members=10, adds=11, removes=6, list_size=20)
     assert [item.text for item in exceeded(LIMITS, everything)] == [
         "11 people would be added, at most 10 may be",
@@ -82,7 +82,7 @@ def stopped(house: House, **options: object) -> tuple[str, ExportReport]:
 FEW = {"limits": ExportLimits(adds=2)}
 
 
-def test_a_stopped_export_says_the_figures_and_goes_on_when_it_is_approved(house):
+def test_a_stopped_export_shows_the_numbers_and_runs_when_it_is_approved(house):
     people(house, 1, 2, 3)
     text, report = stopped(house, **FEW)
     assert "3 people would be added, at most 2 may be, and the plan is not approved" in text

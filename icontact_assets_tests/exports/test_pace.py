@@ -71,7 +71,7 @@ def people(house: House, *ids: int) -> None:
     house.store.audience(*ids)
 
 
-def test_a_daily_portion_goes_on_with_the_oldest_entry_first(house):
+def test_a_daily_portion_continues_with_the_oldest_entry_first(house):
     people(house, 8, 9)
     for id_ in (1, 2, 3):
         house.contact(id_)

@@ -66,7 +66,7 @@ def killed(house: House, method: str, number: int, *, applied: bool, mode: str =
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_killed_while_it_subscribes_the_next_run_settles_it_first(house, applied):
+def test_killed_while_it_subscribes_the_next_run_resolves_it_first(house, applied):
     people(house, *range(1, 251))
     killed(house, "POST", 2, applied=applied)
     assert house.store.rows("SELECT outcome, count(*) FROM export_outcomes GROUP BY ALL ORDER BY ALL") == [
@@ -78,13 +78,13 @@ def test_killed_while_it_subscribes_the_next_run_settles_it_first(house, applied
     assert house.on_list() == dict.fromkeys(range(1, 251), "normal")
     assert [len(post) for post in posts] == ([100, 100, 50] if applied else [100, 100, 100, 50])
     assert sorted({id_ for post in posts for id_ in post}) == list(range(1, 251))
-    settled = "SELECT outcome, count(*) FROM export_outcomes WHERE run_id = 'killed' GROUP BY ALL ORDER BY ALL"
-    assert house.store.rows(settled) == ([("added", 200)] if applied else [("added", 100), ("failed", 100)])
+    resolved = "SELECT outcome, count(*) FROM export_outcomes WHERE run_id = 'killed' GROUP BY ALL ORDER BY ALL"
+    assert house.store.rows(resolved) == ([("added", 200)] if applied else [("added", 100), ("failed", 100)])
     assert report.added == (50 if applied else 150)
     assert house.store.rows("SELECT changed_by, count(*) FROM export_members GROUP BY ALL") == [("export", 250)]
 
 
-def test_killed_while_it_moves_the_next_run_settles_it_first(house):
+def test_killed_while_it_moves_the_next_run_resolves_it_first(house):
     people(house, 1, 2, 3)
     house.export("mirror")
     house.store.audience()
@@ -98,7 +98,7 @@ def test_killed_while_it_moves_the_next_run_settles_it_first(house):
 
 
 @pytest.mark.usefixtures("heeds_signals")
-def test_stopped_by_a_signal_the_run_has_ended_and_the_next_one_settles_it(house):
+def test_stopped_by_a_signal_the_run_has_ended_and_the_next_one_resolves_it(house):
     people(house, 1, 2)
     house.fault(method="POST", nth=1, do={"kind": "delay", "seconds": 30})
 

@@ -105,7 +105,7 @@ def test_an_undo_can_be_undone(house):
     assert house.export("mirror").removed == 2
 
 
-def test_whom_others_put_back_stays(house):
+def test_people_that_somebody_else_put_back_stay(house):
     people(house, 1, 2)
     house.export("mirror")
     house.sandbox.control("subscriptions/delete", list_id=LIST, contact_id=1)
