@@ -145,8 +145,8 @@ def plan(
     """Show what an export would do now: counts, reasons, ids, and the hash to approve or apply it by."""
     from icontact_assets.exports.facts import make_plan
 
-    place, export = _export(name)
-    _show(place, make_plan(place, export), as_json)
+    context, export = _export(name)
+    _show(context, make_plan(context, export), as_json)
 
 
 @app.command()
@@ -172,20 +172,20 @@ def undo(
     """Show the rollback plan of a run. With --plan, apply it. The next run starts from the audience again."""
     from icontact_assets.exports.undo import Undo, plan_undo
 
-    place, export = _export(_export_of_run(run_id, name))
+    context, export = _export(_export_of_run(run_id, name))
     undo = Undo(run_id, _rollback_way(export, move_to, unsubscribe))
     if plan_hash is None:
-        _show(place, plan_undo(place, export, undo), as_json)
+        _show(context, plan_undo(context, export, undo), as_json)
     else:
-        _apply(place, export, plan_hash, undo)
+        _apply(context, export, plan_hash, undo)
 
 
 def _export(name: str) -> tuple[ExportContext, Export]:
-    from icontact_assets.resources import open_place
+    from icontact_assets.resources import open_export
 
     settings = _settings()
     export = settings.export(name)
-    return open_place(settings, export), export
+    return open_export(settings, export), export
 
 
 def _export_of_run(run_id: str, name: str | None) -> str:
@@ -224,11 +224,11 @@ def _rollback_way(export: Export, move_to: str | None, unsubscribe: bool) -> Rem
     return export.remove
 
 
-def _show(place: ExportContext, made: Plan, as_json: bool) -> None:
+def _show(context: ExportContext, made: Plan, as_json: bool) -> None:
     """Store a plan as shown, and print it."""
     from icontact_assets.exports.approvals import show_plan
 
-    show_plan(place.warehouse, made, place.clock())
+    show_plan(context.warehouse, made, context.clock())
     facts = _plan_facts(made)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -279,14 +279,14 @@ def _plan_facts(made: Plan) -> dict[str, Any]:
     }
 
 
-def _apply(place: ExportContext, export: Export, plan_hash: str, undo: Undo | None = None) -> None:
+def _apply(context: ExportContext, export: Export, plan_hash: str, undo: Undo | None = None) -> None:
     from uuid import uuid4
 
     from icontact_assets.exports.run import run_export
 
     run_id = str(uuid4())
     report = run_export(
-        place,
+        context,
         export,
         run_id=run_id,
         undo=undo,

@@ -177,7 +177,7 @@ def rates_of(import_: Import, session: Session) -> Rates:
     return Rates(min(per_second, default=None), limits.per_day or None, session.budget.left_today())
 
 
-def open_place(settings: Settings, export: Export) -> ExportContext:
+def open_export(settings: Settings, export: Export) -> ExportContext:
     """Where an export's audience, records and list are, its tables made. Raises PlanError where it was never read who
     left, SettingsError, WarehouseError."""
     import_ = settings.import_of(export)

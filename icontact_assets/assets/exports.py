@@ -23,7 +23,7 @@ from icontact_assets.records import (
     export_key,
     newest_audiences,
 )
-from icontact_assets.resources import open_place
+from icontact_assets.resources import open_export
 from icontact_assets.settings.models import Export, Settings
 
 _SHOWN = 20
@@ -53,7 +53,7 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         storage_id = computed[0].storage_id
         try:
             report = run_export(
-                open_place(settings, export),
+                open_export(settings, export),
                 export,
                 run_id=context.run.run_id,
                 audience_storage_id=storage_id,

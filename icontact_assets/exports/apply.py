@@ -66,20 +66,20 @@ def _remove(folder: Folder, permit: RemovalPermit, clock: Clock) -> Row:
 class Application:
     """A plan while it is applied."""
 
-    def __init__(self, place: ExportContext, pace: Pace, plan: Plan, progress: Progress) -> None:
+    def __init__(self, context: ExportContext, pace: Pace, plan: Plan, progress: Progress) -> None:
         self.size_after: int | None = None
         """`normal` subscriptions on the list after the writes. None: it was not read again."""
         self.quiet_until = plan.quiet_until
         """The end of the quiet hours that the run came upon."""
-        self._place = place
+        self._context = context
         self._pace = pace
         self._plan = plan
         self._progress = progress
-        self._folder = place.folder
-        self._clock = place.clock
+        self._folder = context.folder
+        self._clock = context.clock
         self._live = plan.live
         self._lists = {plan.live.list_id: plan.live, **plan.others}
-        self._recheck = Recheck(place, plan, self._lists, progress)
+        self._recheck = Recheck(context, plan, self._lists, progress)
 
     def pretend(self) -> None:
         """Note what a run that writes would send."""
@@ -240,7 +240,7 @@ class Application:
             entry = said.removed(permit, row)
             if entry.outcome == Outcome.MOVED and as_text(row.get("status")) != "normal":
                 # Who left the list while the move was under way carries that along.
-                self._place.watch.opted_out(permit.list_id, permit.contact_id)
+                self._context.watch.opted_out(permit.list_id, permit.contact_id)
             note(entry)
             return None
         raise _too_slow()

@@ -115,7 +115,7 @@ def resolve(context: ExportContext, memory: Memory, targets: Targets) -> Memory:
         _resolved(written, on, now)
         if written == last[written.contact_id, written.action, written.list_id]
         # The list shows one effect. It is counted for the last of several equal writes.
-        else Resolved(written, Outcome.FAILED, "what became of it was not known; a later run tried again")
+        else Resolved(written, Outcome.FAILED, "its effect was not known, and a later run tried again")
         for written in memory.unconfirmed
     )
     return memory.with_resolved(resolved, targets.live.list_id)
@@ -126,11 +126,11 @@ def _resolved(written: Written, on: Mapping[str, LiveList], now: datetime) -> Re
         return Resolved(written, Outcome.FAILED, "a list that it was about was deleted")
     outcome = outcome_of(written, on)
     if outcome is not None:
-        return Resolved(written, outcome, "what became of it was not known; the list showed it later")
+        return Resolved(written, outcome, "its effect was not known, and the list showed it later")
     # Its effect may show late, but not as late as that.
     if now - written.recorded_at > OPEN_FOR:
-        return Resolved(written, Outcome.FAILED, "what became of it was not known; the list never showed it")
-    reason = "what became of it is not known; the list does not show it so far"
+        return Resolved(written, Outcome.FAILED, "its effect was not known, and the list never showed it")
+    reason = "its effect is not known, and the list does not show it so far"
     return Resolved(written, Outcome.UNCONFIRMED, reason)
 
 

@@ -42,8 +42,8 @@ class Journal:
     not have reached iContact: a later run reads the list before it repeats anything.
     """
 
-    def __init__(self, place: ExportContext, export: Export, run_id: str) -> None:
-        self._place = place
+    def __init__(self, context: ExportContext, export: Export, run_id: str) -> None:
+        self._context = context
         self._export = export
         self._run_id = run_id
         self._run_key = {"run_id": run_id, "export": export.name}
@@ -91,13 +91,13 @@ class Journal:
 
     @contextmanager
     def _write(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        place = self._place
-        with place.warehouse.write(f"recording the export {self._export.name}") as connection:
+        context = self._context
+        with context.warehouse.write(f"recording the export {self._export.name}") as connection:
             # Several threads hold several buffers, and these statements are short.
             connection.execute("SET threads = 1")
             yield connection
             # An opt-out that an answer showed is stored together with what the run knows of the person by then.
-            place.watch.store(connection, place.shelf, place.clock())
+            context.watch.store(connection, context.shelf, context.clock())
 
     def _lists_named(self, plan: Plan) -> dict[str, str | None]:
         """The lists as the settings name them. An undo may name others, which are not to be compared with these."""

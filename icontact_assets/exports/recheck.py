@@ -17,18 +17,18 @@ from icontact_assets.exports.progress import Progress
 class Recheck:
     """Reads again what grew old of the facts of a plan, and gives its permits anew. Denials are noted."""
 
-    def __init__(self, place: ExportContext, plan: Plan, lists: Mapping[str, LiveList], progress: Progress) -> None:
-        self._place = place
+    def __init__(self, context: ExportContext, plan: Plan, lists: Mapping[str, LiveList], progress: Progress) -> None:
+        self._context = context
         self._plan = plan
         self._lists = lists
         self._progress = progress
-        self._folder = place.folder
-        self._clock = place.clock
+        self._folder = context.folder
+        self._clock = context.clock
 
     def additions(self, permits: Sequence[Permit]) -> list[Permit]:
         """The permits given anew. A person who is denied now is noted as skipped."""
         self._read_lists()
-        learn_addresses(self._place, self._plan.knowledge)
+        learn_addresses(self._context, self._plan.knowledge)
         self._read_contacts([permit.contact_id for permit in permits])
         fresh = []
         for permit in permits:
@@ -49,7 +49,7 @@ class Recheck:
         for on in (off, onto):
             if not is_fresh(on.status(permit.contact_id)[1], self._clock()):
                 self._read_subscription(on, permit.contact_id)
-        learn_addresses(self._place, self._plan.knowledge)
+        learn_addresses(self._context, self._plan.knowledge)
         self._read_contacts([permit.contact_id])
         status, read_at = off.status(permit.contact_id)
         evidence = replace(
@@ -88,7 +88,7 @@ class Recheck:
             live.read(self._folder, self._clock, whole=False)
         at = knowledge.elsewhere_at
         if at is not None and not is_fresh(at, self._clock()):
-            read_other_lists(self._place, knowledge, self._plan.elsewhere, [live])
+            read_other_lists(self._context, knowledge, self._plan.elsewhere, [live])
 
     def _read_subscription(self, on: LiveList, contact_id: str) -> None:
         """Read a contact's status on a list again: the whole list, where that costs fewer requests than those to do."""

@@ -86,9 +86,11 @@ class ExportReport:
 class Reporter:
     """Makes the report of a run. It is made before anything is written, and remembers the list as it was then."""
 
-    def __init__(self, place: ExportContext, export: Export, plan: Plan, progress: Progress, *, approved: bool) -> None:
-        self.compared_at = place.clock()
-        self._place = place
+    def __init__(
+        self, context: ExportContext, export: Export, plan: Plan, progress: Progress, *, approved: bool
+    ) -> None:
+        self.compared_at = context.clock()
+        self._context = context
         self._export = export
         self._plan = plan
         self._progress = progress
@@ -156,8 +158,8 @@ class Reporter:
         """When what remains is retried. None: nothing remains, or with the next run."""
         waits = [quiet_until] if quiet_until is not None else []
         if waiting:
-            now, place = self._place.clock(), self._place
-            with place.warehouse.read() as connection:
+            now, context = self._context.clock(), self._context
+            with context.warehouse.read() as connection:
                 memory = read_memory(connection, self._export.name, self._plan.live.list_id, now)
             waits += [at for at in [next_allowance(self._export.pace, memory.added_at, now)] if at is not None]
         return max(waits, default=None)
@@ -165,13 +167,13 @@ class Reporter:
     def _violations(self, entries: Sequence[JournalEntry]) -> tuple[str, ...]:
         """People put on the list by this run who may not be mailed, by the list as it was or by the stored history."""
         added = {entry.contact_id for entry in entries if entry.outcome == Outcome.ADDED and entry.contact_id}
-        plan, place = self._plan, self._place
+        plan, context = self._plan, self._context
         if added:
             # The history is read again: what this run saw, or another process stored meanwhile, counts.
-            with place.warehouse.read() as connection:
-                plan.knowledge.add(read_opt_outs(connection, place.shelf, place.records, [plan.live.list_id]))
+            with context.warehouse.read() as connection:
+                plan.knowledge.add(read_opt_outs(connection, context.shelf, context.records, [plan.live.list_id]))
         denied = {denial.contact_id for denial in plan.denials} | self._not_normal
-        now = place.clock()
+        now = context.clock()
 
         def against(contact_id: str) -> bool:
             known = plan.knowledge.evidence(contact_id, plan.contacts.get(contact_id), plan.live, now)

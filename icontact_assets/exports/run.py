@@ -35,7 +35,7 @@ class ExportError(UserError):
 
 
 def run_export(
-    place: ExportContext,
+    context: ExportContext,
     export: Export,
     *,
     run_id: str,
@@ -67,8 +67,8 @@ def run_export(
     `waiting` is called with a text while another one does. Raises ExportError, and WarehouseError when the database
     cannot be used.
     """
-    with _alone(place, f"run {run_id} of the export {export.name}", waiting), place.remembering():
-        run = _Run(place, export, Journal(place, export, run_id), undo, exactly)
+    with _alone(context, f"run {run_id} of the export {export.name}", waiting), context.remembering():
+        run = _Run(context, export, Journal(context, export, run_id), undo, exactly)
         try:
             return run.run(audience_storage_id)
         except BaseException as error:
@@ -79,14 +79,15 @@ def run_export(
 
 
 @contextmanager
-def _alone(place: ExportContext, purpose: str, waiting: Callable[[str], None]) -> Iterator[None]:
-    path = place.warehouse.path
-    lock = Lock(path.with_name(f"{path.name}.{place.schema}.exports.lock"))
+def _alone(context: ExportContext, purpose: str, waiting: Callable[[str], None]) -> Iterator[None]:
+    path = context.warehouse.path
+    lock = Lock(path.with_name(f"{path.name}.{context.schema}.exports.lock"))
     try:
         lock.acquire(purpose, wait_seconds=_LOCK_SECONDS, waiting=waiting)
     except LockTaken as error:
         raise ExportError(
-            f"Another export of {place.schema} is running: {error}. Nothing was written. Run again when it has ended.",
+            f"Another export of {context.schema} is running: {error}. Nothing was written. "
+            "Run again when it has ended.",
             None,
         ) from error
     except OSError as error:
@@ -105,15 +106,15 @@ class _Run:
     """One run of an export, or the undoing of one."""
 
     def __init__(
-        self, place: ExportContext, export: Export, journal: Journal, undo: Undo | None, exactly: str | None
+        self, context: ExportContext, export: Export, journal: Journal, undo: Undo | None, exactly: str | None
     ) -> None:
-        self._place = place
+        self._context = context
         self._export = export
         self._journal = journal
         self._undo = undo
         self._exactly = exactly
-        self._clock = place.clock
-        self._requests_before = place.folder.session.requests
+        self._clock = context.clock
+        self._requests_before = context.folder.session.requests
 
     def run(self, audience_storage_id: str | None) -> ExportReport:
         self._journal.run(
@@ -127,10 +128,10 @@ class _Run:
         plan = self._plan()
         # Asked before the plan is stored, since a plan that was never shown is not approved.
         approved = self._exactly or self._export.approve
-        against = why_not_approved(self._place.warehouse, plan, approved, self._clock())
+        against = why_not_approved(self._context.warehouse, plan, approved, self._clock())
         progress = Progress(self._journal, plan, self._clock)
-        reporter = Reporter(self._place, self._export, plan, progress, approved=against is None)
-        application = Application(self._place, self._export.pace, plan, progress)
+        reporter = Reporter(self._context, self._export, plan, progress, approved=against is None)
+        application = Application(self._context, self._export.pace, plan, progress)
         progress.note_plan(same_folder=self._export.folder is None, at=reporter.compared_at)
         if (why := self._why_stop(plan, against)) is not None:
             report = self._report(reporter, application)
@@ -164,8 +165,8 @@ class _Run:
     def _plan(self) -> Plan:
         try:
             if self._undo is None:
-                return make_plan(self._place, self._export)
-            return plan_undo(self._place, self._export, self._undo)
+                return make_plan(self._context, self._export)
+            return plan_undo(self._context, self._export, self._undo)
         except (IContactError, PlanError) as error:
             self._end(RunStatus.FAILED, str(error))
             raise ExportError(
@@ -202,7 +203,7 @@ class _Run:
         )
 
     def _requests(self) -> int:
-        return self._place.folder.session.requests - self._requests_before
+        return self._context.folder.session.requests - self._requests_before
 
     def _end(self, status: RunStatus, reason: str | None, report: ExportReport | None = None) -> None:
         counts = (

@@ -36,7 +36,7 @@ def exports_of_run(warehouse: Warehouse, run_id: str) -> list[str]:
     return [name for (name,) in rows]
 
 
-def plan_undo(place: ExportContext, export: Export, undo: Undo) -> Plan:
+def plan_undo(context: ExportContext, export: Export, undo: Undo) -> Plan:
     """Plan how to take back a run of an export, by the lists and contacts as they are now.
 
     Those it added, and that are still there by its doing, are removed. Those it moved are moved back, if they may be
@@ -44,12 +44,12 @@ def plan_undo(place: ExportContext, export: Export, undo: Undo) -> Plan:
     wrote to is left to an undo of that run. Costs what a plan of the export costs. Raises PlanError, and the errors of
     iContact.
     """
-    with place.remembering():
-        return _plan_undo(place, export, undo.run_id, undo.way)
+    with context.remembering():
+        return _plan_undo(context, export, undo.run_id, undo.way)
 
 
-def _plan_undo(place: ExportContext, export: Export, run_id: str, way: Remove) -> Plan:
-    with place.warehouse.read() as connection:
+def _plan_undo(context: ExportContext, export: Export, run_id: str, way: Remove) -> Plan:
+    with context.warehouse.read() as connection:
         rows = writes_of(connection, export.name, run_id)
         runs = connection.execute(
             "SELECT list_id FROM export_runs WHERE run_id = ? AND export = ? AND list_id IS NOT NULL",
@@ -59,10 +59,10 @@ def _plan_undo(place: ExportContext, export: Export, run_id: str, way: Remove) -
             raise PlanError(f"The export {export.name} has no run {run_id} that made a plan: there is nothing to undo.")
         [(list_id,)] = runs
         later = {id_ for id_, run in last_writers(connection, export.name).items() if run != run_id}
-        memory = read_memory(connection, export.name, list_id, place.clock())
-        suppression = read_suppression(place, connection, export)
+        memory = read_memory(connection, export.name, list_id, context.clock())
+        suppression = read_suppression(context, connection, export)
     lists = Lists()
-    place.folder.lists(lists)
+    context.folder.lists(lists)
     live = lists.named(list_id, "list")
     holding = lists.named(way.move_to, "remove.move_to") if way.move_to is not None else None
     if holding is not None and holding.list_id == list_id:
@@ -73,11 +73,11 @@ def _plan_undo(place: ExportContext, export: Export, run_id: str, way: Remove) -
     for id_ in {id_ for row in rows for id_ in row.lists} - on.keys():
         on[id_] = lists.named(id_, "list")
     for each in on.values():
-        each.read(place.folder, place.clock)
+        each.read(context.folder, context.clock)
     targets = Targets(lists.names, tuple(on.values()), holding)
-    memory = resolve(place, memory, targets)
+    memory = resolve(context, memory, targets)
     facts = complete(
-        place,
+        context,
         export,
         targets,
         Matched(version_hash([]), member_ids={row.contact_id: row.member_id for row in rows if row.member_id}),

@@ -164,7 +164,7 @@ def test_what_shows_late_is_not_written_again(house):
     assert (report.already_subscribed, report.added) == (1, 0)
     assert house.posts() == [[1]]
     assert house.store.rows("SELECT outcome, reason FROM export_outcomes WHERE run_id = 'run1'") == [
-        ("added", "what became of it was not known; the list showed it later")
+        ("added", "its effect was not known, and the list showed it later")
     ]
     assert house.store.rows("SELECT changed_by FROM export_members") == [("export",)]
 

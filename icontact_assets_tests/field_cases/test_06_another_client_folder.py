@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from icontact_assets.cli import app
 from icontact_assets.ingest.staging import Poll, Staging
 from icontact_assets.ingest.window import Window
-from icontact_assets.resources import open_place
+from icontact_assets.resources import open_export
 from icontact_assets.warehouse.tables import RAW_TABLES
 from icontact_assets.warehouse.warehouse import OtherSource, Source, Warehouse
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
@@ -51,7 +51,7 @@ def test_another_client_folder_is_refused_before_anything_is_asked(
     said += failures(project.run('key:"icontact/icontact_users" or key:"icontact/audience_readers"'))
     assert len(said) == 4
     with pytest.raises(OtherSource) as caught:
-        open_place(project.settings, project.settings.export("readers"))
+        open_export(project.settings, project.settings.export("readers"))
     assert len(project.requests()) == asked
     code, told = doctor(project, monkeypatch)
     assert code == 1
