@@ -119,7 +119,7 @@ class Journal:
         # The names of the columns are those of the callers' keyword arguments.
         assignments = ", ".join(f"{name} = ${name}" for name in columns)
         connection.execute(
-            f"UPDATE export_runs SET {assignments} WHERE run_id = $run_id AND export = $export",
+            f"UPDATE export_runs SET {assignments} WHERE run_id = $run_id AND export = $export",  # noqa: S608
             {**self._run_key, **columns},
         )
 

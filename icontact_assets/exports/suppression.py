@@ -80,7 +80,7 @@ def read_suppression_list(source: Suppression | None, connection: duckdb.DuckDBP
                 "every id exactly. Make it a VARCHAR or BIGINT."
             )
         values = ", ".join(f"CAST(#{places[name] + 1} AS VARCHAR)" if name in places else "NULL" for name in _COLUMNS)
-        rows = connection.execute(f"SELECT {values} FROM (FROM {quoted})").fetchall()
+        rows = connection.execute(f"SELECT {values} FROM (FROM {quoted})").fetchall()  # noqa: S608
     except duckdb.CatalogException as error:
         raise SuppressionError(
             f"There is no table {table} in the database, which `suppression` names. Create it, or correct the name."
