@@ -69,7 +69,8 @@ def read_suppression_list(source: Suppression | None, connection: duckdb.DuckDBP
     [(schema,)] = connection.execute("SELECT current_schema()").fetchall()
     # Never a bare name: DuckDB would take an unknown one for a file or for a variable of Python.
     parts = (table if "." in table else f"{schema}.{table}").split(".")
-    quoted = ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+    # The settings allow no quotation mark in the name of a table.
+    quoted = ".".join(f'"{part}"' for part in parts)
     try:
         described = [(str(row[0]), str(row[1])) for row in connection.execute(f"DESCRIBE {quoted}").fetchall()]
         places = _places(table, [name for name, _ in described])

@@ -143,6 +143,7 @@ def table(columns: str, *rows: str, never: str = "never") -> SuppressionList:
     for row in rows:
         connection.execute(f"INSERT INTO icontact.never VALUES ({row})")
     connection.execute("CREATE VIEW icontact.broken AS SELECT CAST('planted' || now() AS INTEGER) AS email")
+    connection.execute("CREATE TEMP TABLE passing (email VARCHAR)")
     return read_suppression_list(Suppression(table=never), connection)
 
 
@@ -169,7 +170,7 @@ def test_a_table_is_read_like_a_file():
         ("contact_id FLOAT", "7", "never", FLOAT_IDS),
         ("email VARCHAR", "'planted'", "broken", "The suppression list broken cannot be read: Conversion Error"),
         ("email VARCHAR", "NULL", "nobody", "There is no table nobody in the database"),
-        ("email VARCHAR", "NULL", 'ne"ver', 'There is no table ne"ver in the database'),
+        ("email VARCHAR", "NULL", "passing", "There is no table passing in the database"),
     ],
 )
 def test_a_table_that_does_not_fit_is_an_error(columns, row, never, says):
@@ -177,6 +178,11 @@ def test_a_table_that_does_not_fit_is_an_error(columns, row, never, says):
         table(columns, row, never=never)
     assert says in str(caught.value)
     assert "planted" not in str(caught.value)
+
+
+def test_a_table_is_named_without_quotation_marks():
+    with pytest.raises(ValueError, match=r"Write table, or schema\.table"):
+        Suppression(table='ne"ver')
 
 
 @pytest.mark.parametrize(
