@@ -115,7 +115,7 @@ def plan(connection: duckdb.DuckDBPyConnection, scope: Scope, request: ReadReque
 def _statistics(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> dict[str, dict[str, int | None]]:
     """iContact's own statistics of messages as last stored."""
     rows = connection.execute(
-        f"SELECT message_id, {', '.join(STATISTICS)} FROM current_statistics WHERE list_contains(?, message_id)",
+        f"SELECT message_id, {', '.join(STATISTICS)} FROM current_statistics WHERE list_contains(?, message_id)",  # noqa: S608
         [list(ids)],
     ).fetchall()
     return {row[0]: dict(zip(STATISTICS, row[1:], strict=True)) for row in rows}
@@ -138,7 +138,6 @@ class ActivityRead:
 
     messages: int = 0
     """Messages that were due."""
-    polled: int = 0
     listings: int = 0
     requests: int = 0
     new_by_day: dict[date, int] = field(default_factory=dict)
@@ -336,7 +335,6 @@ class ActivityReader:
         staging.forget_polls(polls)
         done.recorded |= failed.keys()
         self.report(done.findings[reported:])
-        done.polled += len(polls)
         done.listings += len(fresh)
         done.quarantined += landing.quarantined
 
@@ -381,7 +379,7 @@ class ActivityReader:
                     "DELETE FROM raw_statistics WHERE message_id=$message_id AND partition_date=$day", key
                 )
                 connection.execute(
-                    f"INSERT INTO raw_statistics (message_id, {', '.join(STATISTICS)}, observed_at, partition_date) "
+                    f"INSERT INTO raw_statistics (message_id, {', '.join(STATISTICS)}, observed_at, partition_date) "  # noqa: S608
                     f"VALUES ($message_id, {', '.join('$' + name for name in STATISTICS)}, $at, $day)",
                     {**key, **poll.statistics, "at": naive(poll.at)},
                 )

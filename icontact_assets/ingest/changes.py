@@ -173,7 +173,7 @@ def _note_listed(connection: duckdb.DuckDBPyConnection, listing: Listing, reject
     key = _ID_KEYS.get(listing.resource)
     unread = [as_id(orjson.loads(row.content).get(key)) for row in rejected] if key else []
     connection.execute(
-        f'CREATE OR REPLACE TEMP TABLE listed AS SELECT "{_TABLES[listing.resource].key[0]}" AS id FROM page_rows '
+        f'CREATE OR REPLACE TEMP TABLE listed AS SELECT "{_TABLES[listing.resource].key[0]}" AS id FROM page_rows '  # noqa: S608
         "UNION ALL SELECT unnest(?::VARCHAR[])",
         [[id_ for id_ in unread if id_ is not None]],
     )
@@ -191,7 +191,7 @@ def _remember_opt_outs(landing: Landing, listing: Listing) -> None:
     if listing.resource in _OPT_OUTS:
         found = _OPT_OUTS[listing.resource].format("lower(trim(status))")
         landing.connection.execute(
-            f"INSERT INTO opt_outs SELECT '', list_id, contact_id, $now FROM ({found}) ANTI JOIN "
+            f"INSERT INTO opt_outs SELECT '', list_id, contact_id, $now FROM ({found}) ANTI JOIN "  # noqa: S608
             "(SELECT list_id, contact_id FROM opt_outs WHERE folder = '') USING (list_id, contact_id)",
             {"now": naive(landing.now)},
         )
@@ -203,7 +203,7 @@ def _doubt(landing: Landing, read: VerifiedRead, findings: Sequence[Finding]) ->
     _note_latest(connection, read.listing)
     id_ = _TABLES[resource].key[0]
     [(alive,)] = connection.execute("SELECT count(*) FROM latest WHERE deleted_at IS NULL").fetchall()
-    gone = f'SELECT "{id_}" AS id FROM latest ANTI JOIN listed ON listed.id = latest."{id_}" WHERE deleted_at IS NULL'
+    gone = f'SELECT "{id_}" AS id FROM latest ANTI JOIN listed ON listed.id = latest."{id_}" WHERE deleted_at IS NULL'  # noqa: S608
     if landing.believes(read.listing, gone, lambda unconfirmed: not suspicious(alive, unconfirmed)):
         return
     [(lost,)] = connection.execute("SELECT count(*) FROM gone").fetchall()
@@ -233,7 +233,7 @@ def _store(landing: Landing, read: VerifiedRead, window: Window, *, start_date: 
     connection, now, listing = landing.connection, naive(landing.now), read.listing
     table = _TABLES[listing.resource]
     id_ = table.key[0]
-    [(repeated,)] = connection.execute(f'SELECT count(*) - count(DISTINCT "{id_}") FROM page_rows').fetchall()
+    [(repeated,)] = connection.execute(f'SELECT count(*) - count(DISTINCT "{id_}") FROM page_rows').fetchall()  # noqa: S608
     if repeated:
         raise Incomplete(f"The listing of {listing.resource} held {repeated} rows whose id was in it already.")
     previous = entries(connection, listing.resource).get(listing)
@@ -258,7 +258,7 @@ def _store(landing: Landing, read: VerifiedRead, window: Window, *, start_date: 
         UNION ALL
         SELECT {", ".join(f'l."{name}"' for name in own)}, $now, 'vanished', $change_day
         FROM latest l ANTI JOIN listed ON listed.id = l."{id_}" WHERE l.deleted_at IS NULL
-        """,
+        """,  # noqa: S608
         {"read_day": read_day, "start_date": start_date, "change_day": change_day, "now": now},
     )
     replaced = f't."{id_}" = v."{id_}" AND t.partition_date = v.partition_date'
@@ -272,9 +272,9 @@ def _store(landing: Landing, read: VerifiedRead, window: Window, *, start_date: 
             "WHERE folder = '' AND email IS NOT NULL)",
             {"now": now},
         )
-    connection.execute(f"DELETE FROM {table.name} t USING versions v WHERE {replaced}")
+    connection.execute(f"DELETE FROM {table.name} t USING versions v WHERE {replaced}")  # noqa: S608
     connection.execute(
-        f"INSERT INTO {table.name} ({columns}, deleted_at, observed_at, partition_date) "
+        f"INSERT INTO {table.name} ({columns}, deleted_at, observed_at, partition_date) "  # noqa: S608
         f'SELECT {columns}, deleted_at, $now, partition_date FROM versions ORDER BY partition_date, "{id_}"',
         {"now": now},
     )

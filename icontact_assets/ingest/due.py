@@ -85,7 +85,7 @@ class DayState:
 def messages(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetime) -> list[MessageState]:
     """Every message that could have been sent, newest release first, then those never released. `now` is aware."""
     rows = connection.execute(
-        f"WITH {_message_states(scope, '$now')} SELECT message_id, kinds, first_released, polled_at, "
+        f"WITH {_message_states(scope, '$now')} SELECT message_id, kinds, first_released, polled_at, "  # noqa: S608
         "covered_until, poll_days, verify_days, due FROM state "
         "ORDER BY last_released DESC NULLS LAST, message_id DESC",
         {"now": naive(now)},
@@ -119,7 +119,7 @@ def days(
 ) -> list[DayState]:
     """The days from `first` to `last`. A day that has not ended counts up to `read_until`. Instants are aware."""
     rows = connection.execute(
-        f"WITH {_message_states(scope, '$now')}, {_day_states(scope, '$first', '$last', '$now', '$read_until')} "
+        f"WITH {_message_states(scope, '$now')}, {_day_states(scope, '$first', '$last', '$now', '$read_until')} "  # noqa: S608
         "SELECT day, read, settled, open_messages, due_messages, reason FROM day_state ORDER BY day",
         {"now": naive(now), "first": first, "last": last, "read_until": naive(read_until)},
     ).fetchall()
@@ -131,7 +131,7 @@ def view_of(scope: Scope, start: date) -> str:
     now = "make_timestamp(epoch_us(now()))"
     first, last = f"DATE '{start}'", f"{now}::DATE"
     return (
-        f'CREATE OR REPLACE VIEW "{scope.schema}".coverage AS '
+        f'CREATE OR REPLACE VIEW "{scope.schema}".coverage AS '  # noqa: S608
         f"WITH {_message_states(scope, now)}, {_day_states(scope, first, last, now, now)} "
         f"SELECT day, read AND day < {last} AS read, settled AND day < {last} AS settled, open_messages, due_messages, "
         f"CASE WHEN day < {last} THEN reason ELSE 'the day has not ended' END AS reason FROM day_state ORDER BY day"
@@ -189,7 +189,7 @@ def missing_opt_outs(connection: duckdb.DuckDBPyConnection, scope: Scope, now: d
     read = {
         message_id
         for (message_id,) in connection.execute(
-            f'SELECT message_id FROM "{scope.schema}".import_coverage '
+            f'SELECT message_id FROM "{scope.schema}".import_coverage '  # noqa: S608
             "WHERE resource = 'activity' AND kind = ? AND read_through IS NOT NULL",
             [OPT_OUTS],
         ).fetchall()
@@ -265,7 +265,7 @@ def _message_states(scope: Scope, now: str) -> str:
         SELECT *, polled_at IS NULL OR coalesce(unverified, false) OR coalesce(changed, false)
             OR (poll_days > 0 AND date_diff('day', polled_at, {now}) >= poll_days) AS due
         FROM stepped
-    )"""
+    )"""  # noqa: S608
 
 
 def _by_age(steps: Sequence[tuple[float | None, int]], now: str) -> str:
@@ -317,4 +317,4 @@ def _day_states(scope: Scope, first: str, last: str, now: str, read_until: str) 
                 WHEN open_messages > 0 THEN open_messages || ' messages are polled again later: ' || named
             END AS reason
         FROM day LEFT JOIN counted USING (day)
-    )"""
+    )"""  # noqa: S608

@@ -10,9 +10,6 @@ from icontact_assets.ingest.rows import EVENT_TYPES
 from icontact_assets.ingest.staging import VerifiedRead
 from icontact_assets.warehouse.times import naive
 
-_LINE = ("message_id", "event_type", "contact_id", "event_time", "event_url")
-"""What makes two rows of a listing identical. `ordinal` tells them apart."""
-
 
 def land_events(landing: Landing, reads: Sequence[VerifiedRead]) -> dict[date, int]:
     """Store the events of these reads that are not stored yet: how many, by the UTC day of the event."""
@@ -23,33 +20,40 @@ def land_events(landing: Landing, reads: Sequence[VerifiedRead]) -> dict[date, i
     )
     for read, rejected in landing.load("landing", reads, _constants):
         landing.quarantine(read.listing, rejected)
-    line = ", ".join(_LINE)
-    same = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in _LINE)
     # An event has no id. Of identical rows a listing may hold several, and each is an event, told apart by its number
     # among them. A read from the first row on brings every row of the listing: of n identical ones the first are those
     # that are stored already, and only what goes beyond their number is new. Rows that left the listing stay stored.
     # A read that went on from the known end brings only rows that are not stored, so their numbers continue after
     # those of the stored ones. The bounds of time let DuckDB skip most of the table, which is stored in time order.
     connection.execute(
-        f"""
+        """
         CREATE OR REPLACE TEMP TABLE fresh AS
         WITH stored AS (
-            SELECT {line}, count(*) AS rows FROM raw_activity
+            SELECT message_id, event_type, contact_id, event_time, event_url, count(*) AS rows FROM raw_activity
             WHERE event_time BETWEEN (SELECT min(event_time) FROM landing) AND (SELECT max(event_time) FROM landing)
                 AND message_id IN (SELECT DISTINCT message_id FROM landing)
             GROUP BY ALL
         ), numbered AS (
-            SELECT *, row_number() OVER (PARTITION BY {line}) - 1 AS n FROM landing
+            SELECT *,
+                row_number() OVER (PARTITION BY message_id, event_type, contact_id, event_time, event_url) - 1 AS n
+            FROM landing
         )
-        SELECT {", ".join(f"a.{name}" for name in _LINE)},
+        SELECT a.message_id, a.event_type, a.contact_id, a.event_time, a.event_url,
             CASE WHEN a.from_start THEN a.n ELSE a.n + coalesce(b.rows, 0) END AS ordinal
-        FROM numbered a LEFT JOIN stored b ON {same}
+        FROM numbered a LEFT JOIN stored b
+            ON a.message_id IS NOT DISTINCT FROM b.message_id AND a.event_type IS NOT DISTINCT FROM b.event_type
+            AND a.contact_id IS NOT DISTINCT FROM b.contact_id AND a.event_time IS NOT DISTINCT FROM b.event_time
+            AND a.event_url IS NOT DISTINCT FROM b.event_url
         WHERE NOT a.from_start OR a.n >= coalesce(b.rows, 0)
         """
     )
     connection.execute(
-        f"INSERT INTO raw_activity ({line}, ordinal, extracted_at, partition_date) "
-        f"SELECT {line}, ordinal, $now, event_time::DATE FROM fresh ORDER BY event_time, {line}, ordinal",
+        """
+        INSERT INTO raw_activity
+            (message_id, event_type, contact_id, event_time, event_url, ordinal, extracted_at, partition_date)
+        SELECT message_id, event_type, contact_id, event_time, event_url, ordinal, $now, event_time::DATE
+        FROM fresh ORDER BY event_time, message_id, event_type, contact_id, event_url, ordinal
+        """,
         {"now": now},
     )
     connection.execute("INSERT INTO touched_contacts SELECT DISTINCT contact_id, $now FROM fresh", {"now": now})

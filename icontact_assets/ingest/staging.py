@@ -142,8 +142,6 @@ class VerifiedRead:
     """Rows of the listing as iContact reported them."""
     rows: int
     """Rows that it brought."""
-    missing: int
-    """Rows that it found between the known ones and did not read."""
     duplicates: int
     """Rows that equal another with the same id."""
     requests: int
@@ -292,7 +290,6 @@ class Staging:
                     began=datetime.fromisoformat(began),
                     total=facts["total"],
                     rows=rows,
-                    missing=facts["missing"],
                     duplicates=facts["duplicates"],
                     requests=facts["requests"],
                     statistic=statistic,
@@ -386,7 +383,6 @@ class Staging:
     def _verify(self, id_: str, proof: Proof, statistic: int | None, *, began: datetime | None) -> None:
         facts = {
             "total": proof.total,
-            "missing": proof.missing,
             "duplicates": proof.doubled,
             "requests": proof.requests,
             "head": proof.head,

@@ -81,7 +81,7 @@ def tie_out(connection: duckdb.DuckDBPyConnection, messages: Sequence[MessageSta
             ELSE 'unexplained' END
         FROM compared LEFT JOIN gone USING (message_id, kind) LEFT JOIN unreadable USING (message_id, kind)
         ORDER BY try_cast(message_id AS BIGINT) DESC, message_id DESC, kind
-        """,
+        """,  # noqa: S608
         {"ids": [message.id for message in messages], "kinds": [list(message.kinds) for message in messages]},
     ).fetchall()
     return len(rows), [Difference(*row) for row in rows if row[-1] is not None]
