@@ -1,4 +1,4 @@
-"""Reads a whole listing page by page in the order of its ids, and proves that it is whole."""
+"""Reads a listing page by page in the order of its ids, and verifies that it is complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_by_key(
     """Read a listing in ascending order of its numeric id: `fetch(after, limit)` asks for rows with a larger id.
 
     Immune to rows inserted or deleted between pages. Proof: ids ascend, the last page says that it is the last, and
-    the rows read are as many as were announced at first or are `count_all()` afterwards. Raises KeyPagingUnsupported
+    the rows read are as many as were reported at first or are `count_all()` afterwards. Raises KeyPagingUnsupported
     when the pages show that comparison or order is not what it should be, or when the count does not fit.
     """
     requests = 0
@@ -37,15 +37,15 @@ def read_by_key(
             count, last, head, tail = known.count, known.last_id, list(known.head), list(known.tail)
         else:
             sink.start()
-        start, announced = count, None
+        start, reported = count, None
         while True:
             page = fetch(last, page_size)
             requests += 1
             ids = [as_id(row.get(id_key)) for row in page.rows]
             if page.total is None or not _ascending(last, ids):
                 raise KeyPagingUnsupported
-            if announced is None:
-                announced = count + page.total
+            if reported is None:
+                reported = count + page.total
             if page.rows:
                 sink.page(count, page.rows)
                 digests = [digest(row) for row in page.rows]
@@ -57,12 +57,12 @@ def read_by_key(
             if not page.rows:
                 raise KeyPagingUnsupported
         # No row at all may also mean that the id was taken for a value to equal.
-        if start == 0 and count == announced and count > 0:
+        if start == 0 and count == reported and count > 0:
             return Proof(count, requests, began, start, tuple(head), tuple(tail))
         requests += 1
         if count_all() == count:
             return Proof(count, requests, began, start, tuple(head), tuple(tail))
-    # The server may compare ids as text: reading by offset proves itself.
+    # The server may compare ids as text. A read by offset verifies itself.
     raise KeyPagingUnsupported
 
 

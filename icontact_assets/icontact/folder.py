@@ -54,7 +54,7 @@ class Statistics:
 
 
 class Observer(Protocol):
-    """Is shown every row of contacts and subscriptions that any answer holds, also of a reading that then fails."""
+    """Is shown every row of contacts and subscriptions that any response holds, also of a read that then fails."""
 
     def contact(self, row: Row) -> None: ...
 
@@ -187,23 +187,23 @@ class Folder:
         return self._page(resource, resource, {**_ALL, **params} if resource == "contacts" else params).total
 
     def statistics(self, message_id: str) -> Statistics:
-        """iContact's own figures of a message."""
+        """iContact's own statistics of a message."""
         path = f"{self._base}/messages/{message_id}/statistics"
-        figures = self.session.get(path, None, _holds_figures).body["statistics"] or {}
-        opens, clicks = figures.get("opens"), figures.get("clicks")
+        found = self.session.get(path, None, _holds_statistics).body["statistics"] or {}
+        opens, clicks = found.get("opens"), found.get("clicks")
         opens = opens if isinstance(opens, dict) else {}
         clicks = clicks if isinstance(clicks, dict) else {}
         return Statistics(
-            bounces=as_int(figures.get("bounces")),
-            delivered=as_int(figures.get("delivered")),
-            unsubscribes=as_int(figures.get("unsubscribes")),
+            bounces=as_int(found.get("bounces")),
+            delivered=as_int(found.get("delivered")),
+            unsubscribes=as_int(found.get("unsubscribes")),
             opens_unique=as_int(opens.get("unique")),
             opens_total=as_int(opens.get("total")),
             clicks_unique=as_int(clicks.get("unique")),
             clicks_total=as_int(clicks.get("total")),
-            forwards=as_int(figures.get("forwards")),
-            comments=as_int(figures.get("comments")),
-            complaints=as_int(figures.get("complaints")),
+            forwards=as_int(found.get("forwards")),
+            comments=as_int(found.get("comments")),
+            complaints=as_int(found.get("complaints")),
         )
 
     def contact(self, contact_id: str) -> Row:
@@ -366,7 +366,7 @@ def _holds(key: str) -> Callable[[Any], bool]:
     return holds
 
 
-def _holds_figures(body: Any) -> bool:
+def _holds_statistics(body: Any) -> bool:
     """Whether a body holds statistics. Those of a draft may be null, or [] as PHP writes an object without members."""
     if not isinstance(body, dict) or "statistics" not in body:
         return False

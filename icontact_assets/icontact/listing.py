@@ -1,4 +1,4 @@
-"""Reads a whole listing and proves that it is whole, or raises Incomplete."""
+"""Reads a listing by offset and verifies that it is complete, or raises Incomplete."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 """A row exactly as decoded from JSON."""
 
 OVERLAP = 10
-"""Every page by offset repeats this many rows of the one before; they must match."""
+"""Every page by offset repeats this many rows of the one before. They must match."""
 
 ATTEMPTS = 3
 """How often a listing is read before it is incomplete."""
@@ -35,51 +35,57 @@ class Sink(Protocol):
     """Takes the rows of a listing as they come."""
 
     def start(self) -> None:
-        """A reading from the first row begins: forget everything received before."""
+        """A read from the first row begins. Forget everything received before."""
 
     def page(self, offset: int, rows: list[Row]) -> None:
-        """Rows new since the last call, overlapping rows removed. They come in listing order; only where a reading
-        went on from a landed end, rows that stand before the first known one come last, at offsets past the end."""
+        """Rows new since the last call, overlapping rows removed. They come in listing order. Only where a
+        read resumes from a landed end, rows before the first known one come last, at offsets past the end."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the caller holds of a listing: rows 0 to count-1, the digests of the last and first of them, and for
-    listings read by key the last row's id.
-
-    `landed`: these rows are the caller's for good, and only what is new is wanted. Otherwise they are the beginning
-    of a reading that was interrupted.
-    """
+    """What the caller holds of a listing: its first rows, in their order."""
 
     count: int
+    """How many they are."""
     tail: tuple[str, ...]
+    """Digests of the last of them."""
     head: tuple[str, ...]
+    """Digests of the first of them."""
     last_id: str | None = None
+    """Of listings read by key: the id of the last of them."""
     landed: bool = False
+    """They are stored for good, and only what is new is wanted. Else they are what an interrupted read left."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A listing was read to its end. `began`: before its first request was sent (aware UTC); `start`: rows held
-    before; `missing`: rows that turned up between the known ones and were not read. With 0 the listing is whole.
-    `doubled`: rows, counted in `total`, that equal a row with the same id."""
+    """A listing was read to its end."""
 
     total: int
+    """Rows of the listing."""
     requests: int
     began: datetime
+    """Before its first request was sent (aware UTC)."""
     start: int
+    """Rows held before."""
     head: tuple[str, ...]
+    """Digests of its first rows."""
     tail: tuple[str, ...]
+    """Digests of its last rows."""
     missing: int = 0
+    """Rows between the known ones that were not read. 0: the listing is complete."""
     doubled: int = 0
+    """Rows, counted in `total`, that equal a row with the same id."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One answer: its rows, and `total` as announced (None where the answer has none)."""
+    """One response."""
 
     rows: list[Row]
     total: int | None
+    """Rows of the listing as reported. None where the response has no such number."""
 
 
 class _Moved(Exception):
@@ -109,7 +115,7 @@ def read_by_offset(
     order that moves shows a row twice as well, in place of another. Where they are further apart than a page is long, a
     second pass with other page borders must agree.
 
-    From a landed end only what stands after it and before the first known row is read; rows that turned up between are
+    From a landed end only what is after it and before the first known row is read. Rows that appeared between are
     `missing`, unless the listing has at most `reread_pages` pages: then it is read whole.
     Memory: a page, and 16 bytes a row where there is an `id_key`. Raises Incomplete, and what `fetch` raises.
     """
@@ -127,15 +133,20 @@ def read_by_offset(
 
 @dataclass
 class _Seen:
-    """How far a listing is read: the position after the last row, its last digests, `total` as last announced; where
-    there is an id, hashes of the ids and of the rows; where each page began and ended."""
+    """How far a listing is read."""
 
     count: int = 0
+    """The position after the last row."""
     tail: list[str] = field(default_factory=list)
+    """Digests of the last rows."""
     total: int = -1
+    """Rows of the listing as last reported."""
     ids: array[int] = field(default_factory=lambda: array("q"))
+    """Where there is an id: hashes of the ids."""
     rows: array[int] = field(default_factory=lambda: array("q"))
+    """Where there is an id: hashes of the rows."""
     pages: list[tuple[int, int]] = field(default_factory=list)
+    """Where each page began and ended."""
 
 
 @dataclass
@@ -156,7 +167,7 @@ class _ByOffset:
         self._page_size = page_size
         self._id_key = id_key
         self._reread_pages = reread_pages
-        # One row with an id of its own tells where a page stands; lines of activity may be equal by the dozen.
+        # One row with an id of its own shows where a page belongs. Lines of activity may be equal by the dozen.
         self._overlap = OVERLAP if id_key is None else 1
         self._requests = 0
         self._longest_page = 0
@@ -179,7 +190,7 @@ class _ByOffset:
         return replace(proof, requests=self._requests)
 
     def _onward(self, known: Known, began: datetime) -> Proof | None:
-        """Read on from what is known; None if the listing must be read from the first row."""
+        """Read on from what is known. None if the listing must be read from the first row."""
         if self._fits_one_page(known):
             return None
         try:
@@ -199,17 +210,17 @@ class _ByOffset:
         return Proof(seen.count, 0, began, 0, tuple(digests[:OVERLAP]), tuple(seen.tail), doubled=doubled)
 
     def _rest(self, known: Known, began: datetime) -> Proof:
-        """The rest of a reading that was interrupted."""
+        """The rest of a read that was interrupted."""
         first = [digest(row) for row in self._page(0).rows]
         if len(first) < 2 or first[: len(known.head)] != list(known.head)[: len(first)]:
             raise _Moved("the first rows are not the ones read before")
         seen = _Seen(known.count, list(known.tail))
         if self._to_end(seen, self._next(seen, min(self._overlap, len(known.tail)))):
-            raise _Moved("rows came twice, which only a reading from the first row can prove")
+            raise _Moved("rows came twice, which only a read from the first row on can verify")
         return Proof(seen.count, 0, began, known.count, known.head, tuple(seen.tail))
 
     def _fits_one_page(self, known: Known) -> bool:
-        """Whether one request shows the whole listing again: that proves more than its end does, at the same price."""
+        """Whether one request shows the whole listing again. It verifies more than the end does, at that price."""
         if not known.landed or known.count > self._page_size:
             return False
         self._first_page = self._page(0)
@@ -255,8 +266,8 @@ class _ByOffset:
 
     def _front(self, known: Known, seen: _Seen, shift: int) -> tuple[int, list[str]]:
         """Take in the rows before the first known one: how many, and the digests of the first of them."""
-        # Pages are read from the first row on until the known first rows show. The sink is given only what stands
-        # before them, at offsets past the end: the known rows keep theirs, and order is of no matter to who stores it.
+        # Pages are read from the first row on until the known first rows show. The sink is given only what is before
+        # them, at offsets past the end: the known rows keep theirs, and who stores rows needs no order.
         size = len(known.head)
         offset, digests, first = 0, list[str](), list[str]()
         while True:
@@ -269,7 +280,7 @@ class _ByOffset:
             # The known first rows may begin on this page and end on the next, where only all of them can be recognised.
             # So as many rows as they are wait for the next page.
             until = len(digests) - size if place is None else place
-            # No more rows can stand here than the end has shifted by, and than came while the end was read. Beyond that
+            # No more rows can be here than the end has shifted by, and than came while the end was read. Beyond that
             # the known first rows are gone (deleted, say), and only a read of the whole listing helps.
             most = shift + max(0, (page.total or 0) - seen.total)
             if offset + until > most or (place is None and until <= 0):
@@ -282,7 +293,7 @@ class _ByOffset:
                 return offset, first
 
     def _to_end(self, seen: _Seen, following: _Next) -> int:
-        """Take in a page and all that follow it; returns how many rows have an id that came before, and equal it."""
+        """Take in a page and all that follow it. Returns how many rows equal one before with the same id."""
         repeated = 0
         while True:
             page, matched = following.page, following.matched
@@ -308,9 +319,9 @@ class _ByOffset:
             elif seen.count == page.total:
                 break
             elif seen.count > page.total:
-                raise _Moved(f"{seen.count} rows came of {page.total} announced")
+                raise _Moved(f"{seen.count} rows came where {page.total} were reported")
             elif not rows and matched < 2:
-                raise _Moved(f"the answer ended after {seen.count} of {page.total} rows")
+                raise _Moved(f"the response ended after {seen.count} of {page.total} rows")
             # A server that caps its pages below the overlap would show nothing new.
             following = self._next(seen, min(self._overlap, len(seen.tail), max(0, len(page.rows) - 1)))
             repeated = repeated + 1 if following.page.rows == page.rows else 0
@@ -350,10 +361,10 @@ class _ByOffset:
         if page.total is None:
             return
         if page.total < seen.total:
-            raise _Moved(f"the announced total fell from {seen.total} to {page.total}")
+            raise _Moved(f"the reported total fell from {seen.total} to {page.total}")
         if 0 <= seen.total < page.total and seen.count and len(set(seen.tail)) < 2 and self._id_key is None:
             # Equal rows at the seam match wherever the listing has shifted to.
-            raise _Moved(f"the announced total rose from {seen.total} to {page.total}")
+            raise _Moved(f"the reported total rose from {seen.total} to {page.total}")
         seen.total = page.total
 
     def _compare_first(self, total: int | None, digests: list[str]) -> None:
@@ -364,7 +375,7 @@ class _ByOffset:
         self._first = (total, digests)
 
     def _shown_together(self, seen: _Seen) -> bool:
-        """Whether of equal rows one answer shows both; those on two pages are asked for again, with all between."""
+        """Whether of equal rows one response shows both. Those on two pages are asked for again, with all between."""
         rows = np.frombuffer(seen.rows, np.int64)
         order = np.argsort(rows, kind="stable")
         equal = rows[order[:-1]] == rows[order[1:]]
@@ -399,6 +410,6 @@ def _doubled(hashes: array[int]) -> int:
 
 
 def _place(pattern: Sequence[str], digests: Sequence[str]) -> int | None:
-    """Where the pattern stands in a page; None if nowhere, or if it stands in several places."""
+    """Where the pattern is in a page. None if it is nowhere, or in several places."""
     found = [n for n in range(len(digests) - len(pattern) + 1) if list(digests[n : n + len(pattern)]) == list(pattern)]
     return found[0] if len(found) == 1 else None

@@ -316,7 +316,7 @@ def test_a_total_that_falls_between_two_pages_is_no_proof() -> None:
         asked[0] += 1
         return Page(rows[offset : offset + 11], 21 - asked[0] % 2 if offset else 21)
 
-    with pytest.raises(Incomplete, match="the announced total fell from 21 to 20"):
+    with pytest.raises(Incomplete, match="the reported total fell from 21 to 20"):
         read_by_offset(fetch, Rows(), page_size=11)
 
 
