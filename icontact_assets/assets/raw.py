@@ -40,7 +40,7 @@ _LISTINGS = {"contacts": RAW_CONTACTS, "messages": RAW_MESSAGES, "sends": RAW_SE
 
 
 class _NotAllRead(UserError):
-    """Some of what was asked for is not read: `green` are the days that are, `causes` what was in the way."""
+    """Some of what was asked for is not read."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class _NotAllRead(UserError):
         facts: Mapping[str, Any],
         green: Sequence[dg.AssetMaterialization] = (),
     ) -> None:
+        """`causes` is what was in the way. `green` are the days that are read."""
         super().__init__(text)
         self.causes = causes
         self.facts = facts
@@ -237,42 +238,17 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         with _reader(settings, import_, context) as reader:
             done = reader.read(lambda planned: _announce(context, import_, reader, planned))
-        facts = {
-            "messages_due": done.messages,
-            "messages_read": done.messages - done.left - len({message_id for message_id, _ in done.failed}),
-            "listings_read": done.listings,
-            "requests": done.requests,
-            "quarantined": done.quarantined,
-            **_drift_facts(done.findings),
-            "days_asked": len(done.days),
-        }
+        unread = _unread_days(done, reader.request)
+        facts = _activity_facts(done, unread)
         if done.stopped:
             facts["requests_missing"] = _forecast(import_, reader, reader.plan()).likely
-        states = {day.state.day: day for day in done.days}
-        unread = [day for day in done.days if not day.state.read]
         outside = observe_other_days(context, reader.request.window, import_.start_date, done.new_by_day)
-        if done.failed or (done.stopped and reader.request.reread):
-            # A run that reads everything again has read no day before it has read all: the messages that are left are
-            # the oldest, and their events may be of any day.
-            unread = done.days if reader.request.reread else unread
-        facts["days_read"] = len(done.days) - len(unread)
-        red = {day.state.day for day in unread}
         if unread or done.failed:
-            green = [
-                dg.AssetMaterialization(
-                    context.asset_key, partition=day.state.day.isoformat(), metadata={**_day_facts(day), **facts}
-                )
-                for day in done.days
-                if day.state.day not in red
-            ]
+            green = _read_days(context, done, unread, facts)
             raise _NotAllRead(_why(import_, done, unread), _causes(done), facts, green)
+        states = {day.state.day: day for day in done.days}
         report_days(context, reader.request.window, lambda day: {**_day_facts(states[day]), **facts})
-        unsettled = [day.state for day in done.days if not day.state.settled]
-        if unsettled:
-            context.log.warning(
-                f"{len(unsettled)} of {len(done.days)} days are read but not settled. The last of them is "
-                f"{unsettled[-1].day}: {unsettled[-1].reason}."
-            )
+        _log_unsettled(context, done)
         return dg.MaterializeResult(metadata={"rows_outside_partitions": outside})
 
     # Not downstream of raw_statistics: a message whose statistics fail must not keep the others from being read. It
@@ -280,6 +256,50 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
     return _asset(
         settings, import_, RAW_ACTIVITY, ("raw_messages", "raw_sends"), body, op_tags={"dagster/priority": "1"}
     )
+
+
+def _unread_days(done: ActivityRead, request: ReadRequest) -> list[Day]:
+    if request.reread and (done.failed or done.stopped):
+        # A run that reads everything again has read no day before it has read all: the messages that are left are the
+        # oldest, and their events may be of any day.
+        return done.days
+    return [day for day in done.days if not day.state.read]
+
+
+def _activity_facts(done: ActivityRead, unread: list[Day]) -> dict[str, Any]:
+    return {
+        "messages_due": done.messages,
+        "messages_read": done.messages - done.left - len({message_id for message_id, _ in done.failed}),
+        "listings_read": done.listings,
+        "requests": done.requests,
+        "quarantined": done.quarantined,
+        **_drift_facts(done.findings),
+        "days_asked": len(done.days),
+        "days_read": len(done.days) - len(unread),
+    }
+
+
+def _read_days(
+    context: dg.AssetExecutionContext, done: ActivityRead, unread: list[Day], facts: Mapping[str, Any]
+) -> list[dg.AssetMaterialization]:
+    """What a run that fails reports of the days that are read all the same."""
+    red = {day.state.day for day in unread}
+    return [
+        dg.AssetMaterialization(
+            context.asset_key, partition=day.state.day.isoformat(), metadata={**_day_facts(day), **facts}
+        )
+        for day in done.days
+        if day.state.day not in red
+    ]
+
+
+def _log_unsettled(context: dg.AssetExecutionContext, done: ActivityRead) -> None:
+    unsettled = [day.state for day in done.days if not day.state.settled]
+    if unsettled:
+        context.log.warning(
+            f"{len(unsettled)} of {len(done.days)} days are read but not settled. The last of them is "
+            f"{unsettled[-1].day}: {unsettled[-1].reason}."
+        )
 
 
 @contextmanager
