@@ -223,6 +223,10 @@ def _message_states(scope: Scope, now: str) -> str:
     if scope.aid is not None:
         tagged = f"coalesce(list_contains(aids, '{scope.aid.replace(chr(39), chr(39) * 2)}'), false)"
     statistic = " ".join(f"WHEN '{kind}' THEN s.{column}" for kind, column in STATISTIC_OF.items())
+    # A listing covers all that happened before its last complete read began. Where its statistic as last polled is
+    # still the one of that read, nothing was added since, and it covers all that happened before the poll. A message
+    # covers what all its listings cover. It is due when it was never polled, when a read of it was not verified, when
+    # a statistic shows that there is something to read, and when its age says so.
     return f"""
     message AS (
         SELECT message_id, deleted_at, aids FROM "{schema}".current_messages
@@ -285,6 +289,8 @@ def _by_age(steps: Sequence[tuple[float | None, int]], now: str) -> str:
 def _day_states(scope: Scope, first: str, last: str, now: str, read_until: str) -> str:
     """Common table expressions that end in `day_state`, on top of `state`. The bounds are SQL expressions."""
     schema = scope.schema
+    # A day is about the messages released before its end. What was released is known up to the last complete read of
+    # messages and sends: a day that ended later than that is not read, whatever the messages say.
     return f"""
     known AS (
         SELECT CASE WHEN count(read_through) = 2 THEN min(read_through) END AS known_through
@@ -299,7 +305,7 @@ def _day_states(scope: Scope, first: str, last: str, now: str, read_until: str) 
             WHEN state.reason IS NOT NULL THEN state.reason
             WHEN covered_until IS NULL THEN 'never read'
             WHEN changed THEN 'its statistics changed'
-            ELSE 'polled by ' || strftime(polled_at + to_days(poll_days), '%Y-%m-%d') END AS why
+            ELSE 'next poll by ' || strftime(polled_at + to_days(poll_days), '%Y-%m-%d') END AS why
         FROM day JOIN state
             ON first_released < ends AND (covered_until IS NULL OR covered_until < until)
     ), counted AS (

@@ -280,7 +280,7 @@ def test_days_are_read_and_settled_by_what_was_looked_at_since(ledger: duckdb.Du
     assert [found[date(2026, 6, n)].settled for n in (24, 25, 29)] == [True, False, False]
     assert found[date(2026, 6, 24)].reason is None
     assert found[date(2026, 6, 29)].read
-    assert "1 messages are polled again later: 1 (polled by 2026-07-" in str(found[date(2026, 6, 29)].reason)
+    assert "1 messages are polled again later: 1 (next poll by 2026-07-" in str(found[date(2026, 6, 29)].reason)
     put(ledger, 3, NOW - 3 * day / 2, None, None)
     found = {d.day: d for d in days(ledger, SCOPE, date(2026, 6, 27), date(2026, 6, 30), NOW, NOW)}
     assert found[date(2026, 6, 28)].read
