@@ -1,4 +1,4 @@
-"""What an export costs at scale, and what is left of it when it is killed. Prints the tables of docs/exports.md.
+"""What an export costs at scale, and what is left of it when it is killed. Prints the tables of docs/measurements.md.
 
 python benchmarks/exports.py scale    # 100,000 members, the sandbox unthrottled
 python benchmarks/exports.py kills    # kill -9 at 50 random moments, half of them of a mirror that moves people
@@ -41,8 +41,8 @@ FREE = ExportLimits(adds=MEMBERS, removes=MEMBERS, removed_share=1, empty_audien
 KILLS = 50
 
 
-def place(url: str, path: Path) -> ExportContext:
-    """Where the export happens, its budget unlimited."""
+def context(url: str, path: Path) -> ExportContext:
+    """What the export works with. Its budget is unlimited."""
     budget = Budget(path.parent / "budget", "a", per_second=0, per_minute=0, per_day=0)
     folder = Folder(Session(url, Credentials(APP_ID, USERNAME, PASSWORD), budget), str(ACCOUNT), "7601")
     return ExportContext(Warehouse(path, SCHEMA), folder, SCHEMA, lambda: datetime.now(UTC))
@@ -61,7 +61,7 @@ def export(url: str, path: Path, run_id: str, mode: str) -> ExportReport:
             "limits": FREE,
         }
     )
-    return run_export(place(url, path), chosen, run_id=run_id)
+    return run_export(context(url, path), chosen, run_id=run_id)
 
 
 def lists(sandbox: Sandbox) -> None:
@@ -224,7 +224,7 @@ def kills(count: int, people: int, seed: int = 1) -> None:
             found[key] += 1
             bad[key] += not after.right or after.twice > 0
             print(f"{number + 1}: {mode}, {after}", file=sys.stderr, flush=True)
-    print("| `mode` | killed | kills | right list, settled record, nobody written to twice, database opens |")
+    print("| `mode` | Killed | Kills | Right list, resolved outcomes, nobody written to twice, database opens |")
     print("| --- | --- | --- | --- |")
     for (mode, phase), kills in sorted(found.items()):
         print(f"| `{mode}` | {phase} | {kills} | {kills - bad[mode, phase]} |")
