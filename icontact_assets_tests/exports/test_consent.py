@@ -27,6 +27,7 @@ from icontact_assets.exports.consent import (
     decide,
     decide_removal,
     speaks_of_consent,
+    speaks_of_presence,
 )
 from icontact_assets.exports.progress import Stale
 
@@ -286,3 +287,17 @@ def test_nothing_in_the_package_writes_to_contacts():
 )
 def test_words_that_speak_of_consent(words, says):
     assert speaks_of_consent(words) == says
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("Contact 2 is already subscribed to list 5004", True),
+        ("The subscription exists.", True),
+        ("DUPLICATE subscription", True),
+        ("Contact 2 could not be found and was not subscribed to list 5004", False),
+        ("", False),
+    ],
+)
+def test_words_that_speak_of_presence(words, says):
+    assert speaks_of_presence(words) == says
