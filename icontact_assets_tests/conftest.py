@@ -12,7 +12,21 @@ import pytest
 from icontact_assets.exports import live
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness import SCHEMA, House, Project, Store, days_ago
+from icontact_assets_tests.harness import SCHEMA, House, Project, Store, days_ago, shared_engine
+from icontact_assets_tests.plain_ids import plain_id
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    if isinstance(val, bytes):
+        return plain_id(val.decode("latin-1"))
+    text = val if isinstance(val, str) else getattr(val, "__name__", None)
+    return plain_id(text) if isinstance(text, str) else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine() -> Iterator[None]:
+    with shared_engine():
+        yield
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import SettingsError
 from icontact_assets_tests.leaks import FIT, UNFIT, assert_not_in
+from icontact_assets_tests.plain_ids import plain_id
 
 VARIABLES = {
     "ICONTACT_APP_ID": "sandbox-app",
@@ -56,7 +57,7 @@ def test_whatever_passes_is_carried_by_a_header_as_it_is(value: str) -> None:
         assert value not in fault
 
 
-@pytest.mark.parametrize("value", UNFIT.values(), ids=UNFIT)
+@pytest.mark.parametrize("value", UNFIT.values(), ids=map(plain_id, UNFIT))
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_a_variable_that_cannot_be_used_is_named_and_not_shown(tmp_path: Path, variable: str, value: str) -> None:
     settings = load_settings({**VARIABLES, variable: value}, tmp_path)
@@ -67,7 +68,7 @@ def test_a_variable_that_cannot_be_used_is_named_and_not_shown(tmp_path: Path, v
     assert_not_in([str(caught.value), repr(settings), "".join(traceback.format_exception(caught.value))], [value])
 
 
-@pytest.mark.parametrize("value", FIT.values(), ids=FIT)
+@pytest.mark.parametrize("value", FIT.values(), ids=map(plain_id, FIT))
 def test_odd_credentials_that_a_header_carries_are_used(tmp_path: Path, value: str) -> None:
     credentials = ("ICONTACT_APP_ID", "ICONTACT_API_USERNAME", "ICONTACT_API_PASSWORD")
     (import_,) = load_settings({**VARIABLES, **dict.fromkeys(credentials, value)}, tmp_path).imports
@@ -247,7 +248,7 @@ def test_no_proxy_is_sent_credentials_in_clear(tmp_path: Path, proxy: str, monke
     assert_not_in(_Recorder.seen, ["kX7-app", "kX7-user", "kX7-pass"])
 
 
-@pytest.mark.parametrize("value", FIT.values(), ids=FIT)
+@pytest.mark.parametrize("value", FIT.values(), ids=map(plain_id, FIT))
 def test_a_service_that_repeats_a_credential_is_not_quoted(sandbox: Sandbox, tmp_path: Path, value: str) -> None:
     budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
     session = Session(sandbox.url, Credentials(value, f"user {value}", f"{value} pass"), budget, tries=1)
@@ -260,7 +261,7 @@ def test_a_service_that_repeats_a_credential_is_not_quoted(sandbox: Sandbox, tmp
         assert_not_in([str(caught.value)], [value])
 
 
-@pytest.mark.parametrize("value", UNFIT.values(), ids=UNFIT)
+@pytest.mark.parametrize("value", UNFIT.values(), ids=map(plain_id, UNFIT))
 def test_a_session_takes_no_credential_that_requests_would_refuse(tmp_path: Path, value: str) -> None:
     budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
     for credentials in (Credentials(value, "b", "c"), Credentials("a", value, "c"), Credentials("a", "b", value)):

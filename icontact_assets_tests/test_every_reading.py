@@ -12,10 +12,42 @@ from icontact_assets_tests.ingest.faults.switches import SWITCHES
 
 WINDOW = Window(days_ago(2), days_ago(1))
 
+TOGETHER: dict[str, dict[str, Any]] = {
+    "pages_of_7_newest_first_integers_utc": {
+        "page_limit_rows": 7, "past_end": "null", "activity_order": "descending", "ids": "integer",
+        "activity_time": "utc",
+    },
+    "pages_of_100_unnoticed_appended_mixed_no_offset": {
+        "page_limit_rows": 100, "page_limit_echo": "asked", "activity_order": "appended", "ids": "mixed",
+        "activity_time": "no_offset", "listing_order": "descending", "contact_id_comparison": "warn",
+    },
+    "more_than_100_refused_order_ignored_with_warning_no_colon": {
+        "page_limit": "refuse", "page_limit_rows": 100, "past_end": "missing", "orderby": "warn",
+        "activity_time": "no_colon", "message_date": "compact",
+    },
+    "more_than_7_refused_filter_ignored_blank": {
+        "page_limit": "refuse", "page_limit_rows": 7, "contact_id_comparison": "silent", "activity_order": "appended",
+        "ids": "mixed", "activity_time": "blank",
+    },
+    "shuffled_order_ignored_newest_first_more_fields": {
+        "activity_order": "shuffled", "orderby": "silent", "listing_order": "descending", "ids": "integer",
+        "extra_fields": True, "content_type": "text/html; charset=utf-8", "gzip": False,
+    },
+    "distinct_statistics_pages_of_7_filter_and_order_ignored": {
+        "statistics": "distinct", "page_limit_rows": 7, "contact_id_comparison": "silent", "orderby": "silent",
+        "activity_time": "no_offset", "message_date": "compact",
+    },
+    "no_automation_sends_newest_first_more_fields_blank": {
+        "automation_sends": "exclude", "activity_order": "descending", "past_end": "missing", "extra_fields": True,
+        "content_type": "text/html; charset=utf-8", "gzip": False, "activity_time": "blank", "orderby": "warn",
+    },
+}  # fmt: skip
+"""Each switch in each of its positions, beside others."""
 
-@pytest.mark.parametrize("reading", SWITCHES, ids=lambda reading: "-".join(f"{k}={v}" for k, v in reading.items()))
-def test_rows_equal_the_truth(project: Project, reading: dict[str, Any]) -> None:
-    project.sandbox.control("switches", **reading)
+
+@pytest.mark.parametrize("switches", TOGETHER.values(), ids=TOGETHER)
+def test_rows_equal_the_truth(project: Project, switches: dict[str, Any]) -> None:
+    project.sandbox.control("switches", **switches)
     assert project.run(window=WINDOW).success
     truth = project.sandbox.control("truth")
     listed = {row["contact_id"] for row in truth["contacts"] if row["visible"] and row["status"] != "deleted"}
@@ -26,3 +58,8 @@ def test_rows_equal_the_truth(project: Project, reading: dict[str, Any]) -> None
     assert project.stored_events() == project.true_events()
     assert project.rows("SELECT count(*) FROM icontact.quarantine") == [(0,)]
     assert project.rows("SELECT resource, field, kind FROM icontact.known_fields WHERE NOT accepted") == []
+
+
+def test_every_switch_is_set_beside_others() -> None:
+    together = {setting for switches in TOGETHER.values() for setting in switches.items()}
+    assert {setting for switches in SWITCHES for setting in switches.items()} <= together

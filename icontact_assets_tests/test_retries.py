@@ -12,7 +12,6 @@ import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icontact_assets.build import build_defs
 from icontact_assets.icontact.errors import BudgetSpent, Incomplete, PageFailed, Refused, Rejected, Transient
 from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
@@ -91,7 +90,7 @@ def ask(project: Project, at: datetime | None = None) -> tuple[dict[str, str] | 
 
 
 def run(project: Project, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
-    job = build_defs(project.settings).resolve_job_def("icontact_import")
+    job = project.definitions.resolve_job_def("icontact_import")
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     return job.execute_in_process(instance=project.instance, tags=tags, raise_on_error=False, run_config=quiet)
 
@@ -219,7 +218,7 @@ def test_nothing_is_asked_while_a_run_is_under_way_or_nothing_is_left(project: P
     password = project.environment.pop("ICONTACT_API_PASSWORD")
     assert "ICONTACT_API_PASSWORD is unset" in ask(project, at)[1]
     project.environment["ICONTACT_API_PASSWORD"] = password
-    job = build_defs(project.settings).resolve_job_def("icontact_import")
+    job = project.definitions.resolve_job_def("icontact_import")
     queued = project.instance.create_run_for_job(job, tags=range_tags(BACKFILL))
     assert ask(project, at) == (None, f"Run {queued.run_id} of icontact is queued or running.")
 
@@ -239,7 +238,7 @@ def test_a_listing_that_is_refused_is_tried_again_after_a_day(project: Project) 
 
 def test_a_run_that_died_is_tried_again_after_an_hour_and_a_cancelled_one_never(project: Project) -> None:
     day = Window(days_ago(2), days_ago(1))
-    job = build_defs(project.settings).resolve_job_def("icontact_import")
+    job = project.definitions.resolve_job_def("icontact_import")
     now = datetime.now(UTC)
     cancelled = project.instance.create_run_for_job(job, tags=range_tags(day))
     project.instance.report_run_canceled(cancelled)

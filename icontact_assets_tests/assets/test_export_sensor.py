@@ -9,11 +9,10 @@ import dagster as dg
 import time_machine
 from dagster._core.storage.tags import RUN_KEY_TAG
 
-from icontact_assets.build import build_defs
 from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
-WEEK = Window(days_ago(7), days_ago(1))
+YESTERDAY = Window(days_ago(1), days_ago(1))
 FEWER = AUDIENCE.replace("last_active_ts IS NOT NULL", "email_open_ct > 1")
 EXPORT = dg.AssetKey(["icontact", "export_readers"])
 
@@ -32,7 +31,7 @@ class Daemon:
 
     def tick(self) -> list[str] | str:
         """The ids of the runs that were started, or why there were none."""
-        defs, instance = build_defs(self.project.settings), self.project.instance
+        defs, instance = self.project.definitions, self.project.instance
         sensor = defs.resolve_sensor_def("exports")
         tick = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, sensor_name=sensor.name))
         if not tick.run_requests:
@@ -64,7 +63,7 @@ def test_each_change_is_exported_once_over_restarts_errors_and_deleted_runs(proj
     project.config = FEWER
     daemon = Daemon(project, tmp_path / "dagster")
     assert "has not been computed yet" in daemon.tick()
-    assert project.job(WEEK).success
+    assert project.job(YESTERDAY).success
     daemon.restart()
     [first] = daemon.tick()
     written = daemon.written()
@@ -110,13 +109,13 @@ def test_each_change_is_exported_once_over_restarts_errors_and_deleted_runs(proj
 def test_a_run_that_was_killed_is_waited_for_until_dagster_says_that_it_ended(project: Project, tmp_path: Path) -> None:
     project.config = AUDIENCE
     daemon = Daemon(project, tmp_path / "dagster")
-    assert project.job(WEEK).success
+    assert project.job(YESTERDAY).success
     tags = {
         "icontact_assets/export": "readers",
         "icontact_assets/audience_storage_id": "1",
         "icontact_assets/attempt": "1",
     }
-    job = build_defs(project.settings).resolve_job_def("export_readers")
+    job = project.definitions.resolve_job_def("export_readers")
     run = project.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
     daemon.restart()
     assert "A run of this export is queued or running" in daemon.tick()

@@ -19,13 +19,13 @@ from typing import Any
 import dagster as dg
 import time_machine
 
-from icontact_assets.build import build_defs
 from icontact_assets.demo import DAGSTER
 from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
-from icontact_assets_tests.harness import AUDIENCE, TODAY, Project, days_ago, rows_of
+from icontact_assets_tests.harness import AUDIENCE, EVENTS, TODAY, Project, days_ago, only, rows_of
 
 WEEK = Window(days_ago(7), days_ago(1))
+YESTERDAY = Window(days_ago(1), days_ago(1))
 TABLES = [
     *("raw_contacts", "raw_messages", "raw_sends", "raw_lists", "raw_statistics", "raw_activity"),
     *("icontact_users", "icontact_activity"),
@@ -72,7 +72,7 @@ def test_a_range_of_three_days_with_an_empty_one(project: Project) -> None:
             contact_id=90000001,
             at=(at + timedelta(hours=1)).isoformat(),
         )
-    result = project.run(window=Window(days[0], days[2]))
+    result = project.run(EVENTS, Window(days[0], days[2]))
     assert result.success
     found = project.metadata(result, "raw_activity")
     counts = dict(project.rows("SELECT partition_date, count(*) FROM icontact.raw_activity GROUP BY ALL"))
@@ -89,21 +89,22 @@ def test_windows_in_any_order_give_the_same_tables(project: Project, tmp_path: P
     windows = [Window(days_ago(12), days_ago(9)), Window(days_ago(8), days_ago(5)), Window(days_ago(4), TODAY)]
     found = []
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=1), tick=False):
-        for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        for order in ([0, 1, 2], [2, 0, 1]):
             other = Project(
                 project.sandbox,
                 tmp_path,
                 {**project.environment, "ICONTACT_ASSETS_HOME": str(tmp_path / f"home{order}")},
+                checks=False,
             )
             for index in order:
                 assert other.run(window=windows[index]).success
             assert other.run('key:"icontact/icontact_*"').success
             found.append(contents(other))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def test_changes_and_disappearances_are_versions(project: Project) -> None:
-    assert project.run(window=Window(TODAY, TODAY)).success
+    assert project.run(only("contacts"), Window(TODAY, TODAY)).success
     [(total,)] = project.rows("SELECT count(*) FROM icontact.raw_contacts")
     ids = [
         id_
@@ -113,7 +114,7 @@ def test_changes_and_disappearances_are_versions(project: Project) -> None:
     ]
     project.sandbox.control("contacts/update", contact_id=int(ids[0]), fields={"firstName": "Changed"})
     project.sandbox.control("contacts/delete", contact_id=int(ids[1]))
-    result = project.run(window=Window(TODAY, TODAY))
+    result = project.run(only("contacts"), Window(TODAY, TODAY))
     facts = project.metadata(result, "raw_contacts")[TODAY.isoformat()]
     assert (facts["new"], facts["changed"], facts["vanished"], facts["open"]) == (0, 1, 1, True)
     assert abs(facts["read_through"] - datetime.now(UTC).timestamp()) < 60
@@ -135,11 +136,11 @@ def test_changes_and_disappearances_are_versions(project: Project) -> None:
 
 
 def test_a_listing_that_suddenly_is_nearly_empty_retires_nobody(project: Project) -> None:
-    assert project.run(window=Window(TODAY, TODAY)).success
+    assert project.run(only("contacts"), Window(TODAY, TODAY)).success
     before = project.rows("SELECT * FROM icontact.raw_contacts ORDER BY ALL")
     empty = {"kind": "reply", "status": 200, "body": {"contacts": [], "limit": 500, "offset": 0, "total": 0}}
     project.sandbox.control("faults", faults=[{"path": "/contacts$", "do": empty}])
-    result = project.run(window=Window(TODAY, TODAY))
+    result = project.run(only("contacts"), Window(TODAY, TODAY))
     assert not result.success
     assert project.rows("SELECT * FROM icontact.raw_contacts ORDER BY ALL") == before
     [(status, reason)] = project.rows("SELECT status, reason FROM icontact.import_coverage WHERE resource = 'contacts'")
@@ -148,11 +149,11 @@ def test_a_listing_that_suddenly_is_nearly_empty_retires_nobody(project: Project
 
 
 def test_one_message_that_always_fails_stops_no_other_and_is_named(project: Project) -> None:
-    assert project.run('key:"icontact/raw_messages" or key:"icontact/raw_sends"', window=WEEK).success
+    assert project.run(only("messages", "sends"), WEEK).success
     [(bad,)] = project.rows("SELECT message_id FROM icontact.raw_sends WHERE released_at IS NOT NULL LIMIT 1")
     refused = {"kind": "reply", "status": 400, "body": {"errors": ["broken"]}}
     project.sandbox.control("faults", faults=[{"path": f"/messages/{bad}/opens", "do": refused}])
-    result = project.run(window=WEEK)
+    result = project.run(EVENTS, WEEK)
     assert not result.success
     failure = result.failure_data_for_node("icontact__raw_activity")
     assert failure is not None
@@ -161,7 +162,7 @@ def test_one_message_that_always_fails_stops_no_other_and_is_named(project: Proj
     expected = project.true_events()
     assert project.stored_events() == Counter({event: n for event, n in expected.items() if event[:2] != (bad, "open")})
     project.sandbox.control("faults/clear")
-    assert project.run(window=WEEK).success
+    assert project.run(EVENTS, WEEK).success
     assert project.stored_events() == expected
 
 
@@ -169,7 +170,7 @@ def test_statistics_that_fail_for_one_message_keep_no_listing_from_being_read(pr
     released = [row["message_id"] for row in project.sandbox.control("truth")["sends"] if row["released"]]
     down = {"kind": "reply", "status": 400, "body": {"errors": ["broken"]}}
     project.sandbox.control("faults", faults=[{"path": f"/messages/{released[0]}/statistics", "do": down}])
-    result = project.run(window=WEEK)
+    result = project.run(EVENTS, WEEK)
     assert not result.success
     assert project.stored_events() == project.true_events()
     failure = result.failure_data_for_node("icontact__raw_activity")
@@ -177,7 +178,7 @@ def test_statistics_that_fail_for_one_message_keep_no_listing_from_being_read(pr
     assert failure.user_failure_data is not None
     assert f"{released[0]} (statistics: " in (failure.user_failure_data.description or "")
     project.sandbox.control("faults/clear")
-    assert project.run(window=WEEK).success
+    assert project.run(EVENTS, WEEK).success
     assert project.stored_events() == project.true_events()
 
 
@@ -196,7 +197,7 @@ def test_the_end_of_the_budget_leaves_read_days_green_and_says_when_it_goes_on(p
     [(first,)] = limited.rows("SELECT min(released_at)::DATE FROM icontact.raw_sends")
     assert {day.isoformat() for day in window.days if day < first} <= green
     assert days_ago(1).isoformat() not in green
-    assert project.run(window=window).success
+    assert project.run(EVENTS, window).success
     assert project.stored_events() == project.true_events()
 
 
@@ -216,14 +217,14 @@ def test_unreadable_rows_stand_in_quarantine_once(project: Project) -> None:
     [(message, opens)] = opened.most_common(1)
     broken = {"kind": "fields", "set": {"openTime": "not a time"}}
     project.sandbox.control("faults", faults=[{"path": f"/messages/{message}/opens", "do": broken}])
-    assert project.run(window=WEEK).success
+    assert project.run(EVENTS, WEEK).success
     stored = project.rows("SELECT message_id, reason, sum(occurrences) FROM icontact.quarantine GROUP BY ALL")
     assert stored == [(message, "no readable openTime", opens)]
 
 
 def look_for_dead_runs(project: Project, records: dg.DagsterInstance) -> Iterator[str]:
     """What the sensor says, tick after tick."""
-    sensor, cursor = build_defs(project.settings).resolve_sensor_def("dead_runs"), None
+    sensor, cursor = project.definitions.resolve_sensor_def("dead_runs"), None
     while True:
         context = dg.build_sensor_context(instance=records, sensor_name=sensor.name, cursor=cursor)
         tick = sensor.evaluate_tick(context)
@@ -284,7 +285,7 @@ def test_audience_over_half_read_activity_does_not_move(project: Project) -> Non
 
 
 def ask_sensor(project: Project) -> list[Any]:
-    sensor = build_defs(project.settings).resolve_sensor_def("exports")
+    sensor = project.definitions.resolve_sensor_def("exports")
     tick = sensor.evaluate_tick(dg.build_sensor_context(instance=project.instance, sensor_name=sensor.name))
     return [*(tick.run_requests or []), *([dg.SkipReason(tick.skip_message)] if tick.skip_message else [])]
 
@@ -292,7 +293,7 @@ def ask_sensor(project: Project) -> list[Any]:
 def export(project: Project) -> list[dg.RunRequest]:
     requests = [item for item in ask_sensor(project) if isinstance(item, dg.RunRequest)]
     for request in requests:
-        job = build_defs(project.settings).resolve_job_def("export_readers")
+        job = project.definitions.resolve_job_def("export_readers")
         job.execute_in_process(instance=project.instance, tags=dict(request.tags), raise_on_error=False)
     return requests
 
@@ -309,7 +310,7 @@ def on_the_list(project: Project, status: str = "normal") -> set[str]:
 
 def test_export_adds_exactly_those_who_may_be_mailed_and_fires_once(project: Project) -> None:
     project.config = AUDIENCE
-    assert project.job(WEEK).success
+    assert project.job(YESTERDAY).success
     members = {id_ for (id_,) in project.rows("SELECT contact_id FROM icontact.audience_members")}
     status = {row["contact_id"]: row["status"] for row in project.sandbox.control("truth")["contacts"]}
     before, left = on_the_list(project), on_the_list(project, "unsubscribed")
@@ -346,7 +347,7 @@ def check(project: Project, name: str) -> tuple[bool, dict[str, Any]]:
 def test_a_stopped_export_is_red_until_its_plan_is_approved(project: Project) -> None:
     stops = AUDIENCE.replace("mode: add", "mode: add, limits: {adds: 1}")
     project.config = stops
-    assert project.job(WEEK).success
+    assert project.job(YESTERDAY).success
     result = project.run('key:"icontact/export_readers"')
     failure = result.failure_data_for_node("icontact__export_readers")
     assert failure is not None
@@ -375,7 +376,7 @@ def test_a_stopped_export_is_red_until_its_plan_is_approved(project: Project) ->
 
 def test_a_remainder_goes_on_when_its_time_has_come_and_the_list_is_compared_again(project: Project) -> None:
     project.config = AUDIENCE.replace("mode: add", "mode: add, pace: {adds_per_day: 3}")
-    assert project.job(WEEK).success
+    assert project.job(YESTERDAY).success
     assert len(export(project)) == 1
     [skip] = ask_sensor(project)
     assert "people remain; the export resumes at" in skip.skip_message
@@ -403,7 +404,7 @@ exports:
 
 def test_every_audience_and_setting_that_decides_whom_an_export_is_for_starts_it_again(project: Project) -> None:
     project.config = AUDIENCE
-    assert project.job(WEEK).success
+    assert project.job(YESTERDAY).success
     project.config = CHOOSING
     [skip] = ask_sensor(project)
     assert skip.skip_message == "readers: The audience clickers has not been computed yet."
@@ -444,7 +445,7 @@ def test_every_audience_and_setting_that_decides_whom_an_export_is_for_starts_it
 
 def test_a_failed_export_is_tried_again_after_a_pause(project: Project) -> None:
     project.config = AUDIENCE
-    assert project.job(WEEK).success
+    assert project.job(YESTERDAY).success
     down = {"kind": "reply", "status": 402, "body": {"errors": ["unpaid"]}}
     project.sandbox.control("faults", faults=[{"path": "/subscriptions", "do": down}])
     assert len(export(project)) == 1
@@ -458,20 +459,20 @@ def test_a_failed_export_is_tried_again_after_a_pause(project: Project) -> None:
 
 
 def test_mapped_assets_follow_raw_ones_once_and_not_after_the_job(project: Project) -> None:
-    defs = build_defs(project.settings)
+    defs = project.definitions
 
     def requested(cursor: Any) -> tuple[int, Any]:
         result = dg.evaluate_automation_conditions(defs=defs, instance=project.instance, cursor=cursor)
         return result.total_requested, result.cursor
 
     _, cursor = requested(None)
-    assert project.run(window=WEEK).success
+    assert project.run(window=YESTERDAY).success
     count, cursor = requested(cursor)
     assert count >= 2
     assert project.run('key:"icontact/icontact_*"').success
     count, cursor = requested(cursor)
     assert count == 0
-    assert project.job(WEEK).success
+    assert project.job(YESTERDAY).success
     count, cursor = requested(cursor)
     assert count == 0
 
@@ -489,7 +490,7 @@ def test_no_secret_and_no_address_in_anything_a_run_leaves_behind(project: Proje
     for fault in (True, False):
         if not fault:
             project.sandbox.control("faults/clear")
-        tags = json.dumps(range_tags(WEEK))
+        tags = json.dumps(range_tags(YESTERDAY))
         said += subprocess.run(
             [
                 *(sys.executable, "-m", "dagster", "job", "execute", "-m", "icontact_assets.definitions"),

@@ -7,14 +7,13 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from icontact_assets.ingest.window import Window
-from icontact_assets_tests.harness import AUDIENCE, TODAY, Project, days_ago
+from icontact_assets_tests.harness import AUDIENCE, EVENTS, TODAY, Project, days_ago, only
 
 NOW = Window(TODAY, TODAY)
 """A window that has not ended: each run over it reads every listing anew."""
@@ -28,10 +27,6 @@ LISTINGS = {
     "lists": ({"set": {"description": True}}, {"description": "boolean"}),
     "subscriptions": ({"drop": ["addDate"]}, {"addDate": "absent"}),
 }
-
-
-def assets(resources: Iterable[str]) -> str:
-    return " or ".join(f'key:"icontact/raw_{resource}"' for resource in resources)
 
 
 def config(policy: str) -> str:
@@ -71,13 +66,13 @@ def failure(result: dg.ExecuteInProcessResult, asset: str) -> str:
 
 
 def test_new_fields_are_kept_and_told_once(project: Project) -> None:
-    first = project.run(assets(["contacts", "lists"]), window=NOW)
+    first = project.run(only("contacts", "lists"), NOW)
     own = {field for field, _, verdict in found(project, first, "raw_contacts") if verdict == "new"}
     custom = project.rows("SELECT DISTINCT unnest(json_keys(custom_fields)) FROM icontact.raw_contacts")
     assert own == {field for (field,) in custom}
     assert own
     plan(project, contacts={"set": {"petName": SECRET, "pets": [SECRET]}}, lists={"set": {"colour": SECRET}})
-    second = project.run(assets(["contacts", "lists"]), window=NOW)
+    second = project.run(only("contacts", "lists"), NOW)
     assert second.success
     assert found(project, second, "raw_contacts") == {("petName", "text", "new"), ("pets", "array", "new")}
     assert found(project, second, "raw_lists") == {("colour", "text", "new")}
@@ -91,7 +86,7 @@ def test_new_fields_are_kept_and_told_once(project: Project) -> None:
         "QUALIFY row_number() OVER (PARTITION BY id ORDER BY observed_at DESC) = 1 AND deleted_at IS NULL"
     )
     assert kept == [([json.dumps(SECRET), json.dumps([SECRET], separators=(",", ":"))],)]
-    third = project.run(assets(["contacts", "lists"]), window=NOW)
+    third = project.run(only("contacts", "lists"), NOW)
     assert third.success
     assert (found(project, third, "raw_contacts"), said(project, third, 20), said(project, third, 30)) == (
         set(),
@@ -105,11 +100,11 @@ def test_new_fields_are_kept_and_told_once(project: Project) -> None:
 
 def test_warn_stores_and_warns_while_it_lasts(project: Project) -> None:
     project.config = AUDIENCE
-    assert project.run(assets(LISTINGS), window=NOW).success
+    assert project.run(only(*LISTINGS), NOW).success
     plan(project, **{resource: fault for resource, (fault, _) in LISTINGS.items()})
     runs = []
     for _ in range(2):
-        result = project.run(assets(LISTINGS), window=NOW)
+        result = project.run(only(*LISTINGS), NOW)
         runs.append(result.run_id)
         assert result.success
         for resource, (_, came) in LISTINGS.items():
@@ -129,7 +124,7 @@ def test_warn_stores_and_warns_while_it_lasts(project: Project) -> None:
     )
     assert latest == (json.dumps({"is": SECRET}, separators=(",", ":")), None)
     project.sandbox.control("faults/clear")
-    after = project.run(assets(LISTINGS), window=NOW)
+    after = project.run(only(*LISTINGS), NOW)
     assert after.success
     assert said(project, after, 30) == []
     for run_id in runs:
@@ -138,9 +133,9 @@ def test_warn_stores_and_warns_while_it_lasts(project: Project) -> None:
 
 def test_evolve_accepts_for_good_and_says_so_once(project: Project) -> None:
     project.config = config("evolve")
-    assert project.run(assets(LISTINGS), window=NOW).success
+    assert project.run(only(*LISTINGS), NOW).success
     plan(project, **{resource: fault for resource, (fault, _) in LISTINGS.items()})
-    result = project.run(assets(LISTINGS), window=NOW)
+    result = project.run(only(*LISTINGS), NOW)
     assert result.success
     for resource, (_, came) in LISTINGS.items():
         expected = {(field, kind, "accepted") for field, kind in came.items()}
@@ -148,20 +143,20 @@ def test_evolve_accepts_for_good_and_says_so_once(project: Project) -> None:
     assert len(said(project, result, 20)) == 6
     for policy in ("evolve", "fail"):
         project.config = config(policy)
-        again = project.run(assets(LISTINGS), window=NOW)
+        again = project.run(only(*LISTINGS), NOW)
         assert again.success
         assert [said(project, again, level) for level in (20, 30)] == [[], []]
 
 
 def test_fail_stores_nothing_and_names_field_and_remedy(project: Project) -> None:
     project.config = config("fail")
-    assert project.run(assets(LISTINGS), window=NOW).success
+    assert project.run(only(*LISTINGS), NOW).success
     tables = [*(f"raw_{resource}" for resource in LISTINGS), "known_fields"]
     before = [project.rows(f"SELECT * FROM icontact.{table} ORDER BY ALL") for table in tables]
     # raw_subscriptions follows raw_lists, so it does not run beside one that fails.
     for resources in (["contacts", "messages", "sends", "lists"], ["subscriptions"]):
         plan(project, **{resource: LISTINGS[resource][0] for resource in resources})
-        result = project.run(assets(resources), window=NOW)
+        result = project.run(only(*resources), NOW)
         for resource in resources:
             why = failure(result, f"raw_{resource}")
             for words in (*LISTINGS[resource][1], resource, "schema_drift: evolve", "`warn`", "icontact.yaml"):
@@ -172,7 +167,7 @@ def test_fail_stores_nothing_and_names_field_and_remedy(project: Project) -> Non
             ) == [("failed", why)]
     assert [project.rows(f"SELECT * FROM icontact.{table} ORDER BY ALL") for table in tables] == before
     project.sandbox.control("faults/clear")
-    assert project.run(assets(LISTINGS), window=NOW).success
+    assert project.run(only(*LISTINGS), NOW).success
 
 
 def busiest(project: Project, event_type: str) -> str:
@@ -186,7 +181,7 @@ def test_drift_in_one_message_fails_that_kind_of_it_and_nothing_else(project: Pr
     project.config = config("fail")
     message = busiest(project, "click")
     plan(project, **{f"messages/{message}/clicks": {"drop": ["clickLink"]}})
-    result = project.run(window=NOW)
+    result = project.run(EVENTS, NOW)
     assert not result.success
     assert f"{message} (clicks: Field clicks.clickLink is in no row" in failure(result, "raw_activity")
     expected = project.true_events()
@@ -196,7 +191,7 @@ def test_drift_in_one_message_fails_that_kind_of_it_and_nothing_else(project: Pr
         (message, "clicks", "failed")
     ]
     project.config = config("warn")
-    warned = project.run(window=NOW)
+    warned = project.run(EVENTS, NOW)
     assert warned.success
     assert found(project, warned, "raw_activity") == {("clickLink", "absent", "drift")}
     assert said(project, warned, 30) == ["Field clicks.clickLink is in no row, expected text."]
@@ -217,7 +212,7 @@ def test_rows_without_a_readable_time_go_to_quarantine_under_every_policy(
     message = busiest(project, "open")
     opens = sum(lines for event, lines in project.true_events().items() if event[:2] == (message, "open"))
     plan(project, **{f"messages/{message}/opens": {"set": {"openTime": came}}})
-    result = project.run(window=NOW)
+    result = project.run(EVENTS, NOW)
     assert result.success is green
     if not green:
         assert "Field opens.openTime is number, expected text" in failure(result, "raw_activity")
@@ -227,7 +222,7 @@ def test_rows_without_a_readable_time_go_to_quarantine_under_every_policy(
 
 
 def test_ids_of_another_kind_say_so_beside_the_suspicion(project: Project) -> None:
-    assert project.run(window=NOW).success
+    assert project.run(only("contacts"), NOW).success
     before = project.rows("SELECT * FROM icontact.raw_contacts ORDER BY ALL")
     plan(project, contacts={"set": {"contactId": {"id": 1}}})
     result = project.run('key:"icontact/raw_contacts"', window=NOW)

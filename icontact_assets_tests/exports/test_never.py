@@ -87,7 +87,7 @@ def outcome(house: House, contact_id: int, action: str = "subscribe") -> str:
 # Who left while a run read
 
 
-@pytest.mark.parametrize("who", [1, 2], ids=["added before", "added by this run"])
+@pytest.mark.parametrize("who", [1, 2], ids=["added_before", "added_by_this_run"])
 def test_who_left_while_the_list_was_read_back_never_comes_back(house, who):
     people(house, 1)
     house.export(external_changes="repair")

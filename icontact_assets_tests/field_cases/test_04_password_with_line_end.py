@@ -23,7 +23,7 @@ def password() -> str:
     return words[1].removeprefix("ICONTACT_API_PASSWORD=")
 
 
-@pytest.mark.parametrize("command", [["doctor"], ["discover"], ["discover", "--json"], ["forecast"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["doctor"], ["discover"], ["discover", "--json"], ["forecast"]], ids="_".join)
 def test_the_command_line_names_the_variable(
     project: Project, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from icontact_assets_tests.harness.engine import shared_engine
 from icontact_assets_tests.harness.project import (
     AUDIENCE,
     TODAY,
@@ -10,8 +11,10 @@ from icontact_assets_tests.harness.project import (
     rows_of,
 )
 from icontact_assets_tests.harness.stage import (
+    ACTIVITY,
     ALL_RAW,
     ENDED,
+    EVENTS,
     KINDS,
     LISTINGS,
     OPEN,
@@ -24,6 +27,7 @@ from icontact_assets_tests.harness.stage import (
     contents,
     differences,
     materialize,
+    only,
     path_of,
     stored,
     travelled,
@@ -47,6 +51,7 @@ __all__ = [
     "TODAY",
     "days_ago",
     "rows_of",
+    "shared_engine",
     "Clock",
     "EVERYBODY",
     "FREE",
@@ -56,8 +61,10 @@ __all__ = [
     "NOW",
     "SCHEMA",
     "Store",
+    "ACTIVITY",
     "ALL_RAW",
     "ENDED",
+    "EVENTS",
     "Ended",
     "KINDS",
     "LISTINGS",
@@ -70,6 +77,7 @@ __all__ = [
     "contents",
     "differences",
     "materialize",
+    "only",
     "path_of",
     "stored",
     "travelled",

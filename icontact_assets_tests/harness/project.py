@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from icontact_assets.build import build_defs
 from icontact_assets.ingest.window import Window
@@ -43,7 +46,10 @@ class Project:
     home: Path
     environment: dict[str, str]
     config: str = ""
+    checks: bool = True
+    """Whether the checks of assets run after them."""
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+    _built: tuple[Settings, dg.Definitions] | None = field(default=None, init=False)
 
     @property
     def settings(self) -> Settings:
@@ -51,11 +57,24 @@ class Project:
             (self.home / "icontact.yaml").write_text(self.config)
         return load_settings(self.environment, self.home)
 
+    @property
+    def definitions(self) -> dg.Definitions:
+        """Built once for the same settings, as a process of Dagster does."""
+        settings = self.settings
+        if self._built is None or self._built[0] != settings:
+            self._built = (settings, build_defs(settings))
+        return self._built[1]
+
     def run(
         self, selection: str = 'key:"icontact/raw_*"', window: Window | None = None, **tags: str
     ) -> dg.ExecuteInProcessResult:
         """Materialize a selection of assets, for a window of days where they are partitioned."""
-        assets = [asset for asset in build_defs(self.settings).assets or [] if isinstance(asset, dg.AssetsDefinition)]
+        left_out = () if self.checks else (dg.AssetChecksDefinition,)
+        assets = [
+            asset
+            for asset in self.definitions.assets or []
+            if isinstance(asset, dg.AssetsDefinition) and not isinstance(asset, left_out)
+        ]
         return dg.materialize(
             assets,
             selection=dg.AssetSelection.from_string(selection),
@@ -82,14 +101,17 @@ class Project:
 
     def job(self, window: Window) -> dg.ExecuteInProcessResult:
         """The daily job."""
-        return (
-            build_defs(self.settings)
-            .resolve_job_def("icontact_import")
-            .execute_in_process(instance=self.instance, tags=range_tags(window), raise_on_error=False)
+        return self.definitions.resolve_job_def("icontact_import").execute_in_process(
+            instance=self.instance, tags=range_tags(window), raise_on_error=False
         )
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    @contextmanager
+    def tables(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with Warehouse(self.settings.duckdb_path).read() as connection:
+            yield connection
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.tables() as connection:
             return connection.execute(sql).fetchall()
 
     def requests(self) -> list[dict[str, Any]]:

@@ -45,6 +45,8 @@ KINDS = ("opens", "clicks", "bounces", "unsubscribes")
 LISTINGS = ("contacts", "messages", "sends", "lists", "subscriptions")
 RESOURCES = (*LISTINGS, "statistics", *KINDS)
 ALL_RAW = 'key:"icontact/raw_*"'
+ACTIVITY = 'key:"icontact/raw_activity"'
+"""For runs in which nothing else can differ."""
 
 Rows = Counter[tuple[Any, ...]]
 
@@ -52,6 +54,15 @@ Rows = Counter[tuple[Any, ...]]
 def asset_of(resource: str) -> str:
     """The asset that holds a resource."""
     return f"raw_{'activity' if resource in KINDS else resource}"
+
+
+def only(*resources: str) -> str:
+    """The selection of the assets that hold these resources."""
+    return " or ".join(f'key:"icontact/{asset_of(resource)}"' for resource in resources)
+
+
+EVENTS = only("messages", "sends", "activity")
+"""What is needed to read the activity of messages."""
 
 
 def path_of(resource: str) -> str:
@@ -127,6 +138,7 @@ class Stage:
                 **environment,
             },
             config=CONFIG,
+            checks=False,
         )
 
     def run(self, project: Project, window: Window = OPEN, selection: str = ALL_RAW) -> Ended:
@@ -172,35 +184,35 @@ class Stage:
         return sum(row["status"] != 402 and path in row["path"] for row in self.sandbox.control("log"))
 
 
-def stored(project: Project) -> dict[str, Rows]:
-    """What the tables hold: the latest version of each row that is not gone."""
-
-    def latest(table: str, id_: str, columns: str) -> Rows:
-        return Counter(
-            project.rows(
-                f"SELECT {columns} FROM (FROM icontact.{table} "
-                f"QUALIFY row_number() OVER (PARTITION BY {id_} ORDER BY observed_at DESC) = 1) "
-                "WHERE deleted_at IS NULL"
-            )
-        )
-
-    contacts = latest(
-        "raw_contacts",
+_STORED = {
+    "contacts": (
         "id",
         "id, status, create_date, bounce_count, email, first_name, last_name, prefix, suffix, fax, phone, street, "
         "street_line_2, city, state, postal_code, business, "
         "json_merge_patch(coalesce(custom_fields, '{}'), '{\"sourceChannel\": null}')::VARCHAR",
-    )
-    return {
-        "contacts": contacts,
-        "messages": latest(
-            "raw_messages", "message_id", "message_id, campaign_id, message_type, subject, message_name"
-        ),
-        "sends": latest("raw_sends", "send_id", "send_id, message_id, status, released_at, recipient_count"),
-        "lists": latest("raw_lists", "list_id", "list_id, name"),
-        "subscriptions": latest("raw_subscriptions", "subscription_id", "list_id, contact_id, status, added_at"),
-        "activity": project.stored_events(),
-    }
+    ),
+    "messages": ("message_id", "message_id, campaign_id, message_type, subject, message_name"),
+    "sends": ("send_id", "send_id, message_id, status, released_at, recipient_count"),
+    "lists": ("list_id", "list_id, name"),
+    "subscriptions": ("subscription_id", "list_id, contact_id, status, added_at"),
+}
+"""Resource to its id and the columns that are compared."""
+
+
+def stored(project: Project) -> dict[str, Rows]:
+    """What the tables hold: the latest version of each row that is not gone."""
+    with project.tables() as connection:
+        found = {
+            name: Counter(
+                connection.execute(
+                    f"SELECT {columns} FROM (FROM icontact.raw_{name} "
+                    f"QUALIFY row_number() OVER (PARTITION BY {id_} ORDER BY observed_at DESC) = 1) "
+                    "WHERE deleted_at IS NULL"
+                ).fetchall()
+            )
+            for name, (id_, columns) in _STORED.items()
+        }
+    return {**found, "activity": project.stored_events()}
 
 
 def true(project: Project) -> dict[str, Rows]:
@@ -278,10 +290,11 @@ def contents(project: Project) -> dict[str, list[Any]]:
     """Every raw table, without the times at which rows were stored: equal for equal readings."""
     clocks = {"observed_at", "extracted_at", "deleted_at"}
     found = {}
-    for name in ("contacts", "messages", "sends", "lists", "subscriptions", "statistics", "activity"):
-        table = f"icontact.raw_{name}"
-        columns = [column[0] for column in project.rows(f"DESCRIBE {table}") if column[0] not in clocks]
-        found[name] = project.rows(f"SELECT {', '.join(columns)} FROM {table} ORDER BY ALL")
+    with project.tables() as connection:
+        for name in ("contacts", "messages", "sends", "lists", "subscriptions", "statistics", "activity"):
+            table = f"icontact.raw_{name}"
+            columns = [row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall() if row[0] not in clocks]
+            found[name] = connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY ALL").fetchall()
     return found
 
 

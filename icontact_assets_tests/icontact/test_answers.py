@@ -55,17 +55,17 @@ def session(server: Hostile, tmp_path: Path, *, tries: int = 1, read_timeout: fl
     [
         pytest.param(http(b"\xef\xbb\xbf" + FINE), id="BOM"),
         pytest.param(http(FINE.decode().encode("utf-16")), id="UTF-16"),
-        pytest.param(http(FINE.decode().encode("utf-16-le")), id="UTF-16 without BOM"),
+        pytest.param(http(FINE.decode().encode("utf-16-le")), id="UTF-16_without_BOM"),
         pytest.param(http(FINE.decode().encode("utf-32")), id="UTF-32"),
-        pytest.param(http(FINE, "Content-Type: application/json; charset=\xff"), id="unknown charset"),
-        pytest.param(http(FINE, "Content-Type: text/html; charset=utf-16"), id="another charset"),
+        pytest.param(http(FINE, "Content-Type: application/json; charset=\xff"), id="unknown_charset"),
+        pytest.param(http(FINE, "Content-Type: text/html; charset=utf-16"), id="another_charset"),
         pytest.param(http(gzip.compress(FINE), "Content-Encoding: gzip"), id="gzip"),
-        pytest.param(http(gzip.compress(FINE[:9]) + gzip.compress(FINE[9:]), "Content-Encoding: GZip"), id="two gzips"),
+        pytest.param(http(gzip.compress(FINE[:9]) + gzip.compress(FINE[9:]), "Content-Encoding: GZip"), id="two_gzips"),
         pytest.param(http(zlib.compress(FINE), "Content-Encoding: deflate"), id="deflate"),
-        pytest.param(http(FINE, length=False), id="until it closes"),
-        pytest.param(http(FINE, status="200 "), id="status without a word"),
-        pytest.param(http(FINE, *(f"X-{n}: {n}" for n in range(90))), id="many headers"),
-        pytest.param(http(FINE, "Set-Cookie: a=b; expires=never; domain=.", "Set-Cookie: ="), id="odd cookies"),
+        pytest.param(http(FINE, length=False), id="until_it_closes"),
+        pytest.param(http(FINE, status="200 "), id="status_without_a_word"),
+        pytest.param(http(FINE, *(f"X-{n}: {n}" for n in range(90))), id="many_headers"),
+        pytest.param(http(FINE, "Set-Cookie: a=b; expires=never; domain=.", "Set-Cookie: ="), id="odd_cookies"),
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * 200 + http(FINE), id="100-continue"),
     ],
 )
@@ -82,50 +82,50 @@ TOO_LARGE = r"more than 1 MB \(ICONTACT_ANSWER_MB"
 @pytest.mark.parametrize(
     ("answer", "error", "says"),
     [
-        pytest.param(http(BOMB, "Content-Encoding: gzip"), PageFailed, TOO_LARGE, id="gzip bomb"),
-        pytest.param(http(BOMB, "Content-Encoding: gzip", status="302 Found"), PageFailed, TOO_LARGE, id="302 bomb"),
-        pytest.param(endless(http(length=False), b" " * 65536), PageFailed, TOO_LARGE, id="endless body"),
+        pytest.param(http(BOMB, "Content-Encoding: gzip"), PageFailed, TOO_LARGE, id="gzip_bomb"),
+        pytest.param(http(BOMB, "Content-Encoding: gzip", status="302 Found"), PageFailed, TOO_LARGE, id="302_bomb"),
+        pytest.param(endless(http(length=False), b" " * 65536), PageFailed, TOO_LARGE, id="endless_body"),
         pytest.param(
             endless(http(b"", "Transfer-Encoding: chunked", length=False) + b"1;", b"x" * 65536),
             Transient,
             "dropped mid-response",
-            id="endless chunk header",
+            id="endless_chunk_header",
         ),
-        pytest.param(endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), Transient, "dropped mid-response", id="endless headers"),
-        pytest.param(endless(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 65536), Transient, "LineTooLong", id="endless header"),
-        pytest.param(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), Transient, TOO_LONG, id="100-continue for ever"),
-        pytest.param(drip(http(length=False)), Transient, TOO_LONG, id="body drips"),
-        pytest.param(drip(b"HTTP/1.1 200 OK\r\nX: ", b"y"), Transient, TOO_LONG, id="header drips"),
-        pytest.param(drip(b"HTTP/1.1 2", b"0"), Transient, TOO_LONG, id="status line drips"),
-        pytest.param(http(FINE, "Content-Encoding: gzip"), Transient, "not valid gzip", id="no gzip"),
-        pytest.param(http(gzip.compress(FINE)[:20], "Content-Encoding: gzip"), Transient, "gzip .* truncated", id="cut gzip"),
+        pytest.param(endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), Transient, "dropped mid-response", id="endless_headers"),
+        pytest.param(endless(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 65536), Transient, "LineTooLong", id="endless_header"),
+        pytest.param(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), Transient, TOO_LONG, id="100-continue_for_ever"),
+        pytest.param(drip(http(length=False)), Transient, TOO_LONG, id="body_drips"),
+        pytest.param(drip(b"HTTP/1.1 200 OK\r\nX: ", b"y"), Transient, TOO_LONG, id="header_drips"),
+        pytest.param(drip(b"HTTP/1.1 2", b"0"), Transient, TOO_LONG, id="status_line_drips"),
+        pytest.param(http(FINE, "Content-Encoding: gzip"), Transient, "not valid gzip", id="no_gzip"),
+        pytest.param(http(gzip.compress(FINE)[:20], "Content-Encoding: gzip"), Transient, "gzip .* truncated", id="cut_gzip"),
         pytest.param(http(FINE, "Content-Encoding: br"), Transient, "compressed as br", id="brotli"),
-        pytest.param(http(FINE, "Content-Encoding: gzip, gzip"), Transient, "compressed as gzip", id="gzip twice"),
+        pytest.param(http(FINE, "Content-Encoding: gzip, gzip"), Transient, "compressed as gzip", id="gzip_twice"),
         pytest.param(http(), Transient, "not JSON: it is empty", id="empty"),
         pytest.param(http(status="204 No Content"), Transient, "not JSON: it is empty", id="204"),
-        pytest.param(http(FINE + b"}"), Transient, "not JSON but 38 bytes of no declared type", id="trailing garbage"),
+        pytest.param(http(FINE + b"}"), Transient, "not JSON but 38 bytes of no declared type", id="trailing_garbage"),
         pytest.param(http(b"<html>", "Content-Type: text/html;x"), Transient, "6 bytes of text/html", id="HTML"),
         pytest.param(http(b"\x00\xff" * 50), Transient, "not JSON", id="binary"),
         pytest.param(b"SSH-2.0-OpenSSH_9.2p1\r\n", Transient, "BadStatusLine", id="SSH"),
-        pytest.param(FINE, Transient, "BadStatusLine", id="HTTP/0.9"),
+        pytest.param(FINE, Transient, "BadStatusLine", id="HTTP_0.9"),
         pytest.param(b"", Transient, "RemoteDisconnected", id="nothing"),
-        pytest.param(b"HTTP/1.1 99999 OK\r\n\r\n", Transient, "BadStatusLine", id="status 99999"),
-        pytest.param(http(FINE[:9], "Content-Length: 99", length=False), Transient, "IncompleteRead", id="body is cut"),
+        pytest.param(b"HTTP/1.1 99999 OK\r\n\r\n", Transient, "BadStatusLine", id="status_99999"),
+        pytest.param(http(FINE[:9], "Content-Length: 99", length=False), Transient, "IncompleteRead", id="body_is_cut"),
         pytest.param(
-            http(b"5\r\n{\"a\"", "Transfer-Encoding: chunked", length=False), Transient, "dropped mid-response", id="chunk is cut"
+            http(b"5\r\n{\"a\"", "Transfer-Encoding: chunked", length=False), Transient, "dropped mid-response", id="chunk_is_cut"
         ),
         pytest.param(
-            http(b"zz\r\n", "Transfer-Encoding: chunked", length=False), Transient, "dropped mid-response", id="odd chunk"
+            http(b"zz\r\n", "Transfer-Encoding: chunked", length=False), Transient, "dropped mid-response", id="odd_chunk"
         ),
         pytest.param(http(b"", "Location: http://[", status="302 Found"), Rejected, "redirect to nowhere", id="redirect"),
         pytest.param(
-            http(b"", "Location: /" + "x" * 9000, status="307 Go"), Rejected, "redirect to nowhere", id="to itself"
+            http(b"", "Location: /" + "x" * 9000, status="307 Go"), Rejected, "redirect to nowhere", id="to_itself"
         ),
         pytest.param(
-            http(json.dumps({"errors": ["x" * 100_000]}).encode(), status="400 No"), Rejected, "x{500} The", id="long error"
+            http(json.dumps({"errors": ["x" * 100_000]}).encode(), status="400 No"), Rejected, "x{500} The", id="long_error"
         ),
         pytest.param(
-            http(json.dumps({"errors": {"a": [{"b": "x"}]}}).encode()), PageFailed, "200 with errors", id="nested errors"
+            http(json.dumps({"errors": {"a": [{"b": "x"}]}}).encode()), PageFailed, "200 with errors", id="nested_errors"
         ),
     ],
 )  # fmt: skip

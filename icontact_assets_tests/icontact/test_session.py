@@ -28,6 +28,7 @@ from icontact_assets.icontact.values import as_instant, as_text
 from icontact_assets.plain import mask
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.icontact.test_listing import Rows
+from icontact_assets_tests.plain_ids import plain_id
 
 CREDENTIALS = Credentials("sandbox-app", "sandbox-user", "sandbox-pass")
 
@@ -64,7 +65,7 @@ TRANSIENT: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("fault", TRANSIENT, ids=lambda fault: "-".join(map(str, fault.values()))[:40])
+@pytest.mark.parametrize("fault", TRANSIENT, ids=lambda fault: plain_id(str(list(fault.values()))))
 def test_a_passing_fault_loses_nothing(sandbox: Sandbox, folder: Folder, fault: dict[str, Any]) -> None:
     sandbox.control("faults", faults=[{"path": "/sends", "nth": 1, "do": fault}])
     sink = Rows()
@@ -248,7 +249,7 @@ FAILURES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("fault", FAILURES, ids=lambda fault: "-".join(map(str, fault.values()))[:60])
+@pytest.mark.parametrize("fault", FAILURES, ids=lambda fault: plain_id(str(list(fault.values()))))
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_no_exception_of_the_http_library_is_chained(
     sandbox: Sandbox, tmp_path: Path, fault: dict[str, Any], method: str
@@ -275,7 +276,7 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: repr(answer[9:50]))
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: plain_id(answer[9:50].decode("latin-1")))
 def test_after_an_answer_that_cannot_be_read_a_write_is_not_taken_for_refused(tmp_path: Path, answer: bytes) -> None:
     budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
     with socket.create_server(("127.0.0.1", 0)) as server:

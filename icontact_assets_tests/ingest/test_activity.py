@@ -18,7 +18,7 @@ from icontact_assets.records import REREAD_TAG
 from icontact_assets.resources import forecast_window, scope_of
 from icontact_assets.settings.models import BY_AGE, AgeStep
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness import TODAY, Project, days_ago
+from icontact_assets_tests.harness import EVENTS, TODAY, Project, days_ago, only
 
 WEEK = Window(days_ago(7), days_ago(1))
 BIG = 910001
@@ -31,17 +31,16 @@ def by_message(requests: list[dict[str, Any]]) -> Counter[str]:
 
 @pytest.fixture
 def big(project: Project) -> Project:
-    """A message released two days ago with 30,000 opens in ascending order, of which 100 each are equal but for the
+    """A message released two days ago with 6,040 opens in ascending order, of which 100 each are equal but for the
     first and last."""
+    project.environment["ICONTACT_PAGE_SIZE"] = "100"
     control = project.sandbox.control
     noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
     control("messages/add", message_id=BIG, released=noon.isoformat(), created=noon.isoformat())
-    for n in range(340):
-        at, times = noon + timedelta(seconds=n), 100 if 20 <= n < 320 else 1
-        control(
-            "events/add", message_id=BIG, kind="opens", contact_id=90000001 + n % 300, at=at.isoformat(), times=times
-        )
-    assert project.run(window=WEEK).success
+    for n in range(100):
+        at, times = noon + timedelta(seconds=n), 100 if 20 <= n < 80 else 1
+        control("events/add", message_id=BIG, kind="opens", contact_id=90000001 + n, at=at.isoformat(), times=times)
+    assert project.run(EVENTS, WEEK).success
     return project
 
 
@@ -52,10 +51,10 @@ def test_a_back_dated_row_in_a_long_listing_is_missed_openly_and_found_by_verifi
         at = now - timedelta(minutes=30) + timedelta(seconds=n)
         control("events/add", message_id=BIG, kind="opens", contact_id=90000001 + n, at=at.isoformat())
     late = (now - timedelta(hours=2)).isoformat()
-    control("events/add", message_id=BIG, kind="opens", contact_id=90000001, at=late, position=15_000)
+    control("events/add", message_id=BIG, kind="opens", contact_id=90000001, at=late, position=3_000)
     asked = len(big.requests())
     with time_machine.travel(now + day):
-        assert big.run(window=Window(days_ago(6), TODAY)).success
+        assert big.run(EVENTS, Window(days_ago(6), TODAY)).success
     assert sum(r["path"].endswith(f"/{BIG}/opens") for r in big.requests()[asked:]) == 2
     assert (big.true_events() - big.stored_events()).total() == 1
     ledger = "SELECT status, reported - stored FROM icontact.import_coverage WHERE message_id='910001' AND kind='opens'"
@@ -66,7 +65,7 @@ def test_a_back_dated_row_in_a_long_listing_is_missed_openly_and_found_by_verifi
     assert (yesterday.read, yesterday.settled) == (True, False)
     assert "opens: 1 rows appeared in the middle of those read before" in str(yesterday.reason)
     with time_machine.travel(now + 7 * day):
-        assert big.run(window=Window(TODAY, TODAY + 6 * day)).success
+        assert big.run(EVENTS, Window(TODAY, TODAY + 6 * day)).success
     assert big.true_events() == big.stored_events()
     assert big.rows(ledger) == [("complete", 0)]
 
@@ -77,19 +76,15 @@ def test_new_rows_in_front_of_a_long_listing_cost_two_requests(project: Project)
         noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
         control = project.sandbox.control
         control("messages/add", message_id=BIG, released=noon.isoformat(), created=noon.isoformat())
-        for n in range(1500):
-            at = noon + timedelta(seconds=n)
-            control(
-                "events/add", message_id=BIG, kind="clicks", contact_id=90000001 + n % 300, at=at.isoformat(), url="x"
-            )
-        assert project.run(window=WEEK).success
+        clicks = {"message_id": BIG, "kind": "clicks", "contact_id": 90000001, "apart": 1}
+        control("events/add", at=noon.isoformat(), times=1500, url="x", **clicks)
+        assert project.run(EVENTS, WEEK).success
         assert project.stored_events() == project.true_events()
-        for n in range(25):
-            at = datetime.now(UTC) - timedelta(minutes=30) + timedelta(seconds=n)
-            control("events/add", message_id=BIG, kind="clicks", contact_id=90000001 + n, at=at.isoformat(), url="y")
+        at = datetime.now(UTC) - timedelta(minutes=30)
+        control("events/add", at=at.isoformat(), times=25, url="y", **clicks)
         asked = len(project.requests())
         with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
-            assert project.run(window=Window(days_ago(6), TODAY)).success
+            assert project.run(EVENTS, Window(days_ago(6), TODAY)).success
         assert sum(r["path"].endswith(f"/{BIG}/clicks") for r in project.requests()[asked:]) == 2
         assert project.stored_events() == project.true_events()
     finally:
@@ -97,22 +92,22 @@ def test_new_rows_in_front_of_a_long_listing_cost_two_requests(project: Project)
 
 
 def test_rows_that_statistics_never_announce_are_found_by_verification(project: Project) -> None:
-    assert project.run(window=WEEK).success
+    assert project.run(only("messages", "sends", "statistics", "activity"), WEEK).success
     newest = project.rows("SELECT message_id FROM icontact.raw_sends ORDER BY released_at DESC LIMIT 1")[0][0]
     figures = project.rows(f"SELECT opens_total FROM icontact.raw_statistics WHERE message_id='{newest}'")[-1][0]
     project.sandbox.control("statistics/set", message_id=int(newest), values={"opens": {"unique": 1, "total": figures}})
     at = datetime.now(UTC) - timedelta(minutes=1)
     project.sandbox.control("events/add", message_id=int(newest), kind="opens", contact_id=90000001, at=at.isoformat())
     with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
-        assert project.run(window=Window(days_ago(6), TODAY)).success
+        assert project.run(EVENTS, Window(days_ago(6), TODAY)).success
     assert (project.true_events() - project.stored_events()).total() == 1
     with time_machine.travel(datetime.now(UTC) + timedelta(days=7)):
-        assert project.run(window=Window(TODAY, TODAY + timedelta(days=6))).success
+        assert project.run(EVENTS, Window(TODAY, TODAY + timedelta(days=6))).success
     assert project.true_events() == project.stored_events()
 
 
 def test_a_listing_that_lost_all_its_rows_is_not_believed_at_once(project: Project) -> None:
-    assert project.run(window=WEEK).success
+    assert project.run(EVENTS, WEEK).success
     stored = project.stored_events()
     [(message, opens)] = Counter(e[0] for e in stored.elements() if e[1] == "open").most_common(1)
     nothing = {"opens": [], "limit": 500, "offset": 0, "total": 0}
@@ -121,7 +116,7 @@ def test_a_listing_that_lost_all_its_rows_is_not_believed_at_once(project: Proje
         faults=[{"path": f"/messages/{message}/opens", "do": {"kind": "reply", "status": 200, "body": nothing}}],
     )
     again = {REREAD_TAG: "true"}
-    result = project.run(window=WEEK, **again)
+    result = project.run(EVENTS, WEEK, **again)
     assert not result.success
     failure = result.failure_data_for_node("icontact__raw_activity")
     assert failure is not None
@@ -129,9 +124,9 @@ def test_a_listing_that_lost_all_its_rows_is_not_believed_at_once(project: Proje
     said = failure.user_failure_data.description or ""
     assert f"{message} (opens: it held 0 rows where {opens} were known" in said
     assert project.stored_events() == stored
-    assert not project.run(window=WEEK, **again).success
+    assert not project.run(EVENTS, WEEK, **again).success
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=2)):
-        assert project.run(window=WEEK, **again).success
+        assert project.run(EVENTS, WEEK, **again).success
     assert project.stored_events() == stored
     assert project.rows("SELECT count(*) FROM icontact.missed") == [(0,)]
 
@@ -141,7 +136,7 @@ def test_an_empty_answer_where_figures_say_otherwise_is_asked_for_again(project:
     nothing = {"opens": [], "limit": 500, "offset": 0, "total": 0}
     path, answer = f"/messages/{message}/opens", {"kind": "reply", "status": 200, "body": nothing}
     project.sandbox.control("faults", faults=[{"path": path, "nth": 1, "do": answer}])
-    assert project.run(window=WEEK).success
+    assert project.run(EVENTS, WEEK).success
     assert project.stored_events() == project.true_events()
 
 
@@ -152,14 +147,14 @@ def test_a_message_without_a_send_and_without_statistics_is_read_by_its_listings
     control("events/add", message_id=BIG, kind="clicks", contact_id=90000001, at=at, url="https://example.com/a")
     gone = {"kind": "reply", "status": 404, "body": {"errors": ["Not Found"]}}
     control("faults", faults=[{"path": f"/messages/{BIG}/statistics", "do": gone}])
-    assert project.run(window=WEEK).success
+    assert project.run(EVENTS, WEEK).success
     assert project.stored_events() == project.true_events()
 
 
 def test_reread_asks_everything_again_and_changes_nothing(project: Project) -> None:
-    assert project.run(window=WEEK).success
+    assert project.run(EVENTS, WEEK).success
     before, asked = project.stored_events(), len(project.requests())
-    assert project.run(window=WEEK).success
+    assert project.run(EVENTS, WEEK).success
     assert len(project.requests()) == asked
     assert project.run(window=WEEK, **{REREAD_TAG: "true"}).success
     released = project.rows("SELECT count(DISTINCT message_id) FROM icontact.raw_sends WHERE released_at IS NOT NULL")

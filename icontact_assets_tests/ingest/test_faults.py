@@ -11,11 +11,12 @@ import pytest
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.harness import Stage
 from icontact_assets_tests.ingest.faults import FAULTS, REQUESTS, Impossible, Play, Row
+from icontact_assets_tests.plain_ids import plain_id
 
 
 def plays(rows: Sequence[Row]) -> list[Any]:
     return [
-        pytest.param(play, id=f"{row.fault.split(',')[0].split(';')[0]}: {play.name}")
+        pytest.param(play, id=f"{plain_id(row.fault)}-{plain_id(play.name)}")
         for row in rows
         for play in row.plays
         if play.tested != "no"
@@ -23,8 +24,9 @@ def plays(rows: Sequence[Row]) -> list[Any]:
 
 
 @pytest.fixture
-def stage(sandbox: Sandbox, tmp_path: Path) -> Stage:
-    return Stage(sandbox, tmp_path)
+def stage(shared_sandbox: Sandbox, tmp_path: Path) -> Stage:
+    """Each play resets the sandbox to a world of its own."""
+    return Stage(shared_sandbox, tmp_path)
 
 
 @pytest.mark.parametrize("play", plays(FAULTS))

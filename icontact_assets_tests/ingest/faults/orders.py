@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from icontact_assets_tests.harness import KINDS, Project, Stage, check_equal, contents, stored, travelled, true
+from icontact_assets_tests.harness import (
+    ACTIVITY,
+    ALL_RAW,
+    KINDS,
+    Project,
+    Stage,
+    check_equal,
+    contents,
+    stored,
+    travelled,
+    true,
+)
 from icontact_assets_tests.ingest.faults.growth import grow, news
 from icontact_assets_tests.ingest.faults.play import Play, Row, told
 
@@ -22,7 +33,7 @@ def growing(order: str, limit: int | None) -> Callable[[Stage], str]:
         assert stage.run(project).green
         for round_ in range(2):
             grow(stage, round_)
-            ended = stage.run(project)
+            ended = stage.run(project, selection=ACTIVITY)
             assert ended.green, ended.red
             check_equal(project)
         return "equal"
@@ -48,13 +59,13 @@ def disagreeing(switches: Mapping[str, Any], values: Mapping[str, Any] | None = 
         assert stage.run(project).green
         assert missing(project) == 0
         grow(stage, 0)
-        assert stage.run(project).green
+        assert stage.run(project, selection=ACTIVITY).green
         found_after = 0
         for day in (1, 4, 7, 8):
             if missing(project):
                 found_after = day
                 with travelled(days=day) as window:
-                    assert stage.run(project, window).green
+                    assert stage.run(project, window, ACTIVITY).green
         assert missing(project) == 0, f"{missing(project)} rows missing after 8 days"
         return f"equal after {found_after} days" if found_after else "equal at once"
 
@@ -107,7 +118,7 @@ def shuffled_page(stage: Stage) -> str:
     stage.sandbox.control("switches", activity_order="shuffled")
     project = stage.project()
     for round_ in range(3):
-        assert stage.run(project).green
+        assert stage.run(project, selection=ACTIVITY if round_ else ALL_RAW).green
         check_equal(project)
         grow(stage, round_)
     return "equal"
@@ -127,7 +138,7 @@ def shuffled_pages(kind: str) -> Callable[[Stage], str]:
             {"path": here, "do": {"kind": "order", "order": "shuffled"}},
             {"path": here, "do": {"kind": "cap", "limit": 12}},
         )
-        ended = stage.run(project)
+        ended = stage.run(project, selection=ACTIVITY)
         assert set(ended.red) == {"raw_activity"}
         assert str(message) in ended.red["raw_activity"]
         assert f"{kind}: unstable order" in ended.red["raw_activity"]
@@ -137,7 +148,7 @@ def shuffled_pages(kind: str) -> Callable[[Stage], str]:
         missing = true(project)["activity"] - stored(project)["activity"]
         assert {row[:2] for row in missing} == {mine}
         stage.clear()
-        assert stage.run(project).green
+        assert stage.run(project, selection=ACTIVITY).green
         check_equal(project)
         return told(ended)
 

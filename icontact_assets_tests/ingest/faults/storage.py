@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness import OPEN, Stage, check_equal, contents, materialize
+from icontact_assets_tests.harness import ACTIVITY, OPEN, Stage, check_equal, contents, materialize, only
 from icontact_assets_tests.ingest.faults.growth import grow, news
 from icontact_assets_tests.ingest.faults.play import Impossible, Play, Row, told
 
@@ -43,17 +43,17 @@ def disk_small(left: int) -> Callable[[Stage], str]:
             raise Impossible("this user may not mount a small file system")
         try:
             news(stage)
-            project = stage.project(ICONTACT_ASSETS_HOME=str(disk / "state"))
+            project, changed = stage.project(ICONTACT_ASSETS_HOME=str(disk / "state")), only("contacts", "activity")
             assert stage.run(project).green
             much_comes(stage)
             before = contents(project)
             filler = disk / "filler"
             filler.write_bytes(b"x" * (shutil.disk_usage(disk).free - left))
-            ended = stage.run(project)
+            ended = stage.run(project, selection=changed)
             assert ended.red
             check_untouched(before, contents(project))
             filler.unlink()
-            assert stage.run(project).green
+            assert stage.run(project, selection=changed).green
             check_equal(project)
         finally:
             subprocess.run(["umount", "--lazy", str(disk)], check=True)
@@ -103,13 +103,13 @@ def locked(stage: Stage) -> str:
     before = contents(project)
     grow(stage, 0)
     with held(project.settings.duckdb_path), patience(0.3):
-        ended = stage.run(project)
+        ended = stage.run(project, selection=only("contacts", "activity"))
     assert ended.red
     for words in ended.red.values():
         assert "is open in another program" in words
         assert "Close it there" in words
     assert contents(project) == before
-    assert stage.run(project).green
+    assert stage.run(project, selection=ACTIVITY).green
     check_equal(project)
     return told(ended)
 
@@ -142,7 +142,7 @@ def unwritable(stage: Stage) -> str:
     assert process.returncode != 0
     assert "cannot be used" in words or "cannot be written" in words, words[-3000:]
     assert contents(project) == before
-    assert stage.run(project).green
+    assert stage.run(project, selection=ACTIVITY).green
     check_equal(project)
     return "red, naming the file and the remedy; equal once it is over"
 

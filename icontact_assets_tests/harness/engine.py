@@ -1,0 +1,85 @@
+"""What a test process makes once and uses again: engines of DuckDB, and what Dagster knows about its own tables.
+
+To make either takes longer than most of what a test does with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import duckdb
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+_make = duckdb.connect
+_idle: list[duckdb.DuckDBPyConnection] = []
+
+_WAREHOUSE = {"autoinstall_known_extensions", "temp_directory"}
+"""What the warehouse sets for an engine. Whoever sets anything else gets an engine of his own."""
+
+
+class _Lent:
+    """A connection to an engine in memory. Closing it detaches every file and gives the engine back."""
+
+    def __init__(self, engine: duckdb.DuckDBPyConnection, spill: Path) -> None:
+        self._engine = engine
+        self._spill = spill
+        self._connection = engine.cursor()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def close(self) -> None:
+        self._connection.close()
+        try:
+            self._engine.execute("RESET threads")
+            files = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'"
+            for (name,) in self._engine.execute(files).fetchall():
+                self._engine.execute(f'DETACH "{name}"')
+        except duckdb.Error:
+            # Its configuration is locked, or an error has damaged it.
+            self._engine.close()
+            return
+        # An engine that has spilled keeps to its folder, and that goes away.
+        if self._spill.exists():
+            self._engine.close()
+        else:
+            _idle.append(self._engine)
+
+
+def _connect(database: str = ":memory:", **options: Any) -> Any:
+    config = options.get("config") or {}
+    if database != ":memory:" or config.keys() != _WAREHOUSE:
+        return _make(database, **options)
+    spill = Path(config["temp_directory"])
+    engine = _idle.pop() if _idle else _make(config={"autoinstall_known_extensions": "false"})
+    engine.execute(f"SET temp_directory = '{spill}'")
+    return _Lent(engine, spill)
+
+
+_scripts: dict[str | None, ScriptDirectory] = {}
+_read_scripts = ScriptDirectory.from_config
+
+
+def _scripts_of(config: Config) -> ScriptDirectory:
+    """Each new instance of Dagster names the version of its tables, and reads 89 files to do so."""
+    key = config.get_main_option("script_location")
+    if key not in _scripts:
+        _scripts[key] = _read_scripts(config)
+    return _scripts[key]
+
+
+@contextmanager
+def shared_engine() -> Iterator[None]:
+    """The warehouse gets an engine that was used before, where one is idle. Dagster's scripts are read once."""
+    with (
+        mock.patch.object(duckdb, "connect", _connect),
+        mock.patch.object(ScriptDirectory, "from_config", _scripts_of),
+    ):
+        yield
+    while _idle:
+        _idle.pop().close()
