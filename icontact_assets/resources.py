@@ -184,7 +184,8 @@ def open_export(settings: Settings, export: Export) -> ExportContext:
     folder_schema = settings.schema_of_target(export)
     warehouse = open_import(settings, import_)
     if folder_schema not in (None, import_.name):
-        open_import(settings, settings.import_named(folder_schema))
+        # Its tables are read and written by connections that are bound to the audience's import.
+        open_import(settings, settings.import_named(folder_schema)).prepare()
     _heed_opt_outs(settings, export, warehouse)
     return ExportContext(
         warehouse,

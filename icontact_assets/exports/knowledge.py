@@ -66,7 +66,7 @@ class Knowledge:
             self._by_address[address] = (*self._by_address.get(address, ()), contact_id)
 
     def unaddressed(self) -> set[str]:
-        """Contact ids that opted out and whose address is not known yet. None if no opt-out was seen since `learned`.
+        """Contact ids that opted out and whose address is not known yet. Empty if no opt-out was seen since `learned`.
 
         Those of another client folder are left out: their addresses are read from its tables alone.
         """

@@ -62,6 +62,33 @@ def test_another_client_folder_is_refused_before_anything_is_asked(
     assert project.rows(counted) == before
 
 
+ELSEWHERE = """
+imports:
+  - {name: icontact, account: "${ICONTACT_ACCOUNT_ID}", client_folder: "${ICONTACT_CLIENT_FOLDER_ID}"}
+  - {name: other, account: "${ICONTACT_ACCOUNT_ID}", client_folder: "7602"}
+audiences:
+  - {name: readers, import: icontact, where: "last_active_ts IS NOT NULL"}
+exports:
+  - {name: readers, audience: readers, list: Export target, mode: add, client_folder: "7602", match: email}
+"""
+
+
+def test_an_export_relies_on_the_tables_of_its_lists_folder_only_if_they_hold_its_data(project: Project) -> None:
+    project.config = ELSEWHERE
+    settings = project.settings
+    Warehouse(settings.duckdb_path, "icontact").prepare()
+    context = open_export(settings, settings.export("readers"))
+    assert context.folder_schema == "other"
+    # That import never ran: nobody opted out there as far as is known, and there are tables to say so.
+    assert project.rows("SELECT count(*) FROM other.opt_outs") == [(0,)]
+
+    asked = len(project.requests())
+    claim(Warehouse(settings.duckdb_path, "other", source=Source("loopback/icp", "1300001", "7603")))
+    with pytest.raises(OtherSource, match="holds, as other, account 1300001, client folder 7603"):
+        open_export(settings, settings.export("readers"))
+    assert len(project.requests()) == asked
+
+
 def claim(warehouse: Warehouse) -> tuple[str, bool]:
     with warehouse.write("test") as connection:
         return warehouse.claim(connection)
