@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,41 @@ def build(plan: Plan, clock: Clock, switches: Switches) -> World:
     return World(plan.seed, clock, folders, switches, itertools.count())
 
 
+@dataclass(frozen=True)
+class _Words:
+    """Made-up names, in the order in which they are drawn from."""
+
+    firsts: list[str]
+    lasts: list[str]
+    domains: list[str]
+    companies: list[str]
+    cities: list[tuple[str, str, str, str]]
+    """City, state, postal code, street."""
+    phrases: list[str]
+    site: str
+    pages: list[str]
+
+
+@lru_cache(maxsize=16)
+def _words(seed: int) -> _Words:
+    """The words of a seed. Kept, because to make them takes longer than to make a small world of them."""
+    fake = Faker(["en_US", "fr_FR", "de_DE"])
+    fake.seed_instance(seed)
+    english = fake["en_US"]
+    return _Words(
+        firsts=sorted({fake.first_name() for _ in range(160)}),
+        lasts=sorted({fake.last_name() for _ in range(240)}),
+        domains=[*FREE_MAIL, *sorted({english.domain_name() for _ in range(60)})],
+        companies=sorted({english.company() for _ in range(60)}),
+        cities=[
+            (english.city(), english.state_abbr(), english.postcode(), english.street_address()) for _ in range(80)
+        ],
+        phrases=[english.catch_phrase() for _ in range(80)],
+        site=english.domain_name(),
+        pages=[f"/{english.uri_path()}/{english.slug()}" for _ in range(60)],
+    )
+
+
 class _Maker:
     """Fills one folder."""
 
@@ -69,19 +105,7 @@ class _Maker:
         self.folder, self.days, self.now = folder, days, now
         self.contact_count, self.message_count = contacts, messages
         self.start = now - days * DAY
-        fake = Faker(["en_US", "fr_FR", "de_DE"])
-        fake.seed_instance(seed)
-        self.firsts = sorted({fake.first_name() for _ in range(160)})
-        self.lasts = sorted({fake.last_name() for _ in range(240)})
-        self.domains = [*FREE_MAIL, *sorted({fake["en_US"].domain_name() for _ in range(60)})]
-        self.companies = sorted({fake["en_US"].company() for _ in range(60)})
-        self.cities = [
-            (fake["en_US"].city(), fake["en_US"].state_abbr(), fake["en_US"].postcode(), fake["en_US"].street_address())
-            for _ in range(80)
-        ]
-        self.phrases = [fake["en_US"].catch_phrase() for _ in range(80)]
-        self.site = fake["en_US"].domain_name()
-        self.pages = [f"/{fake['en_US'].uri_path()}/{fake['en_US'].slug()}" for _ in range(60)]
+        self.words = _words(seed)
 
     def make(self) -> Folder:
         self._small_resources()
@@ -148,11 +172,11 @@ class _Maker:
         self.eager = np.clip(random.lognormal(-1.6, 0.9, total), 0.0, 0.97)
         self.frail = random.random(total) < 0.02
 
-        first = random.integers(0, len(self.firsts), total).tolist()
-        last = random.integers(0, len(self.lasts), total).tolist()
-        domain = np.minimum(random.zipf(1.5, total) - 1, len(self.domains) - 1).tolist()
-        city = random.integers(0, len(self.cities), total).tolist()
-        company = random.integers(0, len(self.companies), total).tolist()
+        first = random.integers(0, len(self.words.firsts), total).tolist()
+        last = random.integers(0, len(self.words.lasts), total).tolist()
+        domain = np.minimum(random.zipf(1.5, total) - 1, len(self.words.domains) - 1).tolist()
+        city = random.integers(0, len(self.words.cities), total).tolist()
+        company = random.integers(0, len(self.words.companies), total).tolist()
         dice = random.random((total, 8)).tolist()
         statuses = random.choice(
             ["normal", "bounced", "donotcontact", "pending", "invitable", "deleted"],
@@ -162,9 +186,9 @@ class _Maker:
         seen: dict[str, int] = {}
         for at in range(total):
             roll = dice[at]
-            local = f"{self.firsts[first[at]]}.{self.lasts[last[at]]}".lower()
+            local = f"{self.words.firsts[first[at]]}.{self.words.lasts[last[at]]}".lower()
             local = "".join(_PLAIN.get(letter, letter) for letter in local if letter not in " '")
-            address = f"{local}@{self.domains[domain[at]]}"
+            address = f"{local}@{self.words.domains[domain[at]]}"
             seen[address] = seen.get(address, 0) + 1
             if seen[address] > 1:
                 address = address.replace("@", f"{seen[address]}@")
@@ -172,14 +196,14 @@ class _Maker:
                 address = address.title()
             fields: dict[str, str | None] = {"email": address}
             if roll[1] < 0.85:
-                fields["firstName"], fields["lastName"] = self.firsts[first[at]], self.lasts[last[at]]
+                fields["firstName"], fields["lastName"] = self.words.firsts[first[at]], self.words.lasts[last[at]]
             elif roll[1] < 0.9:
-                fields["firstName"], fields["lastName"] = self.firsts[first[at]], ""
+                fields["firstName"], fields["lastName"] = self.words.firsts[first[at]], ""
             if roll[2] < 0.4:
-                town, state, code, street = self.cities[city[at]]
+                town, state, code, street = self.words.cities[city[at]]
                 fields |= {"street": street, "city": town, "state": state, "postalCode": code}
             if roll[3] < 0.15:
-                fields["business"] = self.companies[company[at]]
+                fields["business"] = self.words.companies[company[at]]
             if roll[3] < 0.08:
                 fields["phone"] = f"({200 + at % 700}) 555-{at % 10_000:04}"
             if roll[4] < 0.04:
@@ -232,7 +256,7 @@ class _Maker:
 
     def _message(self, message_id: int, created: int, kind: str) -> None:
         random = self.random
-        phrase = self.phrases[int(random.integers(len(self.phrases)))]
+        phrase = self.words.phrases[int(random.integers(len(self.words.phrases)))]
         subject = "Please confirm your subscription" if kind == "confirmation" else phrase
         links = [self.link(message_id) for _ in range(int(random.integers(4, 12)))]
         tag = ""
@@ -244,7 +268,7 @@ class _Maker:
         elif fate < 0.6:
             tag = f"<!-- lytics-aid:{AIDS[0]}0 -->"
         paragraphs = "".join(
-            f"<p>{self.phrases[int(random.integers(len(self.phrases)))]}. "
+            f"<p>{self.words.phrases[int(random.integers(len(self.words.phrases)))]}. "
             f'<a href="{link.replace("&", "&amp;")}">Read on</a></p>'
             for link in links
         )
@@ -266,15 +290,15 @@ class _Maker:
 
     def link(self, message_id: int) -> str:
         """A link of a mailing: mostly tagged pages of the own site, some with fragments, odd case, or another host."""
-        page = self.pages[int(self.random.integers(len(self.pages)))]
+        page = self.words.pages[int(self.random.integers(len(self.words.pages)))]
         form = self.random.random()
         if form < 0.6:
-            return f"https://www.{self.site}{page}?utm_source=icontact&utm_medium=email&utm_campaign={message_id}"
+            return f"https://www.{self.words.site}{page}?utm_source=icontact&utm_medium=email&utm_campaign={message_id}"
         if form < 0.75:
-            return f"https://www.{self.site}{page}"
+            return f"https://www.{self.words.site}{page}"
         if form < 0.85:
-            return f"http://WWW.{self.site.title()}{page}/?ref=mail#offer"
-        return f"https://shop.{self.site}/p/{int(self.random.integers(1000))}?q=caf%C3%A9&page=2"
+            return f"http://WWW.{self.words.site.title()}{page}/?ref=mail#offer"
+        return f"https://shop.{self.words.site}/p/{int(self.random.integers(1000))}?q=caf%C3%A9&page=2"
 
     def _send(self, message_id: int, released: int, *, cancelled: bool, automation: bool) -> None:
         random, folder = self.random, self.folder
