@@ -26,6 +26,9 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
         now = datetime.now(UTC)
         try:
             warehouse = open_import(settings, import_)
+            if not warehouse.exists():
+                # Where nothing was ever read, nothing is complete: the check says so.
+                warehouse.prepare()
             with warehouse.read() as connection:
                 missing = missing_for_audiences(connection, scope, now)
             membership = compute(warehouse, audience, now=now, missing=missing)

@@ -284,6 +284,16 @@ def test_audience_over_half_read_activity_does_not_move(project: Project) -> Non
     assert [type(tick).__name__ for tick in ask_sensor(project)] == ["SkipReason"]
 
 
+def test_audience_is_incomplete_where_nothing_was_read(project: Project) -> None:
+    project.config = AUDIENCE
+    result = project.run('key:"icontact/audience_readers"')
+    assert result.success
+    [check] = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("complete_data", False)
+    assert "contacts of icontact were not read completely" in str(check.metadata["why"].value)
+    assert project.requests() == []
+
+
 def ask_sensor(project: Project) -> list[Any]:
     sensor = project.definitions.resolve_sensor_def("exports")
     tick = sensor.evaluate_tick(dg.build_sensor_context(instance=project.instance, sensor_name=sensor.name))
