@@ -74,7 +74,7 @@ def _service(settings: Settings) -> str:
 
 
 def open_import(settings: Settings, import_: Import) -> Warehouse:
-    """The database, bound to the schema of an import, which is prepared when it is first opened. It is refused then if
+    """The database, bound to the schema of an import, which is prepared when it is opened. It is refused then if
     it holds the data of another account, client folder or service."""
     # What asks iContact for nothing needs no ids.
     return open_warehouse(settings, import_.name, source=known_source(settings, import_))

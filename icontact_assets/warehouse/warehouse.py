@@ -50,10 +50,6 @@ _FILES = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 
 _SAME_SERVICE = " If it is the same service under another address, delete the row of {schema}.import_source."
 
-# Which schemas of which files this process has prepared.
-_PREPARED: set[tuple[object, ...]] = set()
-
-
 Version = tuple[tuple[int, ...], ...]
 """Of a database file and what lies beside it."""
 
@@ -93,8 +89,8 @@ class Warehouse:
     """The DuckDB file at `path`. Holds no connection: each `write()` and `read()` opens and closes its own.
 
     With a `schema`, that of an import, its connections find the tables there without its name, and the schema is
-    prepared when a process first opens the file: made, upgraded, and compared with `source`, whose data it must hold.
-    Without one, tables are named with their schema.
+    prepared whenever it is not yet as this version wants it: made, upgraded, and compared with `source`, whose data it
+    must hold. Without one, tables are named with their schema.
 
     DuckDB admits one read-write process and no reader beside it, so both take an operating-system file lock
     beside the database (released by a kill) and wait for it up to `wait_seconds`. `readers` are those who may read
@@ -126,28 +122,24 @@ class Warehouse:
 
         `purpose` is shown to a process that waits. Raises WarehouseBusy, WarehouseError, OtherSource.
         """
-        # Asked before the file is opened: a new file may have the number of one that was removed.
-        prepared = self._is_prepared()
         with self._connected(purpose, read_only=False) as connection:
             connection.execute("BEGIN")
-            if self.schema is not None and not prepared:
+            if self.schema is not None:
                 self._prepare(connection, self.schema)
             self._use(connection)
             yield connection
             # A disk that is full at the end shows as a commit that failed.
             connection.execute("COMMIT")
-            self._remember()
 
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A read-only connection. Raises WarehouseError if there is no database yet, WarehouseBusy, OtherSource."""
         if not self.exists():
             raise WarehouseError(f"There is no database at {self.path} yet: materialize the raw assets first.")
-        if self.schema is not None and not self._is_prepared():
+        if self.schema is not None:
+            # Looked up each time, which is cheap: a backup, or a file of another version, may have been put in place.
             with self._connected("reading", read_only=True) as connection:
-                ready = self._is_ready(connection, self.schema)
-                if ready:
-                    self._remember()
+                if self._is_ready(connection, self.schema):
                     self._use(connection)
                     yield connection
                     return
@@ -159,7 +151,6 @@ class Warehouse:
     def prepare(self) -> None:
         """Make the file, the schema, its tables, columns (NULL in older rows), views and macros where they are missing.
         Raises OtherSource if the schema holds the data of another than `source`, WarehouseError, WarehouseBusy."""
-        self._forget()
         with self.write("preparing the schema"):
             pass
 
@@ -261,24 +252,6 @@ class Warehouse:
     def _use(self, connection: duckdb.DuckDBPyConnection) -> None:
         if self.schema is not None:
             connection.execute(f'USE {_CATALOG}."{self.schema}"')
-
-    def _is_prepared(self) -> bool:
-        return self._identity() in _PREPARED
-
-    def _remember(self) -> None:
-        if self.schema is not None:
-            _PREPARED.add(self._identity())
-
-    def _forget(self) -> None:
-        _PREPARED.discard(self._identity())
-
-    def _identity(self) -> tuple[object, ...]:
-        """The file as it lies there, not its name: another one may be put in its place."""
-        try:
-            found = self.path.stat()
-        except OSError:
-            return (None,)
-        return (self.path, found.st_dev, found.st_ino, self.schema, self.source)
 
     def _check_source(self, connection: duckdb.DuckDBPyConnection, schema: str, source: Source) -> str | None:
         """The recorded id of a schema. None if nothing is recorded."""

@@ -6,7 +6,6 @@ from unittest.mock import patch
 
 from icontact_assets.ingest import context
 from icontact_assets.ingest.window import Window
-from icontact_assets.warehouse import warehouse
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness.project import Project, days_ago
 
@@ -16,7 +15,6 @@ WINDOW = Window(days_ago(3), days_ago(1))
 def opens(project: Project) -> int:
     """How often a run of all raw assets with their checks, in a process of its own, opens the database."""
     with (
-        patch.object(warehouse, "_PREPARED", set()),
         patch.object(context, "_REMEMBERED", {}),
         patch.object(Warehouse, "_open", autospec=True, side_effect=Warehouse._open) as opened,
     ):
