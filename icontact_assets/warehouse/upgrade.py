@@ -48,6 +48,8 @@ UPGRADES: tuple[Upgrade, ...] = (
         (
             "UPDATE export_outcomes SET outcome = 'already_subscribed' WHERE outcome = 'already'",
             "ALTER TABLE export_outcomes RENAME words TO response",
+            # The first files had none.
+            "ALTER TABLE export_outcomes ADD COLUMN IF NOT EXISTS evidence VARCHAR",
             "UPDATE export_outcomes SET reason = replace(reason, 'the exclusion list', 'the suppression list'), "
             "evidence = replace(evidence, '\"exclusion\":', '\"suppressed\":')",
         ),

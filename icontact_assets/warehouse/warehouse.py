@@ -219,14 +219,16 @@ class Warehouse:
             return
         connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
         self._use(connection)
-        for statement in pending(_columns(connection, schema)):
-            connection.execute(statement)
         found = _columns(connection, schema)
         for table in TABLES:
             if table.name not in found:
                 connection.execute(table.ddl(schema))
+        for statement in pending(found):
+            connection.execute(statement)
+        found = _columns(connection, schema)
+        for table in TABLES:
             for column in table.columns:
-                if column.name not in found.get(table.name, table.column_names):
+                if column.name not in found[table.name]:
                     connection.execute(f'ALTER TABLE "{table.name}" ADD COLUMN "{column.name}" {column.type}')
         for statement in _definitions(schema):
             connection.execute(statement)

@@ -50,6 +50,23 @@ def test_runs_outcomes_and_members_of_exports_keep_their_rows_under_new_words(tm
         assert "verdict" not in [row[0] for row in rows("DESCRIBE export_runs")]
 
 
+def test_a_file_that_lacks_a_table_and_a_column_besides_is_upgraded(tmp_path: Path) -> None:
+    warehouse = earlier(
+        tmp_path / "icontact.duckdb",
+        "ALTER TABLE export_runs RENAME status TO verdict",
+        "ALTER TABLE export_runs RENAME already_subscribed TO already",
+        "ALTER TABLE export_outcomes RENAME response TO words",
+        "ALTER TABLE export_outcomes DROP evidence",
+        "DROP TABLE export_members",
+        "INSERT INTO export_outcomes (run_id, contact_id, outcome) VALUES ('one', '1', 'already')",
+    )
+    with warehouse.read() as connection:
+        assert connection.execute("SELECT outcome, evidence FROM export_outcomes").fetchall() == [
+            ("already_subscribed", None)
+        ]
+        assert connection.execute("SELECT changed_by FROM export_members").fetchall() == []
+
+
 def test_coverage_keeps_its_rows_under_new_words(tmp_path: Path) -> None:
     warehouse = earlier(
         tmp_path / "icontact.duckdb",
