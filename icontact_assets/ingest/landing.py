@@ -95,27 +95,25 @@ class Landing:
         remembered. An id that is still gone an hour or more later counts as confirmed, and `plausible` is asked about
         the number of those that are not.
         """
-        table, connection = (
-            {"resource": listing.rows_are, "scope": listing.message_id or listing.list_id},
-            self.connection,
-        )
+        connection = self.connection
+        key = {"resource": listing.rows_are, "scope": listing.message_id or listing.list_id}
         connection.execute(f"CREATE OR REPLACE TEMP TABLE gone AS {gone}")
         # What came back is forgotten: only two reads in a row confirm each other.
         connection.execute(
-            "DELETE FROM missed WHERE resource=$resource AND scope=$scope AND id NOT IN (SELECT id FROM gone)", table
+            "DELETE FROM missed WHERE resource=$resource AND scope=$scope AND id NOT IN (SELECT id FROM gone)", key
         )
         [(unconfirmed,)] = connection.execute(
             "SELECT count(*) FROM gone WHERE id NOT IN (SELECT id FROM missed "
             "WHERE resource=$resource AND scope=$scope AND missed_at <= $before)",
-            {**table, "before": naive(self.now - SECOND_OPINION)},
+            {**key, "before": naive(self.now - SECOND_OPINION)},
         ).fetchall()
         if plausible(unconfirmed):
-            connection.execute("DELETE FROM missed WHERE resource=$resource AND scope=$scope", table)
+            connection.execute("DELETE FROM missed WHERE resource=$resource AND scope=$scope", key)
             return True
         connection.execute(
             "INSERT INTO missed SELECT $resource, $scope, id, $now FROM gone "
             "WHERE id NOT IN (SELECT id FROM missed WHERE resource=$resource AND scope=$scope)",
-            {**table, "now": naive(self.now)},
+            {**key, "now": naive(self.now)},
         )
         return False
 
