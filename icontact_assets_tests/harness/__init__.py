@@ -13,6 +13,7 @@ from icontact_assets_tests.harness.project import (
 from icontact_assets_tests.harness.stage import (
     ACTIVITY,
     ALL_RAW,
+    BESIDE,
     ENDED,
     EVENTS,
     KINDS,
@@ -63,6 +64,7 @@ __all__ = [
     "Store",
     "ACTIVITY",
     "ALL_RAW",
+    "BESIDE",
     "ENDED",
     "EVENTS",
     "Ended",

@@ -38,7 +38,7 @@ exports:
 
 OPEN = Window(TODAY, TODAY)
 """A day that goes on: every run reads."""
-ENDED = Window(days_ago(7), days_ago(1))
+ENDED = Window(days_ago(2), days_ago(1))
 """Days that have ended: what is read since then is not asked for again."""
 
 KINDS = ("opens", "clicks", "bounces", "unsubscribes")
@@ -63,6 +63,8 @@ def only(*resources: str) -> str:
 
 EVENTS = only("messages", "sends", "activity")
 """What is needed to read the activity of messages."""
+BESIDE = ("contacts", "lists", "subscriptions")
+"""What a run of EVENTS does not read."""
 
 
 def path_of(resource: str) -> str:
@@ -298,14 +300,16 @@ def contents(project: Project) -> dict[str, list[Any]]:
     return found
 
 
-def materialize(project: Project, window: Window, *, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """`dagster asset materialize` of all raw assets, in a process group of its own; `prefix` goes before it."""
+def materialize(
+    project: Project, window: Window, selection: str = ALL_RAW, *, prefix: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
+    """`dagster asset materialize` in a process group of its own; `prefix` goes before it."""
     (project.home / "icontact.yaml").write_text(project.config)
     return subprocess.Popen(
         [
             *prefix,
             *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),
-            *("--select", ALL_RAW, "--partition-range", f"{window.first}...{window.last}"),
+            *("--select", selection, "--partition-range", f"{window.first}...{window.last}"),
         ],
         env={**os.environ, **project.environment, "DAGSTER_HOME": ""},
         cwd=project.home,

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDrift, compare
@@ -106,6 +106,7 @@ def test_no_retyped_value_is_stored_as_python_writes_it(resource: str, strange: 
 def test_ids_and_numbers_in_either_form_nulls_and_texts_are_never_drift(resource: str) -> None:
     reader = READERS[resource]
 
+    @settings(max_examples=25, deadline=None)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         rows = [
