@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from icontact_assets_tests.harness import KINDS, READ_LIST, Project, Stage, asset_of, path_of, stored, true
+from icontact_assets_tests.harness import KINDS, READ_LIST, Project, Stage, asset_of, only, path_of, stored, true
 from icontact_assets_tests.ingest.faults.growth import NEWS, news
 from icontact_assets_tests.ingest.faults.play import Play, Row, told
 
 PLACES = ("first", "middle", "last")
+EVENTS_NEED = ("messages", "sends")
 
 
 def page_of(resource: str) -> int:
@@ -82,65 +83,78 @@ def edit_of(stage: Stage, resource: str, change: str, place: str) -> dict[str, A
 
 
 def edited(
-    resource: str, change: str, place: str, pages: Sequence[int] | None = None, order: str = "ascending"
+    resources: Sequence[str], change: str, place: str, pages: Sequence[int] | None = None, order: str = "ascending"
 ) -> Callable[[Stage], str]:
-    """For every k (or those of `pages`): a row comes or goes between page k and k+1; green only with every row."""
+    """For every k (or those of `pages`): in each of these listings, none of which is read for another, a row comes or
+    goes between page k and k+1; green only with every row."""
+    selection = only(*resources)
+    stands_on = {
+        *(["lists"] if "subscriptions" in resources else []),
+        *(EVENTS_NEED if {*KINDS} & {*resources} else []),
+    }
 
     def prepare(stage: Stage, base: Project | None, now: datetime | None) -> Project:
-        """A full folder, pages of a few rows, and a home that holds what the asset stands on (that of `base`)."""
+        """A full folder, pages of a few rows, and a home that holds what the assets stand on (that of `base`)."""
         stage.reset(**({"now": now.isoformat()} if now else {}))
         news(stage)
         fill(stage)
         stage.sandbox.control("switches", listing_order=order, activity_order=order)
         project = stage.project()
-        if base is None:
-            for below in {"raw_activity": ["messages", "sends"], "raw_subscriptions": ["lists"]}.get(asset, []):
-                assert stage.run(project, selection=f'key:"icontact/raw_{below}"').green
-        else:
+        if base is not None:
             shutil.copytree(base.home, project.home, dirs_exist_ok=True)
-        stage.plan({"path": path_of(resource), "do": {"kind": "cap", "limit": page_of(resource)}})
+        elif stands_on:
+            assert stage.run(project, selection=only(*sorted(stands_on))).green
         return project
-
-    asset = asset_of(resource)
-    selection = f'key:"icontact/{asset}"'
 
     def play(stage: Stage) -> str:
         ends = Counter[str]()
-        path = f"/messages/{NEWS}/{resource}" if resource in KINDS else f"/{resource}"
-        name = "activity" if resource in KINDS else resource
+        paths = {name: f"/messages/{NEWS}/{name}" if name in KINDS else f"/{name}" for name in resources}
+        caps = [{"path": path_of(name), "do": {"kind": "cap", "limit": page_of(name)}} for name in resources]
         base, now = prepare(stage, None, None), stage.now
         if pages is None:
-            assert stage.run(prepare(stage, base, now), selection=selection).green
-        for k in pages or range(1, stage.requests(path) + 1):
             project = prepare(stage, base, now)
-            edit = edit_of(stage, resource, change, place)
-            before = true(project)[name]
-            stage.plan({"path": path + "$", "nth": k, "do": {"kind": "edit", "edits": [edit]}})
+            stage.plan(*caps)
+            assert stage.run(project, selection=selection).green
+        for k in pages or range(1, stage.requests(paths[resources[0]]) + 1):
+            project = prepare(stage, base, now)
+            edits = [
+                {"path": path + "$", "nth": k, "do": {"kind": "edit", "edits": [edit_of(stage, name, change, place)]}}
+                for name, path in paths.items()
+            ]
+            before = true(project)
+            stage.plan(*caps, *edits)
             ended = stage.run(project, selection=selection)
-            throughout = before & true(project)[name]
-            if ended.green:
-                held, ever = stored(project)[name], before | true(project)[name]
-                assert throughout <= held, f"k={k}: {(throughout - held).total()} rows missing"
-                assert held <= ever, f"k={k}: {(held - ever).total()} rows too many"
-            else:
-                assert set(ended.red) == {asset_of(resource)}
-            assert edit_struck(stage), f"k={k}: there was no page k"
+            assert set(ended.red) <= {asset_of(name) for name in resources}
+            held, after = stored(project), true(project)
+            for name in map(table_of, resources):
+                if f"raw_{name}" not in ended.red:
+                    throughout, ever = before[name] & after[name], before[name] | after[name]
+                    assert throughout <= held[name], f"k={k}: {(throughout - held[name]).total()} {name} missing"
+                    assert held[name] <= ever, f"k={k}: {(held[name] - ever).total()} {name} too many"
+            assert edits_struck(stage) == len(resources), f"k={k}: there was no page k"
             stage.clear()
             again = stage.run(project, selection=selection)
             assert again.green, again.red
-            held, there = stored(project)[name], true(project)[name]
-            assert there <= held, f"k={k}: {(there - held).total()} rows missing at the end"
-            # What vanished from a listing of events stays.
-            gone = before - there if resource in KINDS else Counter()
-            assert held - there <= gone, f"k={k}: {(held - there - gone).total()} rows too many at the end"
+            held, after = stored(project), true(project)
+            for name in map(table_of, resources):
+                missing = after[name] - held[name]
+                assert not missing, f"k={k}: {missing.total()} {name} missing at the end"
+                # What vanished from a listing of events stays.
+                gone = before[name] - after[name] if name == "activity" else Counter()
+                extra = held[name] - after[name] - gone
+                assert not extra, f"k={k}: {extra.total()} {name} too many at the end"
             ends[told(ended)] += 1
         return "; ".join(sorted(ends))
 
     return play
 
 
-def edit_struck(stage: Stage) -> bool:
-    return any(fault["struck"] for fault in stage.sandbox.control("faults") if fault["do"]["kind"] == "edit")
+def table_of(resource: str) -> str:
+    return asset_of(resource).removeprefix("raw_")
+
+
+def edits_struck(stage: Stage) -> int:
+    return sum(fault["struck"] > 0 for fault in stage.sandbox.control("faults") if fault["do"]["kind"] == "edit")
 
 
 EDITED = ("contacts", "messages", "sends", "lists", "subscriptions", *KINDS)
@@ -149,23 +163,23 @@ EDITS = Row(
     "insert or delete between page k and k+1, for every k, on each resource",
     "equal at the end, or red",
     [
-        Play(f"{change} {place} row, {resource}", edited(resource, change, place))
+        Play(f"{change} {place} row, {resource}", edited([resource], change, place))
         for resource in EDITED
         for change in ("insert", "delete")
         for place in PLACES
     ]
     + [
-        Play(f"{change} first row, {resource}, newest first", edited(resource, change, "first", order="descending"))
+        Play(f"{change} first row, {resource}, newest first", edited([resource], change, "first", order="descending"))
         for resource in ("messages", "sends", "opens")
         for change in ("insert", "delete")
     ]
     + [
         Play(
-            f"{change} first row, {resource}, between pages 2 and 3",
-            edited(resource, change, "first", pages=[2]),
-            tested="no" if resource in ("clicks", "bounces", "unsubscribes") else "only",
+            f"{change} first row, {' and '.join(resources)}, between pages 2 and 3",
+            edited(resources, change, "first", pages=[2]),
+            tested="only",
         )
-        for resource in EDITED
+        for resources in (["contacts", "messages", "sends", "lists"], ["subscriptions", "opens"])
         for change in ("insert", "delete")
     ],
 )

@@ -12,13 +12,14 @@ from icontact_assets_tests.harness import Ended, Stage
 
 Fault = dict[str, Any]
 
-Fault = dict[str, Any]
-
 TRIES = 5
 """How often one request is sent at most."""
 
 SPARE = 5
 """Requests that a stop may cost."""
+
+SMALL = {"contacts": 60, "messages": 5, "days": 12}
+TINY = {"contacts": 20, "messages": 2, "days": 12}
 
 
 class Impossible(Exception):

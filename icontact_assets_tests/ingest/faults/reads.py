@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from icontact_assets_tests.harness import LISTINGS, RESOURCES, Stage, asset_of, check_equal, differences, only, path_of
-from icontact_assets_tests.ingest.faults.play import TRIES, Fault, Play, Row, most_tries, told, without
+from icontact_assets_tests.ingest.faults.play import (
+    SMALL,
+    TINY,
+    TRIES,
+    Fault,
+    Play,
+    Row,
+    most_tries,
+    told,
+    without,
+)
 from icontact_assets_tests.ingest.faults.switches import SWITCHES
 
 
@@ -49,8 +59,6 @@ def cap(limit: int, *, refuse: bool = False) -> Fault:
     return {"path": "", "do": {"kind": "cap", "limit": limit, "refuse": refuse}}
 
 
-SMALL = {"contacts": 60, "messages": 5, "days": 12}
-
 LIMITS = Row(
     "none; page cap 100, 7 and 1; limit clamped or refused",
     "all row sets equal the truth",
@@ -58,7 +66,7 @@ LIMITS = Row(
         Play("none", reading()),
         Play("cap 100", reading(switches={"page_limit_rows": 100})),
         Play("cap 7", reading(switches={"page_limit_rows": 7})),
-        Play("cap 1", reading(switches={"page_limit_rows": 1}), SMALL, tested="too"),
+        Play("cap 1", reading(switches={"page_limit_rows": 1}), TINY, tested="too"),
         Play("cap 100, the asked limit echoed", reading(switches={"page_limit_rows": 100, "page_limit_echo": "asked"})),
         Play("refused above 100", reading(switches={"page_limit": "refuse", "page_limit_rows": 100})),
         Play("refused above 7", reading(switches={"page_limit": "refuse", "page_limit_rows": 7})),
@@ -157,7 +165,7 @@ SILENT_ERRORS = Row(
             )
             for resource in RESOURCES
         ),
-        Play("errors for ever, lists and clicks", errors_for_ever("lists", "clicks"), tested="only"),
+        Play("errors for ever, lists and clicks", errors_for_ever("lists", "clicks"), SMALL, tested="only"),
         *(
             Play(
                 f"warnings, {resource}",

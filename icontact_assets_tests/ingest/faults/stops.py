@@ -26,6 +26,7 @@ def whole(stage: Stage, window: Window = ENDED) -> int:
 
 
 FEW = {"contacts": 150, "messages": 4, "days": 12}
+FEWER = {"contacts": 300, "messages": 2, "days": 12}
 
 
 def paged(stage: Stage) -> None:
@@ -151,8 +152,8 @@ STOPS = Row(
     [
         Play("refused from request n on, every n", stopped(), FEW),
         Play("killed while request n waits, every n", killed_at_requests(), FEW),
-        Play("refused from request n on, one n", stopped([0.7]), tested="only"),
-        Play("killed while request n waits, one n", killed_at_requests([0.15]), tested="only"),
+        Play("refused from request n on, one n", stopped([0.7]), FEWER, tested="only"),
+        Play("killed while request n waits, one n", killed_at_requests([0.15]), FEWER, tested="only"),
     ],
 )
 
