@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from icontact_assets.exports import live
+from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness import SCHEMA, House, Project, Store, days_ago, shared_engine
+from icontact_assets_tests.harness import AUDIENCE, SCHEMA, House, Project, Store, days_ago, shared_engine
 from icontact_assets_tests.plain_ids import plain_id
 
 
@@ -51,13 +52,25 @@ def sandbox(shared_sandbox: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def project(sandbox: Sandbox, tmp_path: Path) -> Project:
-    environment = {
-        **sandbox.environment(),
-        "ICONTACT_ASSETS_HOME": str(tmp_path / "home"),
-        "ICONTACT_START_DATE": days_ago(40).isoformat(),
-        "ICONTACT_WORKERS": "2",
-    }
-    return Project(sandbox, tmp_path, environment)
+    return Project.in_folder(sandbox, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def after_the_job(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a project whose daily job has run. Copying it is much faster than running the job for each test."""
+    shared_sandbox.control("reset")
+    project = Project.in_folder(shared_sandbox, tmp_path_factory.mktemp("imported"))
+    project.config = AUDIENCE
+    assert project.job(Window(days_ago(1), days_ago(1))).success
+    return project.settings.home
+
+
+@pytest.fixture
+def imported(after_the_job: Path, project: Project) -> Project:
+    """A project whose daily job ran over yesterday, with an audience and its export. Dagster has no records of it."""
+    shutil.copytree(after_the_job, project.home / "home")
+    project.config = AUDIENCE
+    return project
 
 
 @pytest.fixture(scope="session")

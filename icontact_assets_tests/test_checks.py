@@ -51,8 +51,16 @@ def test_a_run_that_fails_says_which_days_are_missing_and_a_later_one_clears_it(
     project.environment["ICONTACT_REQUESTS_PER_DAY"] = "25"
     first = project.run(window=window)
     assert not first.success
+    assert len(project.requests()) == 25
+    failure = first.failure_data_for_node("icontact__raw_activity")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert "`icontact_retry` resumes at" in (failure.user_failure_data.description or "")
     green = {datetime.fromisoformat(day).date() for day in project.metadata(first, "raw_activity")}
     red = [day for day in window.days if day not in green]
+    [(released,)] = project.rows("SELECT min(released_at)::DATE FROM icontact.raw_sends")
+    assert {day for day in window.days if day < released} <= green
+    assert days_ago(1) in red
     passed, facts = check(project, "raw_activity", "activity_read")
     assert not passed
     assert (facts["days_asked"], facts["days_read"], facts["days_not_read"]) == (22, len(green), len(red))
@@ -79,6 +87,7 @@ def test_a_run_that_fails_says_which_days_are_missing_and_a_later_one_clears_it(
     assert (passed, facts["failed"], facts["newest"]) == (False, len(red) - 1, red[-2].isoformat())
     assert project.run(window=window).success
     assert check(project, "raw_activity", "failed_partitions")[0]
+    assert project.stored_events() == project.true_events()
 
 
 def test_what_a_failed_listing_keeps_from_running_is_not_silent(project: Project) -> None:

@@ -17,10 +17,9 @@ from icontact_assets.audiences.audience import compute
 from icontact_assets.cli import app
 from icontact_assets.demo import DAGSTER
 from icontact_assets.doctor import dagster
-from icontact_assets.ingest.window import Window
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
+from icontact_assets_tests.harness import AUDIENCE, Project
 
 
 def run(project: Project, *arguments: str, **environ: str) -> Result:
@@ -163,10 +162,10 @@ def written(project: Project) -> int:
     return sum(row["method"] != "GET" for row in project.requests())
 
 
-def test_a_plan_is_shown_applied_and_undone(project: Project) -> None:
-    (project.home / "icontact.yaml").write_text(EXPORT)
+def test_a_plan_is_shown_applied_and_undone(imported: Project) -> None:
+    project = imported
     project.config = EXPORT
-    assert project.job(Window(days_ago(3), days_ago(1))).success
+    assert project.run('key:"icontact/audience_everybody"').success
     done = run(project, "plan", "everybody", "--json")
     assert done.exit_code == 0, done.stderr
     shown = json.loads(done.stdout)

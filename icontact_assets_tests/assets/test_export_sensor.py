@@ -9,10 +9,8 @@ import dagster as dg
 import time_machine
 from dagster._core.storage.tags import RUN_KEY_TAG
 
-from icontact_assets.ingest.window import Window
-from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
+from icontact_assets_tests.harness import AUDIENCE, Project
 
-YESTERDAY = Window(days_ago(1), days_ago(1))
 FEWER = AUDIENCE.replace("last_active_ts IS NOT NULL", "email_open_ct > 1")
 EXPORT = dg.AssetKey(["icontact", "export_readers"])
 
@@ -59,11 +57,11 @@ class Daemon:
         return result.run_id
 
 
-def test_each_change_is_exported_once_over_restarts_errors_and_deleted_runs(project: Project, tmp_path: Path) -> None:
-    project.config = FEWER
+def test_each_change_is_exported_once_over_restarts_errors_and_deleted_runs(imported: Project, tmp_path: Path) -> None:
+    project = imported
     daemon = Daemon(project, tmp_path / "dagster")
     assert "has not been computed yet" in daemon.tick()
-    assert project.job(YESTERDAY).success
+    daemon.compute(FEWER)
     daemon.restart()
     [first] = daemon.tick()
     written = daemon.written()
@@ -106,10 +104,12 @@ def test_each_change_is_exported_once_over_restarts_errors_and_deleted_runs(proj
     project.instance.dispose()
 
 
-def test_a_run_that_was_killed_is_waited_for_until_dagster_says_that_it_ended(project: Project, tmp_path: Path) -> None:
-    project.config = AUDIENCE
+def test_a_run_that_was_killed_is_waited_for_until_dagster_says_that_it_ended(
+    imported: Project, tmp_path: Path
+) -> None:
+    project = imported
     daemon = Daemon(project, tmp_path / "dagster")
-    assert project.job(YESTERDAY).success
+    daemon.compute(AUDIENCE)
     tags = {
         "icontact_assets/export": "readers",
         "icontact_assets/audience_storage_id": "1",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from icontact_assets.ingest.window import Window
-from icontact_assets_tests.harness import AUDIENCE, EVENTS, TODAY, Project, days_ago, only
+from icontact_assets.sandbox.process import Sandbox
+from icontact_assets_tests.harness import ACTIVITY, AUDIENCE, TODAY, Project, days_ago, only
 
 NOW = Window(TODAY, TODAY)
 """A window that has not ended: each run over it reads every listing anew."""
@@ -27,6 +30,30 @@ LISTINGS = {
     "lists": ({"set": {"description": True}}, {"description": "boolean"}),
     "subscriptions": ({"drop": ["addDate"]}, {"addDate": "absent"}),
 }
+
+
+@pytest.fixture(scope="module")
+def listings(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a project that has read every listing."""
+    shared_sandbox.control("reset")
+    project = Project.in_folder(shared_sandbox, tmp_path_factory.mktemp("listings"))
+    project.config, project.checks = config("warn"), False
+    assert project.run(only(*LISTINGS), NOW).success
+    return project.settings.home
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    """Nothing here is about checks."""
+    project.checks = False
+    return project
+
+
+@pytest.fixture
+def listed(listings: Path, project: Project) -> Project:
+    shutil.copytree(listings, project.home / "home")
+    project.config = config("warn")
+    return project
 
 
 def config(policy: str) -> str:
@@ -98,9 +125,8 @@ def test_new_fields_are_kept_and_told_once(project: Project) -> None:
     ) == [("text", True, True)]
 
 
-def test_warn_stores_and_warns_while_it_lasts(project: Project) -> None:
-    project.config = AUDIENCE
-    assert project.run(only(*LISTINGS), NOW).success
+def test_warn_stores_and_warns_while_it_lasts(listed: Project) -> None:
+    project = listed
     plan(project, **{resource: fault for resource, (fault, _) in LISTINGS.items()})
     runs = []
     for _ in range(2):
@@ -131,9 +157,9 @@ def test_warn_stores_and_warns_while_it_lasts(project: Project) -> None:
         assert SECRET not in "".join(str(log) for log in project.instance.all_logs(run_id))
 
 
-def test_evolve_accepts_for_good_and_says_so_once(project: Project) -> None:
+def test_evolve_accepts_for_good_and_says_so_once(listed: Project) -> None:
+    project = listed
     project.config = config("evolve")
-    assert project.run(only(*LISTINGS), NOW).success
     plan(project, **{resource: fault for resource, (fault, _) in LISTINGS.items()})
     result = project.run(only(*LISTINGS), NOW)
     assert result.success
@@ -148,9 +174,9 @@ def test_evolve_accepts_for_good_and_says_so_once(project: Project) -> None:
         assert [said(project, again, level) for level in (20, 30)] == [[], []]
 
 
-def test_fail_stores_nothing_and_names_field_and_remedy(project: Project) -> None:
+def test_fail_stores_nothing_and_names_field_and_remedy(listed: Project) -> None:
+    project = listed
     project.config = config("fail")
-    assert project.run(only(*LISTINGS), NOW).success
     tables = [*(f"raw_{resource}" for resource in LISTINGS), "known_fields"]
     before = [project.rows(f"SELECT * FROM icontact.{table} ORDER BY ALL") for table in tables]
     # raw_subscriptions follows raw_lists, so it does not run beside one that fails.
@@ -177,11 +203,12 @@ def busiest(project: Project, event_type: str) -> str:
     return max(counts, key=lambda message: (counts[message], message))
 
 
-def test_drift_in_one_message_fails_that_kind_of_it_and_nothing_else(project: Project) -> None:
+def test_drift_in_one_message_fails_that_kind_of_it_and_nothing_else(listed: Project) -> None:
+    project = listed
     project.config = config("fail")
     message = busiest(project, "click")
     plan(project, **{f"messages/{message}/clicks": {"drop": ["clickLink"]}})
-    result = project.run(EVENTS, NOW)
+    result = project.run(ACTIVITY, NOW)
     assert not result.success
     assert f"{message} (clicks: Field clicks.clickLink is in no row" in failure(result, "raw_activity")
     expected = project.true_events()
@@ -191,7 +218,7 @@ def test_drift_in_one_message_fails_that_kind_of_it_and_nothing_else(project: Pr
         (message, "clicks", "failed")
     ]
     project.config = config("warn")
-    warned = project.run(EVENTS, NOW)
+    warned = project.run(ACTIVITY, NOW)
     assert warned.success
     assert found(project, warned, "raw_activity") == {("clickLink", "absent", "drift")}
     assert said(project, warned, 30) == ["Field clicks.clickLink is in no row, expected text."]
@@ -206,13 +233,14 @@ def test_drift_in_one_message_fails_that_kind_of_it_and_nothing_else(project: Pr
     [("fail", "not a time", True), ("fail", 1789395342, False), ("evolve", {}, True)],
 )
 def test_rows_without_a_readable_time_go_to_quarantine_under_every_policy(
-    project: Project, policy: str, came: Any, green: bool
+    listed: Project, policy: str, came: Any, green: bool
 ) -> None:
+    project = listed
     project.config = config(policy)
     message = busiest(project, "open")
     opens = sum(lines for event, lines in project.true_events().items() if event[:2] == (message, "open"))
     plan(project, **{f"messages/{message}/opens": {"set": {"openTime": came}}})
-    result = project.run(EVENTS, NOW)
+    result = project.run(ACTIVITY, NOW)
     assert result.success is green
     if not green:
         assert "Field opens.openTime is number, expected text" in failure(result, "raw_activity")
@@ -221,14 +249,16 @@ def test_rows_without_a_readable_time_go_to_quarantine_under_every_policy(
     assert not [event for event in project.stored_events() if event[:2] == (message, "open")]
 
 
-def test_ids_of_another_kind_say_so_beside_the_suspicion(project: Project) -> None:
-    assert project.run(only("contacts"), NOW).success
+def test_ids_of_another_kind_say_so_beside_the_suspicion(listed: Project) -> None:
+    project = listed
     before = project.rows("SELECT * FROM icontact.raw_contacts ORDER BY ALL")
     plan(project, contacts={"set": {"contactId": {"id": 1}}})
     result = project.run('key:"icontact/raw_contacts"', window=NOW)
     assert not result.success
     assert "would retire" in failure(result, "raw_contacts")
     assert "Field contacts.contactId is object, expected number or text." in failure(result, "raw_contacts")
+    [(status, reason)] = project.rows("SELECT status, reason FROM icontact.import_coverage WHERE resource = 'contacts'")
+    assert (status, "would retire" in reason) == ("incomplete", True)
     assert project.rows("SELECT * FROM icontact.raw_contacts ORDER BY ALL") == before
 
 

@@ -51,6 +51,17 @@ class Project:
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
     _built: tuple[Settings, dg.Definitions] | None = field(default=None, init=False)
 
+    @classmethod
+    def in_folder(cls, sandbox: Sandbox, folder: Path) -> Project:
+        """The project of most tests, with everything that it keeps below `folder`."""
+        environment = {
+            **sandbox.environment(),
+            "ICONTACT_ASSETS_HOME": str(folder / "home"),
+            "ICONTACT_START_DATE": days_ago(40).isoformat(),
+            "ICONTACT_WORKERS": "2",
+        }
+        return cls(sandbox, folder, environment)
+
     @property
     def settings(self) -> Settings:
         if self.config:
