@@ -23,7 +23,7 @@ from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
 NOW = datetime(2026, 5, 10, 8, 45, tzinfo=UTC)
 ACTIVITY = dg.AssetKey(["icontact", "raw_activity"])
-BACKFILL = Window(days_ago(4), days_ago(1))
+BACKFILL = Window(days_ago(2), days_ago(1))
 """Short, because Dagster records each day of each asset; the messages released before it are due as well."""
 
 
@@ -73,6 +73,13 @@ def test_days_that_failed_for_good_do_not_keep_older_ones_waiting() -> None:
     states = ["failed", "failed", "read", "never asked", "waits", "read", "waits", "read", "read"]
     asked = {day for day, state in zip(DAYS, states, strict=True) if state != "never asked"}
     assert next_retry(failures(states), asked, NOW) == Retry(Window(DAYS[0], DAYS[1]), None)
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    """Of a few messages."""
+    project.sandbox.control("reset", contacts=60, messages=6, days=12)
+    return project
 
 
 def limited(project: Project, requests: int) -> Project:
@@ -136,7 +143,7 @@ def carry_on(project: Project, first: dg.ExecuteInProcessResult, most: int = 12)
 
 
 def test_a_backfill_over_the_budget_is_retried_until_it_equals_the_truth(project: Project) -> None:
-    limited(project, 18).config = AUDIENCE
+    limited(project, 12).config = AUDIENCE
     first = run(project, range_tags(BACKFILL))
     assert not first.success
     assert project.stored_events() != project.true_events()
@@ -157,11 +164,11 @@ def test_a_backfill_over_the_budget_is_retried_until_it_equals_the_truth(project
 
 
 def test_the_share_done_is_shown_by_the_failed_step_and_the_days_that_are_read(project: Project) -> None:
-    window = Window(days_ago(22), days_ago(1))
-    first = limited(project, 25).run(window=window)
+    window = Window(days_ago(14), days_ago(1))
+    first = limited(project, 18).run(window=window)
     facts = facts_of(first)
     green = project.metadata(first, "raw_activity")
-    assert facts["days_asked"] == 22
+    assert facts["days_asked"] == 14
     assert facts["days_read"] == len(green) > 0
     assert 0 < facts["messages_read"] < facts["messages_due"]
     # raw_statistics, which is stopped too, names a time of its own, a moment later.
@@ -179,7 +186,7 @@ def test_a_reread_that_the_budget_stops_is_retried_as_one(project: Project) -> N
     assert run(limited(project, 1000), range_tags(BACKFILL)).success
     whole = len(project.requests())
     truth = project.true_events()
-    limited(project, 15)
+    limited(project, 7)
     let_pass(project, timedelta(days=2))
     first = run(project, {**range_tags(BACKFILL), REREAD_TAG: "true"})
     assert not first.success
@@ -204,13 +211,13 @@ def test_a_reread_that_the_budget_stops_is_retried_as_one(project: Project) -> N
 
 
 def test_nothing_is_asked_while_a_run_is_under_way_or_nothing_is_left(project: Project) -> None:
-    limited(project, 25)
+    limited(project, 12)
     assert ask(project)[1] == "No ended day of icontact failed when it was last asked for."
     first = run(project, range_tags(BACKFILL))
     at = datetime.fromisoformat(tags_of(project, first)[RETRY_AT_TAG])
     tags, reason = ask(project, at - timedelta(minutes=1))
     assert tags is None
-    assert reason == f"4 days of icontact failed; they are asked for again from {at:%Y-%m-%d %H:%M} UTC on."
+    assert reason == f"2 days of icontact failed; they are asked for again from {at:%Y-%m-%d %H:%M} UTC on."
     assert "no request of the day's budget is left" in ask(project, at)[1]
     let_pass(project, timedelta(days=1))
     tags, _ = ask(project, at)
