@@ -243,7 +243,7 @@ def test_mapped_assets_follow_raw_ones_once_and_not_after_the_job(project: Proje
 
 def test_no_secret_and_no_address_in_anything_a_run_leaves_behind(project: Project) -> None:
     project.config = AUDIENCE
-    # One character before the @ is enough. More would take minutes, since the records hold very long words.
+    # One character before the @ is enough to find an address.
     address = re.compile(rb"[a-z0-9._-]@[a-z0-9-]+\.[a-z.]+", re.IGNORECASE)
     home = project.home / "dagster"
     home.mkdir()
