@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 import yaml
@@ -132,9 +133,10 @@ def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def field_table(name: str) -> list[Field]:
+@cache
+def field_table(name: str) -> tuple[Field, ...]:
     """The fields of `icontact_users` or `icontact_activity`, in the vendor's order. Raises MappingError."""
-    return parse_table(source_text(name), f"{name}.yaml")
+    return tuple(parse_table(source_text(name), f"{name}.yaml"))
 
 
 def parse_table(text: str, file: str) -> list[Field]:

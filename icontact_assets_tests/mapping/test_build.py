@@ -129,7 +129,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(EVENTS, st.randoms(use_true_random=False), st.integers(0, 25))
 def test_invariants_hold_and_neither_order_nor_increments_matter(events: list[Any], random: Any, cut: int) -> None:
     with fresh() as whole, fresh() as parts:
@@ -179,7 +179,7 @@ TEXTS = st.text() | st.text(alphabet='aB.@<>"% =\n\u0130', max_size=12)
 CLOCKS = st.from_regex(r"[0-3][0-9]{3}-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-6][0-9]:[0-6][0-9]", fullmatch=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(TEXTS.filter(lambda text: "\0" not in text), CLOCKS | TEXTS), min_size=1, max_size=30))
 def test_sql_gives_what_the_functions_give(texts: list[tuple[str, str]]) -> None:
     addresses = [*texts, ("Ann.Lee@Example.COM", "2026-01-05 10:00:00"), ("a@b..c", "0000-00-00 00:00:00")]
