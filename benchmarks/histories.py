@@ -17,9 +17,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from icontact_assets.exports import apply, live
 from icontact_assets.sandbox.process import Sandbox as Service
-from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.exports.machine import ExportMachine
-from icontact_assets_tests.harness import SCHEMA, Store
+from icontact_assets_tests.harness import SCHEMA, HeldWarehouse, Store
 
 
 def main() -> None:
@@ -28,8 +27,9 @@ def main() -> None:
     live.SETTLE_SECONDS, apply.BATCH = 0.0, 5
     tally = Counter[str]()
     with tempfile.TemporaryDirectory() as home, Service(contacts=0, messages=0, days=1) as service:
-        warehouse = Warehouse(Path(home) / "warehouse.duckdb", SCHEMA)
+        warehouse = HeldWarehouse(Path(home) / "warehouse.duckdb", SCHEMA)
         Store(warehouse).profiles()
+        warehouse.let_go()
 
         class Machine(ExportMachine):
             sandbox = service

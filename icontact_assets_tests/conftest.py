@@ -12,8 +12,16 @@ import pytest
 from icontact_assets.exports import live
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness import AUDIENCE, SCHEMA, House, Project, Store, days_ago, shared_engine
+from icontact_assets_tests.harness import (
+    AUDIENCE,
+    SCHEMA,
+    HeldWarehouse,
+    House,
+    Project,
+    Store,
+    days_ago,
+    shared_engine,
+)
 from icontact_assets_tests.plain_ids import plain_id
 
 
@@ -76,24 +84,28 @@ def imported(after_the_job: Path, project: Project) -> Project:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the tables of an import. Copying it is much faster than making one for each test."""
-    warehouse = Warehouse(tmp_path_factory.mktemp("prepared") / "warehouse.duckdb", SCHEMA)
+    warehouse = HeldWarehouse(tmp_path_factory.mktemp("prepared") / "warehouse.duckdb", SCHEMA)
     warehouse.prepare()
     Store(warehouse).profiles()
+    warehouse.let_go()
     return warehouse.path
 
 
 @pytest.fixture(scope="session")
 def computed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, with an audience `everybody` that nobody is in."""
-    store = Store(Warehouse(tmp_path_factory.mktemp("computed") / "warehouse.duckdb", SCHEMA))
+    store = Store(HeldWarehouse(tmp_path_factory.mktemp("computed") / "warehouse.duckdb", SCHEMA))
     shutil.copy(prepared, store.warehouse.path)
     store.audience()
+    store.warehouse.let_go()
     return store.warehouse.path
 
 
 @pytest.fixture
-def store(prepared: Path, tmp_path: Path) -> Store:
-    return Store(Warehouse(Path(shutil.copy(prepared, tmp_path)), SCHEMA))
+def store(prepared: Path, tmp_path: Path) -> Iterator[Store]:
+    warehouse = HeldWarehouse(Path(shutil.copy(prepared, tmp_path)), SCHEMA)
+    yield Store(warehouse)
+    warehouse.let_go()
 
 
 @pytest.fixture(scope="session")
@@ -103,8 +115,9 @@ def running_sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def house(running_sandbox: Sandbox, computed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+def house(running_sandbox: Sandbox, computed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     running_sandbox.control("reset")
     monkeypatch.setattr(live, "SETTLE_SECONDS", 0.0)
-    store = Store(Warehouse(Path(shutil.copy(computed, tmp_path)), SCHEMA))
-    return House(running_sandbox, store, tmp_path / "home")
+    warehouse = HeldWarehouse(Path(shutil.copy(computed, tmp_path)), SCHEMA)
+    yield House(running_sandbox, Store(warehouse), tmp_path / "home")
+    warehouse.let_go()

@@ -261,6 +261,7 @@ def test_without_tables_it_says_what_to_materialize(store, tmp_path):
         AudienceError, match="materialize icontact/icontact_profiles and icontact/audience_readers first"
     ):
         why(store, where("true"))
+    store.warehouse.let_go()
     store.warehouse.path.unlink()
     with pytest.raises(WarehouseError, match="There is no database"):
         why(store, where("true"))
@@ -310,7 +311,7 @@ PEOPLE = st.fixed_dictionaries(
 TRUTH = {True: "true", False: "false", None: "unknown"}
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(CONDITIONS, PEOPLE)
 def test_the_parts_together_say_what_the_whole_condition_says(store, text, values):
     store.profiles({"ic_contact_id": "1", **values})

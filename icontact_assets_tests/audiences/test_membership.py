@@ -74,6 +74,7 @@ def test_what_is_not_known_is_an_error_and_not_an_empty_audience(store):
 def test_the_macro_serves_any_program_that_opens_the_file(store):
     store.audience(1, 2)
     store.warehouse.prepare()
+    store.warehouse.let_go()
     with duckdb.connect(str(store.warehouse.path), read_only=True) as connection:
 
         def ask(columns: str, day: str) -> list[tuple[str | int, ...]]:

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from icontact_assets.icontact.session import Session
-from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.exports.drawn import (
     DONE,
     FRESH,
@@ -26,7 +25,7 @@ from icontact_assets_tests.exports.drawn import (
     person,
 )
 from icontact_assets_tests.exports.world import World
-from icontact_assets_tests.harness import HOLDING, LIST
+from icontact_assets_tests.harness import HOLDING, LIST, HeldWarehouse
 
 
 class _Watched:
@@ -69,7 +68,7 @@ class WatchedSession(Session):
             machine.moment()
 
 
-class WatchedWarehouse(Warehouse):
+class WatchedWarehouse(HeldWarehouse):
     """A database whose transactions may be cut off before they begin, before and after they are committed."""
 
     machine: Judge

@@ -20,8 +20,7 @@ from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.settings.models import Audience, Authorization, ClientFolder, Export, Remove, Suppression
-from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness import FREE, HOLDING, LIST, SCHEMA, House, Store
+from icontact_assets_tests.harness import FREE, HOLDING, LIST, SCHEMA, HeldWarehouse, House, Store
 
 THEN = datetime(2026, 9, 1)
 
@@ -325,7 +324,7 @@ def test_what_the_import_of_the_other_folder_holds_counts(house):
         member(house, number, email)
         there(house, 70 + number, email)
     house.store.audience(1, 2, 3, 4)
-    news = Store(Warehouse(house.store.warehouse.path, "news"))
+    news = Store(HeldWarehouse(house.store.warehouse.path, "news"))
     news.insert("raw_subscriptions", list_id=other_list(house), contact_id="71", status="unsubscribed")
     news.insert("raw_contacts", id="72", deleted_at=datetime(2026, 9, 1))
     news.insert("raw_contacts", id="60", email="Cy@Example.com", status="donotcontact")
@@ -343,7 +342,7 @@ def test_what_the_import_of_the_other_folder_holds_counts(house):
 
 def test_an_export_needs_a_database_that_is_bound_to_an_import(house):
     with pytest.raises(ValueError, match="bound to the schema of an import"):
-        ExportContext(Warehouse(house.store.warehouse.path), house.folder(), None, house.clock)
+        ExportContext(HeldWarehouse(house.store.warehouse.path), house.folder(), None, house.clock)
 
 
 def test_a_member_who_cannot_be_found_any_more_is_not_removed(house):

@@ -27,6 +27,7 @@ QUICK = settings(
 def test_no_history_leads_to_a_forbidden_write_a_wrong_list_or_a_false_record(
     running_sandbox: Sandbox, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store.warehouse.let_go()
     monkeypatch.setattr(live, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(apply, "BATCH", 5)
 

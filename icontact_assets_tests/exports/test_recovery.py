@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -15,25 +13,8 @@ import pytest
 from icontact_assets.exports.run import ExportError
 from icontact_assets.settings.models import Remove
 from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.exports import child
 from icontact_assets_tests.harness import HOLDING, LIST, House
-
-EXPORT = """
-import sys
-from datetime import UTC, datetime
-from pathlib import Path
-from icontact_assets.exports.run import run_export
-from icontact_assets.exports.context import ExportContext
-from icontact_assets.icontact.budget import Budget
-from icontact_assets.icontact.folder import Folder
-from icontact_assets.icontact.session import Credentials, Session
-from icontact_assets.settings.models import Export
-from icontact_assets.warehouse.warehouse import Warehouse
-url, path, export = sys.argv[1:]
-budget = Budget(Path(path).parent / "budget", "a", per_second=0, per_minute=0, per_day=0)
-session = Session(url, Credentials("sandbox-app", "sandbox-user", "sandbox-pass"), budget)
-place = ExportContext(Warehouse(Path(path), "icontact"), Folder(session, "1300001", "7601"), "icontact", lambda: datetime.now(UTC))
-run_export(place, Export.model_validate_json(export), run_id="killed")
-"""
 
 
 def people(house: House, *ids: int) -> None:
@@ -49,19 +30,16 @@ def killed(house: House, method: str, number: int, *, applied: bool, mode: str =
     if not applied:
         house.fault(method=method, nth=number, do={"kind": "reset"})
     before = len([row for row in house.writes() if row["method"] == method])
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-c", EXPORT, house.sandbox.url, str(house.store.warehouse.path)),
-            house.settings(mode).model_dump_json(exclude_none=True),
-        ]
-    )
+    house.store.warehouse.let_go()
+    process = child.start(house.sandbox.url, house.store.warehouse.path, house.settings(mode))
     deadline = time.monotonic() + 120
     while len([row for row in house.writes() if row["method"] == method]) < before + number:
         assert time.monotonic() < deadline
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     house.sandbox.control("faults/clear")
 
 
@@ -125,19 +103,16 @@ def test_killed_in_the_middle_of_a_mirror_the_next_run_finishes_it_and_writes_to
     house.export("mirror")
     house.store.audience(*range(11, 41))
     house.sandbox.control("log/clear")
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-c", EXPORT, house.sandbox.url, str(house.store.warehouse.path)),
-            house.settings("mirror").model_dump_json(exclude_none=True),
-        ]
-    )
+    house.store.warehouse.let_go()
+    process = child.start(house.sandbox.url, house.store.warehouse.path, house.settings("mirror"))
     deadline = time.monotonic() + 120
     while len(house.sandbox.control("log")) < requests:
         assert time.monotonic() < deadline
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     with Warehouse(house.store.warehouse.path, wait_seconds=1).read():
         pass
     house.export("mirror")

@@ -228,7 +228,7 @@ def test_without_addresses_and_domains_nobodys_address_is_asked_for(path):
     assert SuppressionList().match("8", "zoe") is Suppressed.NOT_LISTED
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(["contact_id", "email", "domain"]), st.text(max_size=20) | st.text("a@.7 \"'<>;,\n", max_size=12)
 )

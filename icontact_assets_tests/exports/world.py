@@ -15,7 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from icontact_assets.audiences.audience import compute
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.models import Audience, Remove
-from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.exports.drawn import (
     CALM,
     LATE,
@@ -37,7 +36,7 @@ from icontact_assets_tests.exports.drawn import (
     some,
     spellings,
 )
-from icontact_assets_tests.harness import HOLDING, LIST, SCHEMA, Clock, Store
+from icontact_assets_tests.harness import HOLDING, LIST, SCHEMA, Clock, HeldWarehouse, Store
 
 
 class World(RuleBasedStateMachine):
@@ -51,7 +50,7 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.home = Path(tempfile.mkdtemp(prefix="machine"))
         shutil.copy(self.template, self.home / "warehouse.duckdb")
-        self.store = Store(Warehouse(self.home / "warehouse.duckdb", SCHEMA))
+        self.store = Store(HeldWarehouse(self.home / "warehouse.duckdb", SCHEMA))
         self.clock = Clock()
         self.sandbox.control("reset")
         (self.home / "never.csv").write_text(f"contact_id,email\n00{NEVER[0]},\n,{address(NEVER[1], 2)}\n")
@@ -100,6 +99,7 @@ class World(RuleBasedStateMachine):
         self.writes: list[Write] = []
 
     def teardown(self) -> None:
+        self.store.warehouse.let_go()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def follow(self, go: Go | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from icontact_assets_tests.harness.engine import shared_engine
+from icontact_assets_tests.harness.held import HeldWarehouse
 from icontact_assets_tests.harness.project import (
     AUDIENCE,
     TODAY,
@@ -57,6 +58,7 @@ __all__ = [
     "EVERYBODY",
     "FREE",
     "HOLDING",
+    "HeldWarehouse",
     "House",
     "LIST",
     "NOW",

@@ -20,7 +20,7 @@ from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.models import Audience, Export
 from icontact_assets.warehouse.tables import TABLES
-from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.harness.held import HeldWarehouse
 
 SCHEMA = "icontact"
 LIST = 5004
@@ -47,7 +47,7 @@ PROFILE = pa.schema(
 class Store:
     """A database with the tables of an import and a stand-in for the view of profiles."""
 
-    warehouse: Warehouse
+    warehouse: HeldWarehouse
 
     def profiles(self, *rows: dict[str, Any]) -> None:
         """Replace all profiles; columns left out are NULL."""

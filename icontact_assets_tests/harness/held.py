@@ -1,0 +1,75 @@
+"""A database that stays open between the steps of a test: opening and closing it takes longer than most steps do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from icontact_assets.warehouse.warehouse import Warehouse
+
+
+@dataclass
+class _Held:
+    """A file that is open, and its lock."""
+
+    engine: Any = None
+    lock: ExitStack = field(default_factory=ExitStack)
+    ready: set[str] = field(default_factory=set)
+    in_use: bool = False
+
+
+_held: dict[Path, _Held] = {}
+
+
+class HeldWarehouse(Warehouse):
+    """The warehouse, whose connections are cursors of one that is open until `let_go`. All of a file share it.
+
+    That a reading cannot write is not so here. Everything that is written is in the file when it is let go. Until then its lock is kept, and others wait for it.
+    """
+
+    def let_go(self) -> None:
+        """Close the file, for another process or to look at it otherwise. The next connection opens it again."""
+        held = _held.pop(self.path, None)
+        if held is not None:
+            held.engine.close()
+            held.lock.close()
+
+    @contextmanager
+    def _locked(self, purpose: str) -> Iterator[None]:
+        if self.path not in _held:
+            held = _Held()
+            held.lock.enter_context(super()._locked("a test"))
+            _held[self.path] = held
+        held = _held[self.path]
+        assert not held.in_use, "a connection inside another would wait for its lock for ever"
+        held.in_use = True
+        try:
+            yield
+        finally:
+            held.in_use = False
+
+    def _open(self, spill: Path, options: str) -> Any:
+        held = _held[self.path]
+        # Whoever runs SQL of the settings locks the configuration: that is for good.
+        if held.engine is not None and _is_locked(held.engine):
+            held.engine.close()
+            held.engine = None
+        if held.engine is None:
+            held.engine = super()._open(spill, "")
+        connection = held.engine.cursor()
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("USE warehouse_file")
+        return connection
+
+    def _is_ready(self, connection: Any, schema: str) -> bool:
+        ready = _held[self.path].ready
+        if schema not in ready and super()._is_ready(connection, schema):
+            ready.add(schema)
+        return schema in ready
+
+
+def _is_locked(engine: Any) -> bool:
+    return bool(engine.execute("SELECT current_setting('lock_configuration')").fetchone()[0])
