@@ -218,3 +218,55 @@ def asked(method: str, path: str, body: bytes | None) -> list[tuple[int, str, in
     assert method == "PUT"
     assert set(data) == {"listId"}
     return [(contact_id, "move", list_id, int(data["listId"]))]
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How a history begins: people, lists, and what the exports are told."""
+
+    statuses: list[str]
+    spelling: int
+    there: dict[int, str]
+    held: dict[int, str]
+    members: list[int]
+    customers: list[int]
+    options: dict[str, Any]
+    way: str
+    order: str
+
+
+beginnings = st.builds(
+    Beginning,
+    statuses=st.lists(
+        st.sampled_from(["normal"] * 8 + ["bounced", "donotcontact", "pending", "invitable"]),
+        min_size=len(PEOPLE),
+        max_size=len(PEOPLE),
+    ),
+    spelling=spellings,
+    there=st.dictionaries(one, st.sampled_from(["normal", "normal", "pending", "unsubscribed"]), max_size=6),
+    held=st.dictionaries(one, st.sampled_from(["normal", "unsubscribed", "pending"]), max_size=3),
+    members=st.lists(st.sampled_from(PEOPLE), min_size=8, max_size=14, unique=True),
+    customers=st.lists(st.sampled_from(PEOPLE), max_size=6, unique=True),
+    options=st.fixed_dictionaries(
+        {
+            "mode": st.sampled_from(["add", "mirror", "mirror", "mirror"]),
+            "consent": st.sampled_from(["list", "list", "strict"]),
+            "external_changes": st.sampled_from(["report", "keep", "repair"]),
+            "adopt_existing": st.booleans(),
+        }
+    ),
+    way=st.sampled_from(["move", "move", "unsubscribe"]),
+    order=st.sampled_from(["ascending", "descending"]),
+)
+answers = st.fixed_dictionaries(
+    {
+        "resubscribe": st.sampled_from(["skip", "400", "409", "success", "pretend"]),
+        "bulk_failure": st.sampled_from(["skip", "refuse"]),
+        "bulk_reply_order": st.sampled_from(["input", "shuffled"]),
+        "post_existing_subscription": st.sampled_from(["existing", "warning", "409"]),
+        "ids": st.sampled_from(["string", "integer", "mixed"]),
+        "move_existing": st.sampled_from(["merge", "400", "409"]),
+        "move_unsubscribed": st.sampled_from(["carry", "subscribe", "400"]),
+        "refusal_names": st.sampled_from(["id", "address", "both"]),
+    }
+)

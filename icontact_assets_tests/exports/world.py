@@ -21,12 +21,15 @@ from icontact_assets_tests.exports.drawn import (
     NEVER,
     PEOPLE,
     SECOND,
+    Beginning,
     Go,
     Knowledge,
     Side,
     Truth,
     Write,
     address,
+    answers,
+    beginnings,
     going,
     had_effect,
     held_out,
@@ -110,43 +113,22 @@ class World(RuleBasedStateMachine):
         """A write that shows late is seen."""
         raise NotImplementedError
 
-    @initialize(
-        statuses=st.lists(
-            st.sampled_from(["normal"] * 8 + ["bounced", "donotcontact", "pending", "invitable"]),
-            min_size=len(PEOPLE),
-            max_size=len(PEOPLE),
-        ),
-        spelling=spellings,
-        there=st.dictionaries(one, st.sampled_from(["normal", "normal", "pending", "unsubscribed"]), max_size=6),
-        held=st.dictionaries(one, st.sampled_from(["normal", "unsubscribed", "pending"]), max_size=3),
-        members=st.lists(st.sampled_from(PEOPLE), min_size=8, max_size=14, unique=True),
-        customers=st.lists(st.sampled_from(PEOPLE), max_size=6, unique=True),
-        mode=st.sampled_from(["add", "mirror", "mirror", "mirror"]),
-        way=st.sampled_from(["move", "move", "unsubscribe"]),
-        consent=st.sampled_from(["list", "list", "strict"]),
-        policy=st.sampled_from(["report", "keep", "repair"]),
-        adopt=st.booleans(),
-        order=st.sampled_from(["ascending", "descending"]),
-        go=going,
-    )
-    def begin(
-        self, statuses: list[str], spelling: int, there: dict[int, str], held: dict[int, str], members: list[int],
-        customers: list[int], mode: str, way: str, consent: str, policy: str, adopt: bool, order: str, go: Go,
-    ) -> None:  # fmt: skip
-        for who, status in zip(PEOPLE, statuses, strict=True):
-            self.edit("contacts/add", contact_id=who, email=address(who, (who + spelling) % 5), status=status)
-        for list_id, rows in ((LIST, there), (HOLDING, held)):
+    @initialize(beginning=beginnings, go=going)
+    def begin(self, beginning: Beginning, go: Go) -> None:
+        for who, status in zip(PEOPLE, beginning.statuses, strict=True):
+            self.edit("contacts/add", contact_id=who, email=address(who, (who + beginning.spelling) % 5), status=status)
+        for list_id, rows in ((LIST, beginning.there), (HOLDING, beginning.held)):
             for id_, status in rows.items():
                 self.edit("subscriptions/set", list_id=list_id, contact_id=id_, status=status)
         for message_id, lists in ((1, [LIST]), (2, [HOLDING]), (3, [])):
             self.edit("messages/add", message_id=message_id)
             if lists:
                 self.edit("messages/release", message_id=message_id, lists=lists)
-        self.sandbox.control("switches", listing_order=order)
-        self.options = {"mode": mode, "consent": consent, "external_changes": policy, "adopt_existing": adopt}
-        if mode == "mirror":
-            self.options["remove"] = Remove(move_to=str(HOLDING)) if way == "move" else Remove()
-        self.members, self.customers = set(members), set(customers)
+        self.sandbox.control("switches", listing_order=beginning.order)
+        self.options = dict(beginning.options)
+        if self.options["mode"] == "mirror":
+            self.options["remove"] = Remove(move_to=str(HOLDING)) if beginning.way == "move" else Remove()
+        self.members, self.customers = set(beginning.members), set(beginning.customers)
         self.imported_again()
         self.follow(go)
 
@@ -371,27 +353,6 @@ class World(RuleBasedStateMachine):
             )
         self.compute()
 
-    @rule(
-        resubscribe=st.sampled_from(["skip", "400", "409", "success", "pretend"]),
-        failure=st.sampled_from(["skip", "refuse"]),
-        replies=st.sampled_from(["input", "shuffled"]),
-        existing=st.sampled_from(["existing", "warning", "409"]),
-        ids=st.sampled_from(["string", "integer", "mixed"]),
-        onto=st.sampled_from(["merge", "400", "409"]),
-        left=st.sampled_from(["carry", "subscribe", "400"]),
-        names=st.sampled_from(["id", "address", "both"]),
-    )
-    def the_service_answers_otherwise(
-        self, resubscribe: str, failure: str, replies: str, existing: str, ids: str, onto: str, left: str, names: str
-    ) -> None:
-        self.sandbox.control(
-            "switches",
-            resubscribe=resubscribe,
-            bulk_failure=failure,
-            bulk_reply_order=replies,
-            post_existing_subscription=existing,
-            ids=ids,
-            move_existing=onto,
-            move_unsubscribed=left,
-            refusal_names=names,
-        )
+    @rule(switches=answers)
+    def the_service_answers_otherwise(self, switches: dict[str, str]) -> None:
+        self.sandbox.control("switches", **switches)
