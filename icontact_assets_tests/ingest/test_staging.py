@@ -6,12 +6,12 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from icontact_assets.icontact.listing import Proof
+from icontact_assets.icontact.listing import OVERLAP, Proof, digest
 from icontact_assets.ingest.rows import activity_reader
 from icontact_assets.ingest.staging import Listing, Poll, Staging, StagingError, check_staging
 from icontact_assets.warehouse import lock
@@ -49,6 +49,37 @@ def test_a_file_of_another_shape_is_begun_anew(tmp_path: Path) -> None:
     with Staging(path) as staging:
         assert staging.verified() == []
         staging.open(OPENS, activity_reader("opens"))
+
+
+def test_a_read_that_was_interrupted_resumes_behind_the_pages_that_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "w.staging"
+    rows = [{"contactId": str(n), "openTime": "2026-01-01T00:00:00-05:00"} for n in range(60)]
+    with Staging(path) as staging:
+        sink, known = staging.open(OPENS, activity_reader("opens"))
+        assert known is None
+        sink.start()
+        for offset in (0, 20, 40):
+            sink.page(offset, rows[offset : offset + 20])
+    with Staging(path) as staging:
+        sink, known = staging.open(OPENS, activity_reader("opens"))
+        assert known is not None
+        assert (known.count, known.landed) == (60, False)
+        assert known.tail == tuple(digest(row) for row in rows[-OVERLAP:])
+        assert known.head == tuple(digest(row) for row in rows[:OVERLAP])
+        sink.page(60, rows[:5])
+        sink.verify(Proof(65, 1, datetime.now(UTC), 0, (), ()))
+        assert [read.rows for read in staging.verified()] == [65]
+
+
+def test_a_read_that_began_before_a_re_read_was_asked_for_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "w.staging"
+    with Staging(path) as staging:
+        sink, _ = staging.open(OPENS, activity_reader("opens"))
+        sink.start()
+        sink.page(0, [{"contactId": "1", "openTime": "2026-01-01T00:00:00-05:00"}])
+    with Staging(path) as staging:
+        later = datetime.now(UTC) + timedelta(minutes=1)
+        assert staging.open(OPENS, activity_reader("opens"), not_before=later)[1] is None
 
 
 def test_a_full_disk_is_named_when_a_page_is_kept(tmp_path: Path) -> None:
