@@ -8,8 +8,9 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/icontact-assets demo
 
+# Whatever the environment says, code is compiled once, not by each of the processes that tests start.
 test: $(STAMP)
-	$(BIN)/pytest -n 2
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2
 
 ui: $(STAMP)
 	$(BIN)/icontact-assets demo --ui
