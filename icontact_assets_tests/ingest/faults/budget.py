@@ -76,6 +76,6 @@ BUDGET = Row(
     "read days green, others red with figures; audiences do not move; it goes on next day and ends equal",
     [
         Play("two years", budget_spent(60, 730), {"contacts": 100, "messages": 60, "days": 730}),
-        Play("two weeks", budget_spent(30, 14), {"contacts": 60, "messages": 10, "days": 14}, tested="only"),
+        Play("two months", budget_spent(30, 60), {"contacts": 60, "messages": 10, "days": 60}, tested="only"),
     ],
 )
