@@ -1,4 +1,4 @@
-"""Who is exported: the audience without those whom exclusions, priorities, splits and holdouts leave out."""
+"""Who is exported: the audience, less those left out by exclusions, priorities, splits and holdouts."""
 
 from __future__ import annotations
 

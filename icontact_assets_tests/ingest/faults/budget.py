@@ -73,7 +73,7 @@ def by_day(rows: Counter[tuple[Any, ...]], messages: set[str]) -> dict[str, Coun
 
 BUDGET = Row(
     "budget spent in the middle of a two-year backfill",
-    "read days green, others red with figures; audiences do not move; it goes on next day and ends equal",
+    "read days green, others red with numbers; audiences do not change; retried the next day, it ends equal",
     [
         Play("two years", budget_spent(60, 730), {"contacts": 100, "messages": 60, "days": 730}),
         Play("two months", budget_spent(30, 60), {"contacts": 60, "messages": 10, "days": 60}, tested="only"),
