@@ -15,13 +15,12 @@ import yaml
 
 from icontact_assets.errors import UserError
 from icontact_assets.icontact.folder import Account
+from icontact_assets.icontact.session import CLOCK_TOLERANCE
 from icontact_assets.icontact.values import as_flag, as_id
 from icontact_assets.ingest.staging import check_staging
 from icontact_assets.resources import known_source, open_session, open_warehouse, staging_path
 from icontact_assets.settings.models import Export, Import, Settings
 from icontact_assets.terminal import MIND, NO, OK, Cell
-
-_SKEW_SECONDS = 120
 
 _Check = tuple[str, Callable[[], str]]
 
@@ -110,12 +109,11 @@ def _credentials(_: Settings, import_: Import) -> str:
 
 
 def _clock(settings: Settings, import_: Import) -> str:
-    skew = (_seen(settings, import_).time() - datetime.now(UTC)).total_seconds()
-    if abs(skew) > _SKEW_SECONDS:
-        raise UserError(
-            f"iContact's clock differs by {skew:+.0f} s from this machine's: set this machine's clock right."
-        )
-    return f"{settings.base_url} answers; the clocks differ by {skew:+.0f} s"
+    skew = _seen(settings, import_).time() - datetime.now(UTC)
+    seconds = f"{skew.total_seconds():+.0f} s"
+    if abs(skew) > CLOCK_TOLERANCE:
+        raise UserError(f"iContact's clock differs by {seconds} from this machine's: set this machine's clock right.")
+    return f"{settings.base_url} answers; the clocks differ by {seconds}"
 
 
 def _account(settings: Settings, import_: Import) -> str:

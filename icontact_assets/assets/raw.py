@@ -1,8 +1,8 @@
 """The raw assets of one import: iContact's listings as daily-partitioned tables."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -133,7 +133,7 @@ def _listing_asset(settings: Settings, import_: Import, resource: str, table: Ta
         with _open(settings, import_, context) as opened:
             changes = read_changes(opened, resource, window, reread_since=_reread_since(context))
         _log_findings(context, changes.findings)
-        return _report_changes(context, import_, window, changes)
+        return _report_changes(context, import_, window, changes, opened.folder.session.clock_behind)
 
     return _asset(settings, import_, table, (), body)
 
@@ -141,14 +141,14 @@ def _listing_asset(settings: Settings, import_: Import, resource: str, table: Ta
 def _subscriptions_asset(settings: Settings, import_: Import, lists: list[str]) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         window = window_of(context)
-        total = Changes("subscriptions", asked=False, total=0)
+        total = Changes("subscriptions", asked=False, total=0, read_through=_clock())
         with _open(settings, import_, context) as opened:
             for list_id in _list_ids(opened, import_, lists):
                 since = _reread_since(context)
                 changes = read_changes(opened, "subscriptions", window, list_id=list_id, reread_since=since)
                 _log_findings(context, [finding for finding in changes.findings if finding not in total.findings])
                 total.add(changes)
-        return _report_changes(context, import_, window, total)
+        return _report_changes(context, import_, window, total, opened.folder.session.clock_behind)
 
     return _asset(settings, import_, RAW_SUBSCRIPTIONS, ("raw_lists",), body)
 
@@ -198,8 +198,9 @@ def _drift_facts(findings: Iterable[Finding]) -> dict[str, Any]:
 
 
 def _report_changes(
-    context: dg.AssetExecutionContext, import_: Import, window: Window, changes: Changes
+    context: dg.AssetExecutionContext, import_: Import, window: Window, changes: Changes, behind: timedelta
 ) -> dg.MaterializeResult[Any]:
+    """Report what a read of a listing did. `behind`: how far iContact's clock is behind ours."""
     if not changes.asked:
         context.log.info(f"{changes.resource} was read completely since the end of the window: nothing to ask for.")
     if changes.duplicates:
@@ -216,9 +217,48 @@ def _report_changes(
         "requests": changes.requests,
         **_drift_facts(changes.findings),
     }
-    report_days(context, window, lambda day: {"dagster/partition_row_count": changes.rows_by_day.get(day, 0), **facts})
     outside = observe_other_days(context, window, import_.start_date, changes.rows_by_day)
+
+    def facts_of(day: date) -> dict[str, Any]:
+        return {"dagster/partition_row_count": changes.rows_by_day.get(day, 0), **facts}
+
+    unread = window.unread(changes.read_through, _clock())
+    _refuse_unread(context, window, unread, facts_of, behind)
+    report_days(context, window, changes.read_through, facts_of)
     return dg.MaterializeResult(metadata={"rows_outside_partitions": outside})
+
+
+def _refuse_unread(
+    context: dg.AssetExecutionContext,
+    window: Window,
+    unread: Collection[date],
+    facts_of: Callable[[date], Mapping[str, Any]],
+    behind: timedelta,
+) -> None:
+    """Raise _NotAllRead if days of the window are not read, with what there is to report of the others."""
+    if unread:
+        green = [
+            dg.AssetMaterialization(context.asset_key, partition=day.isoformat(), metadata=dict(facts_of(day)))
+            for day in window.days
+            if day not in unread
+        ]
+        text = (
+            f"{len(window.days) - len(unread)} of {len(window.days)} days are read. "
+            f"{_clock_is_behind(behind) or 'The others had not ended when they were read: materialize them again.'}"
+        )
+        raise _NotAllRead(text, [], {"days_asked": len(window.days), "days_read": len(green)}, green)
+
+
+def _clock_is_behind(behind: timedelta) -> str:
+    """Why days that have ended by our clock are not read, and the remedy. Empty if iContact's clock is not behind."""
+    minutes = round(behind / timedelta(minutes=1))
+    return (
+        f"iContact's clock is {minutes // 60} h {minutes % 60} min behind this machine's, so it has not lived through "
+        "the other days. If this machine's clock is wrong, set it right: `icontact-assets doctor` compares them. Else "
+        "the days are read when iContact's clock has passed their end."
+        if minutes
+        else ""
+    )
 
 
 def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
@@ -227,8 +267,10 @@ def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinitio
             done = reader.poll()
         facts = {"messages_due": done.messages, "requests": done.requests}
         if done.stopped or done.failed:
-            raise _NotAllRead(_why(import_, done, []), _causes(done), facts)
-        report_days(context, reader.request.window, lambda _: facts)
+            raise _NotAllRead(_why(import_, done, [], timedelta()), _causes(done), facts)
+        window, behind = reader.request.window, reader.context.folder.session.clock_behind
+        _refuse_unread(context, window, window.unread(reader.read_through, _clock()), lambda _: facts, behind)
+        report_days(context, window, reader.read_through, lambda _: facts)
         return dg.MaterializeResult()
 
     return _asset(settings, import_, RAW_STATISTICS, ("raw_messages", "raw_sends"), body)
@@ -245,9 +287,11 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
         outside = observe_other_days(context, reader.request.window, import_.start_date, done.new_by_day)
         if unread or done.failed:
             green = _read_days(context, done, unread, facts)
-            raise _NotAllRead(_why(import_, done, unread), _causes(done), facts, green)
+            behind = reader.context.folder.session.clock_behind
+            raise _NotAllRead(_why(import_, done, unread, behind), _causes(done), facts, green)
         states = {day.state.day: day for day in done.days}
-        report_days(context, reader.request.window, lambda day: {**_day_facts(states[day]), **facts})
+        window = reader.request.window
+        report_days(context, window, reader.read_through, lambda day: {**_day_facts(states[day]), **facts})
         _log_unsettled(context, done)
         return dg.MaterializeResult(metadata={"rows_outside_partitions": outside})
 
@@ -360,7 +404,7 @@ def _causes(done: ActivityRead) -> list[IContactError]:
     return [*([done.stopped] if done.stopped else []), *done.failed.values()]
 
 
-def _why(import_: Import, done: ActivityRead, unread: list[Day]) -> str:
+def _why(import_: Import, done: ActivityRead, unread: list[Day], behind: timedelta) -> str:
     sentences = []
     if done.stopped:
         sentences.append(
@@ -384,6 +428,7 @@ def _why(import_: Import, done: ActivityRead, unread: list[Day]) -> str:
         sentences.append(f"{len(done.days) - len(unread)} of {len(done.days)} days are read.")
     if unread and not (done.stopped or done.failed):
         sentences.append(
-            "Messages and sends were last read before these days ended: materialize raw_messages and raw_sends too."
+            _clock_is_behind(behind)
+            or "Messages and sends were last read before these days ended: materialize raw_messages and raw_sends too."
         )
     return " ".join(sentences)

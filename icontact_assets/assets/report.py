@@ -44,10 +44,11 @@ def tag_retry_at(context: dg.AssetExecutionContext, at: datetime) -> None:
 
 
 def report_days(
-    context: dg.AssetExecutionContext, window: Window, metadata: Callable[[date], Mapping[str, Any]]
+    context: dg.AssetExecutionContext, window: Window, through: datetime, metadata: Callable[[date], Mapping[str, Any]]
 ) -> None:
-    """Give each day of the run's window its own metadata. A day that has not ended also says how far it is read."""
-    still_open = {"open": True, "read_through": dg.MetadataValue.timestamp(run_began(context))}
+    """Give each day of the run's window its own metadata. A day that has not ended also says that it is read up to
+    `through` (aware)."""
+    still_open = {"open": True, "read_through": dg.MetadataValue.timestamp(through)}
     for day in window.days:
         facts = {**metadata(day), **(still_open if is_open(day) else {})}
         context.add_asset_metadata(facts, partition_key=day.isoformat())

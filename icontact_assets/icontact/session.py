@@ -34,6 +34,9 @@ from icontact_assets.icontact.errors import (
 from icontact_assets.icontact.transport import Http, TooLarge, TooSlow, Unusable, content
 from icontact_assets.plain import mask, plain
 
+CLOCK_TOLERANCE = timedelta(minutes=2)
+"""Clocks that differ by no more count as equal: a response tells whole seconds, and was on its way."""
+
 _SHOWN = 500
 """Characters shown of what the service said."""
 
@@ -108,6 +111,8 @@ class Session:
     the caller reads the state first.
 
     `timeouts`: the seconds that a connection and an answer may take. `first_wait`: the most before the second try.
+    `skew`: how far the service's clock is ahead of ours, by the header `Date` of its last usable answer. None: no such
+    header came.
     """
 
     def __init__(
@@ -148,6 +153,13 @@ class Session:
         self._count_lock = threading.Lock()
         self.requests = 0
         self.repaired = 0
+        self.skew: timedelta | None = None
+
+    @property
+    def clock_behind(self) -> timedelta:
+        """How far the service's clock is behind ours. Zero if it is not, if that is little, or if it never told."""
+        behind = -(self.skew or timedelta())
+        return behind if behind > CLOCK_TOLERANCE else timedelta()
 
     @property
     def budget(self) -> Budget:
@@ -252,6 +264,7 @@ class Session:
                 allow_redirects=False,
                 stream=True,
             ) as response:
+                arrived = datetime.now(UTC)
                 body_sent = content(response, self._answer_mb << 20)
         except (OSError, ValueError, HTTPError, HTTPException, Unusable) as error:
             failure = self._failure(f"{method} {path}", error)
@@ -262,6 +275,8 @@ class Session:
         reply = self._read(method, path, response, body_sent)
         if not usable(reply.body):
             raise _Lost("the answer lacks what was asked for", processed=False, answered=True)
+        if (theirs := _instant_of(response.headers.get("Date", ""))) is not None:
+            self.skew = theirs - arrived
         return reply
 
     def _failure(self, where: str, error: Exception) -> Rejected | _Lost:
@@ -382,6 +397,15 @@ def remarks(body: Any) -> list[str]:
     if not isinstance(body, dict):
         return []
     return [str(text) for key in ("errors", "warnings") for text in _as_list(body.get(key))]
+
+
+def _instant_of(date: str) -> datetime | None:
+    """The instant of a header `Date` (aware UTC). None if it cannot be read."""
+    try:
+        found = parsedate_to_datetime(date)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 def _retry_after(value: str) -> float | None:

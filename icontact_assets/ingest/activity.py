@@ -201,6 +201,11 @@ class ActivityReader:
                 done.days = self._days(connection, done)
         return done
 
+    @property
+    def read_through(self) -> datetime:
+        """What the run has read is read up to this time on iContact's clock (aware UTC)."""
+        return self.context.reached(self.request.began)
+
     def plan(self) -> Plan:
         """What is left to do."""
         with self.context.warehouse.read() as connection:
@@ -272,7 +277,7 @@ class ActivityReader:
         except NotFound:
             # A message without statistics is read by its listings alone.
             statistics = dict.fromkeys(STATISTICS)
-        self.context.staging.keep_poll(Poll(state.id, at, statistics))
+        self.context.staging.keep_poll(Poll(state.id, self.context.reached(at), statistics))
         return replace(message, statistics=statistics)
 
     def _read(self, message: Held) -> None:
@@ -303,7 +308,7 @@ class ActivityReader:
             except IContactError as error:
                 failed[kind] = error
             else:
-                sink.verify(proof, statistic)
+                sink.verify(proof, statistic, behind=self.context.folder.session.clock_behind)
         if failed:
             raise MessageFailed(failed)
 
@@ -389,7 +394,7 @@ class ActivityReader:
 
     def _days(self, connection: duckdb.DuckDBPyConnection, done: ActivityRead) -> list[Day]:
         window, now = self.request.window, self.context.clock()
-        states = days(connection, self.context.scope, window.first, window.last, now, self.request.began)
+        states = days(connection, self.context.scope, window.first, window.last, now, self.read_through)
         rows = dict(
             connection.execute(
                 "SELECT partition_date, count(*) FROM raw_activity "

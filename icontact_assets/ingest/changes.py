@@ -51,6 +51,8 @@ class Changes:
     """Whether iContact was asked at all."""
     total: int
     """Rows that iContact reported."""
+    read_through: datetime
+    """Everything before it is stored (aware UTC)."""
     new: int = 0
     changed: int = 0
     vanished: int = 0
@@ -67,6 +69,7 @@ class Changes:
         """Take in another listing of the same resource."""
         self.asked = self.asked or other.asked
         self.total += other.total
+        self.read_through = min(self.read_through, other.read_through)
         self.new += other.new
         self.changed += other.changed
         self.vanished += other.vanished
@@ -91,7 +94,7 @@ def read_changes(
     entry = context.coverage().get(listing)
     needed = max(window.end, reread_since) if reread_since else window.end
     if entry and entry.read_through and entry.read_through >= needed:
-        return Changes(resource, asked=False, total=entry.stored or 0)
+        return Changes(resource, asked=False, total=entry.stored or 0, read_through=entry.read_through)
     try:
         read = _read(context, listing, not_before=reread_since or context.clock() - _STAGED_FOR)
         return _land(context, read, window)
@@ -110,7 +113,8 @@ def _read(context: ImportContext, listing: Listing, *, not_before: datetime) -> 
                 return read
             context.staging.landed([read])
     sink, known = context.staging.open(listing, reader_of(listing), not_before=not_before)
-    sink.verify(_call(context.folder, listing)(sink, known))
+    proof = _call(context.folder, listing)(sink, known)
+    sink.verify(proof, behind=context.folder.session.clock_behind)
     [read] = [read for read in context.staging.verified() if read.listing == listing]
     return read
 
@@ -286,6 +290,7 @@ def _store(landing: Landing, read: VerifiedRead, window: Window, *, start_date: 
         listing.resource,
         asked=True,
         total=read.total,
+        read_through=read.began,
         new=counts.get("new", 0),
         changed=counts.get("changed", 0),
         vanished=counts.get("vanished", 0),

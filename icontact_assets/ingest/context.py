@@ -94,6 +94,13 @@ class ImportContext:
     clock: Callable[[], datetime]
     """Now (aware UTC)."""
 
+    def reached(self, at: datetime) -> datetime:
+        """What iContact's clock showed at an instant of ours (aware UTC), where it is behind. Else the instant itself.
+
+        What is read then is read through to that time: the service has not lived through more.
+        """
+        return at - self.folder.session.clock_behind
+
     def coverage(self) -> Mapping[Listing, Entry]:
         """The coverage of the listings of the whole folder."""
         state = _remembered(self.warehouse)

@@ -290,7 +290,8 @@ def _day_states(scope: Scope, first: str, last: str, now: str, read_until: str) 
     """Common table expressions that end in `day_state`, on top of `state`. The bounds are SQL expressions."""
     schema = scope.schema
     # A day is about the messages released before its end. What was released is known up to the last complete read of
-    # messages and sends: a day that ended later than that is not read, whatever the messages say.
+    # messages and sends: a day that ended later than that is not read, whatever the messages say. Nor is one that goes
+    # on and is read up to a time before it began: iContact's clock may be behind ours.
     return f"""
     known AS (
         SELECT CASE WHEN count(read_through) = 2 THEN min(read_through) END AS known_through
@@ -298,7 +299,7 @@ def _day_states(scope: Scope, first: str, last: str, now: str, read_until: str) 
     ), day AS (
         SELECT begins::DATE AS day, begins + INTERVAL 1 DAY AS ends,
             CASE WHEN ends <= {now} THEN ends ELSE least(ends, {read_until}) END AS until,
-            coalesce(known_through >= ends, false) OR ends > {now} AS messages_known
+            coalesce(known_through >= ends, false) OR (ends > {now} AND {read_until} >= begins) AS messages_known
         FROM generate_series({first}::TIMESTAMP, {last}::TIMESTAMP, INTERVAL 1 DAY) series (begins), known
     ), open AS (
         SELECT day, message_id, due OR (poll_days = 0 AND polled_at < until) AS due_now, CASE

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -107,10 +107,14 @@ class StagedRead:
         )
         self._staging._keep(self._id, page)
 
-    def verify(self, proof: Proof, statistic: int | None = None) -> None:
-        """The listing was read to its end, so the read may land. `statistic`: iContact's own count just before it."""
+    def verify(self, proof: Proof, statistic: int | None = None, *, behind: timedelta = timedelta()) -> None:
+        """The listing was read to its end, so the read may land. `statistic`: iContact's own count just before it.
+
+        `behind`: how far iContact's clock is behind ours. The read counts as of its time.
+        """
         resumed = self._base == 0 and proof.start > 0
-        self._staging._verify(self._id, proof, statistic, began=None if resumed else proof.began)
+        began = self._staging._began(self._id) if resumed else proof.began
+        self._staging._verify(self._id, proof, statistic, began=began - behind)
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ class VerifiedRead:
     base: int
     """Rows of the listing known before it. 0: it began at the first row."""
     began: datetime
+    """On iContact's clock if that is behind ours."""
     total: int
     """Rows of the listing as iContact reported them."""
     rows: int
@@ -380,7 +385,12 @@ class Staging:
                 ),
             )
 
-    def _verify(self, id_: str, proof: Proof, statistic: int | None, *, began: datetime | None) -> None:
+    def _began(self, id_: str) -> datetime:
+        with self._use() as connection:
+            [(began,)] = connection.execute("SELECT began FROM read WHERE id=?", (id_,)).fetchall()
+        return datetime.fromisoformat(began)
+
+    def _verify(self, id_: str, proof: Proof, statistic: int | None, *, began: datetime) -> None:
         facts = {
             "total": proof.total,
             "duplicates": proof.doubled,
@@ -390,8 +400,8 @@ class Staging:
         }
         with self._use() as connection:
             connection.execute(
-                "UPDATE read SET proof=?, statistic=?, began=coalesce(?, began) WHERE id=?",
-                (orjson.dumps(facts).decode(), statistic, began and began.isoformat(), id_),
+                "UPDATE read SET proof=?, statistic=?, began=? WHERE id=?",
+                (orjson.dumps(facts).decode(), statistic, began.isoformat(), id_),
             )
 
     def _held(self, id_: str) -> Known | None:

@@ -9,6 +9,9 @@ TRAILING_DAYS = 7
 """Each daily run covers this many ended days, so that their late events are seen without a backfill."""
 
 
+_DAY = timedelta(days=1)
+
+
 @dataclass(frozen=True)
 class Window:
     """The daily partitions of a run, first and last day included (UTC days)."""
@@ -31,10 +34,17 @@ class Window:
     def days(self) -> list[date]:
         return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
 
+    def unread(self, through: datetime, now: datetime) -> list[date]:
+        """The days that are not read when all before `through` is (both aware).
+
+        A day that has ended at `now` must be read to its end, the one that goes on beyond its beginning.
+        """
+        return [day for day in self.days if through < (end_of(day) if end_of(day) <= now else end_of(day) - _DAY)]
+
 
 def end_of(day: date) -> datetime:
     """The first instant after a UTC day."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + _DAY
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -106,6 +107,9 @@ class Application:
             await _reset(transport)
             return
         switches = state.world.switches
+        if not state.world.clock.frozen:
+            # A clock that stands still tells nobody the time.
+            answer.headers.setdefault("Date", formatdate(state.world.clock.now(), usegmt=True))
         if switches.gzip and len(answer.body) > 1000 and "gzip" in headers.get("accept-encoding", ""):
             answer.body = gzip.compress(answer.body, 1)
             answer.headers["Content-Encoding"] = "gzip"
@@ -206,7 +210,7 @@ def serve(state: State, port: int, announce: Callable[[str], None]) -> None:
     listener = socket.create_server(("127.0.0.1", port), backlog=256)
     config = uvicorn.Config(
         Application(state), http=_Protocol, lifespan="off", interface="asgi3", log_level="error", access_log=False,
-        proxy_headers=False, server_header=False, timeout_keep_alive=60, timeout_graceful_shutdown=1,
+        proxy_headers=False, server_header=False, date_header=False, timeout_keep_alive=60, timeout_graceful_shutdown=1,
     )  # fmt: skip
     announce(f"http://127.0.0.1:{listener.getsockname()[1]}{PREFIX}")
     uvicorn.Server(config).run(sockets=[listener])
