@@ -29,7 +29,7 @@ mutants: $(STAMP)
 	$(BIN)/mutmut results
 
 lock:
-	uv pip compile pyproject.toml --extra dev --extra sandbox --universal --no-header --no-annotate --python-version 3.11 -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra dg --extra sandbox --universal --no-header --no-annotate --python-version 3.11 -o requirements.lock
 
 $(STAMP): pyproject.toml setup.cfg requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \

@@ -16,12 +16,16 @@ from icontact_assets.schedules import daily_schedule, hourly_schedule, retry_sch
 from icontact_assets.sensors import dead_runs_sensor, export_sensor, follow_raw_sensor
 from icontact_assets.settings.models import Settings
 
-# Backfill policies are marked beta. They are what keeps a range of days in one run.
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-
 
 def build_defs(settings: Settings) -> dg.Definitions:
     """Every asset, job, schedule and sensor of these settings. Needs no credentials and opens nothing."""
+    with warnings.catch_warnings():
+        # Backfill policies are marked beta. They are what keeps a range of days in one run.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _definitions(settings)
+
+
+def _definitions(settings: Settings) -> dg.Definitions:
     assets: list[dg.AssetsDefinition] = []
     jobs: list[dg.UnresolvedAssetJobDefinition] = []
     schedules: list[dg.ScheduleDefinition] = []

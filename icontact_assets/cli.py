@@ -354,6 +354,8 @@ def demo(
 ) -> None:
     """Run the main job against a sandbox: from iContact to tables, and an audience back to a list."""
     _require_sandbox()
+    if ui and find_spec("dagster_dg_cli") is None:
+        raise UserError("The UI needs the extra `dg`: pip install 'icontact_assets[dg,sandbox]'.")
     from icontact_assets import demo as demo_module
 
     if ui:

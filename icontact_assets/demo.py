@@ -95,8 +95,18 @@ def ui(home: Path, port: int = 3000) -> None:
     if not (home / "sandbox").is_file():
         run(home)
     with _sandbox(home) as sandbox, _environment(home, sandbox):
-        command = [sys.executable, "-m", "dagster", "dev", "-m", "icontact_assets.definitions", "-p", str(port)]
-        subprocess.run(command, check=False)  # noqa: S603 (our own interpreter)
+        command = [
+            sys.executable,
+            "-m",
+            "dagster_dg_cli.cli",
+            "dev",
+            "-m",
+            "icontact_assets.definitions",
+            "-p",
+            str(port),
+        ]
+        # Not in the working folder: what its .env says of an account must not take the place of the sandbox.
+        subprocess.run(command, check=False, cwd=home)  # noqa: S603 (our own interpreter)
 
 
 def _sandbox(home: Path) -> Sandbox:

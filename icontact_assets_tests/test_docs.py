@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import io
 import re
-import shlex
-import signal
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,7 +20,7 @@ from icontact_assets import demo
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import EveryImport, RequestLimits
 from icontact_assets.warehouse.tables import TABLES, VIEWS
-from icontact_assets_tests.harness import Project, days_ago
+from icontact_assets_tests.harness import Project, days_ago, execute
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -66,22 +61,6 @@ def test_make_targets_exist() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-def execute(command: str) -> str:
-    """What a command prints. It is executed in this process, since most of what a process costs is to import Dagster."""
-    words = shlex.split(command)
-    (script,) = entry_points(group="console_scripts", name=words[0])
-    # A process of its own would load the settings of now.
-    sys.modules.pop("icontact_assets.definitions", None)
-    printed, on_signal = io.StringIO(), signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as ended:
-            script.load()()
-    signal.signal(signal.SIGTERM, on_signal)
-    assert not ended.value.code, f"{command}: {printed.getvalue()[-2000:]}"
-    return printed.getvalue()
-
-
 def test_commands_of_the_guide_run_in_order(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.sandbox.control("lists/add", name="Archive")
     (project.home / "icontact.yaml").write_text(blocks("yaml", [DOCS / "exports.md"])[0])
@@ -103,7 +82,7 @@ def test_commands_of_the_guide_run_in_order(project: Project, monkeypatch: pytes
         for name, found in (("HASH", r"[0-9a-f]{32}"), ("RUN_ID", r"(?<=Run )[0-9a-f-]{36}")):
             if match := re.search(found, said[word]):
                 filled_in[name] = match[0]
-    assert set(said) >= {"asset", "discover", "doctor", "forecast", "explain", "plan", "apply", "undo"}
+    assert set(said) >= {"launch", "discover", "doctor", "forecast", "explain", "plan", "apply", "undo"}
     assert " is in the audience active_readers since " in said["explain"]
     assert re.search(r": [1-9]\d* people added, 0 removed", said["apply"])
     assert re.search(r": 0 people added, [1-9]\d* removed", said["undo"])

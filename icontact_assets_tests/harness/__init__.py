@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from icontact_assets_tests.harness.command import execute
 from icontact_assets_tests.harness.engine import shared_engine
 from icontact_assets_tests.harness.held import HeldWarehouse
 from icontact_assets_tests.harness.project import (
@@ -52,6 +53,7 @@ __all__ = [
     "Project",
     "TODAY",
     "days_ago",
+    "execute",
     "rows_of",
     "shared_engine",
     "Clock",
