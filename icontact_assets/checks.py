@@ -16,12 +16,11 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from icontact_assets.errors import UserError
 from icontact_assets.ingest.coverage import entries
 from icontact_assets.ingest.due import STATISTIC_OF, DayState, days, messages
 from icontact_assets.ingest.landing import quarantined
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
-from icontact_assets.metadata import failure, metadata_table
+from icontact_assets.metadata import failing_plainly, metadata_table
 from icontact_assets.records import Partitions, partitions_of, table_key
 from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Import, Settings
@@ -122,10 +121,8 @@ def _checks(settings: Settings, import_: Import, table: Table) -> dg.AssetsDefin
     def run(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         chosen = {key.name for key in context.selected_asset_check_keys}
         partitions = partitions_of(context.instance, _key(import_, table))
-        try:
+        with failing_plainly():
             results = _read_results(settings, import_, table, partitions)
-        except UserError as error:
-            raise failure(error) from error
         yield from (result for result in results if result.check_name in chosen)
 
     return run

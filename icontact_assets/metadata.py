@@ -5,13 +5,15 @@ Whoever shows rows of a table chooses columns that are not personal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 import duckdb
 
 from icontact_assets.errors import UserError
+from icontact_assets.warehouse.remedies import QueryFailed
 from icontact_assets.warehouse.tables import Column
 
 
@@ -47,3 +49,14 @@ def failure(error: UserError, metadata: Mapping[str, Any] | None = None) -> dg.F
     """The failure of a step that shows an error of ours. Dagster does not retry the step: the user, or time, has to
     change something first."""
     return dg.Failure(str(error), metadata=metadata, allow_retries=False)
+
+
+@contextmanager
+def failing_plainly() -> Iterator[None]:
+    """Shows an error of ours, or one of DuckDB, as the failure of a step, without anybody's values."""
+    try:
+        yield
+    except UserError as error:
+        raise failure(error) from error
+    except duckdb.Error as error:
+        raise failure(QueryFailed(error)) from None

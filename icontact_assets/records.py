@@ -28,6 +28,10 @@ REMAINING = "remaining"
 NEXT_AT = "next_at"
 COMPARED_AT = "compared_at"
 COMPLETE = "computed_from_complete_data"
+COMPLETE_DATA = "complete_data"
+"""The check of profiles and audiences that says whether their data is read completely."""
+WHY = "why"
+"""Its reason, in one sentence."""
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -93,12 +97,13 @@ def export_key(settings: Settings, export: Export) -> dg.AssetKey:
     return dg.AssetKey([settings.import_of(export).name, f"export_{export.name}"])
 
 
-def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: Export) -> dict[str, Computed | None]:
+def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: Export) -> dict[str, Computed | str]:
     """The newest materialization of every audience that decides who is exported, the export's own audience first.
 
-    None: there is none, or one that does not say what it holds, as one that was reported by hand.
+    A sentence says what an audience waits for that has none. One that does not say what it holds, as one that was
+    reported by hand, does not count.
     """
-    found: dict[str, Computed | None] = {}
+    found: dict[str, Computed | str] = {}
     for name in sources(export):
         records = instance.fetch_materializations(audience_key(settings, name), limit=1).records
         event = records[0].asset_materialization if records else None
@@ -107,6 +112,18 @@ def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: E
                 str(records[0].storage_id), str(event.metadata[VERSION].value), bool(event.metadata[COMPLETE].value)
             )
             if event is not None and {VERSION, COMPLETE} <= event.metadata.keys()
-            else None
+            else _awaited(instance, settings.audience(name).import_name)
         )
     return found
+
+
+def _awaited(instance: dg.DagsterInstance, import_name: str) -> str:
+    """What the audiences of an import wait for, by the check of its profiles."""
+    profiles = table_key(import_name, "icontact_profiles")
+    record = instance.get_latest_asset_check_evaluation_record(dg.AssetCheckKey(profiles, COMPLETE_DATA))
+    evaluation = record.event.asset_check_evaluation if record and record.event else None
+    if evaluation is None:
+        return f"It waits until {profiles.to_user_string()} is materialized."
+    if evaluation.passed:
+        return "The sensor follow_raw_assets asks for it, or materialize it."
+    return f"It waits until all data is read: {evaluation.metadata[WHY].value}."

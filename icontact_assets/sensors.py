@@ -1,4 +1,4 @@
-"""The sensors: mapped assets that follow raw ones, exports that follow their audience, runs whose process is gone."""
+"""The sensors: mapped assets and audiences follow raw assets, exports follow audiences, runs whose process is gone."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from icontact_assets.records import (
     REMAINING,
     TARGET,
     VERSION,
+    audience_key,
     export_key,
     newest_audiences,
     under_way,
@@ -41,13 +42,17 @@ _ATTEMPTS_READ = 100
 
 
 def follow_raw_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Runs the mapped assets after raw partitions were materialized by hand or by a backfill. On from the start."""
+    """Runs mapped assets and audiences when what they are made of changed and is there. On from the start."""
+    mapped = dg.AssetSelection.groups(*(f"{import_.name}_mapped" for import_ in settings.imports))
+    audiences = [audience_key(settings, audience.name) for audience in settings.audiences]
     return dg.AutomationConditionSensorDefinition(
         "follow_raw_assets",
-        target=dg.AssetSelection.groups(*(f"{import_.name}_mapped" for import_ in settings.imports)),
+        target=mapped | dg.AssetSelection.assets(*audiences),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
-        description="Recomputes the mapped tables when raw partitions were materialized by hand or by a backfill.",
+        description="Recomputes the mapped tables when raw data was read by hand or by a backfill, and then the "
+        "audiences, as soon as the check complete_data of icontact_profiles passes. What a job computes itself is not "
+        "computed again. The automation tab of an asset says what it waits for.",
     )
 
 

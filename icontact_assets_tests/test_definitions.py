@@ -53,6 +53,7 @@ def test_snapshot(defs: dg.Definitions) -> None:
         **{f"{name}/raw_activity": own for name in ("one", "two")},
         **{f"{name}/raw_statistics": {"failed_partitions"} for name in ("one", "two")},
         "two/raw_subscriptions": listing,
+        **{f"{name}/icontact_profiles": {"complete_data"} for name in ("one", "two")},
         "two/audience_readers": {"complete_data"},
         "two/export_readers": {"export_limits", "list_matches_audience", "no_consent_violation"},
     }

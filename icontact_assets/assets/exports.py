@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.errors import UserError
@@ -25,6 +26,7 @@ from icontact_assets.records import (
 )
 from icontact_assets.resources import open_export
 from icontact_assets.settings.models import Export, Settings
+from icontact_assets.warehouse.remedies import QueryFailed
 
 _SHOWN = 20
 
@@ -45,9 +47,9 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         # left out.
         computed: list[Computed] = []
         for name, audience in newest_audiences(context.instance, settings, export).items():
-            if audience is None:
+            if isinstance(audience, str):
                 raise dg.Failure(
-                    f"The audience {name} was never materialized. Materialize it first.", allow_retries=False
+                    f"The audience {name} was never materialized. {audience} Materialize it first.", allow_retries=False
                 )
             computed.append(audience)
         storage_id = computed[0].storage_id
@@ -66,6 +68,8 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
                 # The results of checks that are yielded stay, although the run fails.
                 yield from _check_results(error.report, key)
             raise failure(error, facts) from error
+        except duckdb.Error as error:
+            raise failure(QueryFailed(error)) from None
         yield from _check_results(report, key)
         yield dg.MaterializeResult(
             metadata={

@@ -1,33 +1,44 @@
 """The mapped assets of one import: icontact_users, icontact_activity, and the profiles that join them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import duckdb
 
 from icontact_assets.assets.worker import RESOURCE, worker
-from icontact_assets.errors import UserError
-from icontact_assets.mapping.build import build_activity, build_users
+from icontact_assets.ingest.due import Scope, missing_for_audiences
+from icontact_assets.mapping.build import build_activity, build_profiles, build_users, unmapped
 from icontact_assets.mapping.expressions import field_table
-from icontact_assets.metadata import column_schema, failure, preview
-from icontact_assets.records import table_key
-from icontact_assets.resources import open_import
+from icontact_assets.metadata import column_schema, failing_plainly, preview
+from icontact_assets.records import COMPLETE_DATA, WHY, table_key
+from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Import, Settings
 from icontact_assets.warehouse.tables import Column
 
-FOLLOW = (
-    dg.AutomationCondition.any_deps_updated().since_last_handled()
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
-).with_label("an upstream asset was materialized since")
-"""Condition of the mapped assets. `eager()` would wait until every historic day is there."""
+_COMPLETE_PROFILES = "The profiles are made of completely read data. Audiences are computed when they are."
 
 _DELETED = Column(
     "deleted_at", "TIMESTAMP", "when the contact was first missing in iContact (UTC), NULL while it exists"
 )
 
-_Body = Callable[[duckdb.DuckDBPyConnection], dict[str, Any]]
+
+@dataclass(frozen=True)
+class _Mapped:
+    """A mapped table, and how it is computed."""
+
+    name: str
+    description: str
+    deps: tuple[str, ...]
+    """The tables of the import that it is computed from."""
+    needs: tuple[str, ...]
+    """Those of them without which it is not computed by itself."""
+    body: Callable[[duckdb.DuckDBPyConnection], dict[str, Any]]
+    """Computes it, and returns its metadata."""
+    missing: Callable[[duckdb.DuckDBPyConnection], str | None] | None = None
+    """Says what is not read completely. None: the table has no check about that."""
 
 
 def mapped_columns(name: str) -> list[Column]:
@@ -72,6 +83,7 @@ def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefiniti
         }
 
     def profiles(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+        build_profiles(connection)
         [(rows,)] = connection.execute("SELECT count(*) FROM icontact_profiles").fetchall()
         [(shared,)] = connection.execute(
             "SELECT count(*) FROM (SELECT email FROM icontact_users WHERE email IS NOT NULL "
@@ -79,51 +91,104 @@ def mapped_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefiniti
         ).fetchall()
         return {"dagster/row_count": rows, "addresses_of_several_contacts": shared}
 
-    return [
-        _asset(settings, import_, "icontact_users", users_deps, users, "One row per contact, mapped as Lytics does."),
-        _asset(
-            settings,
-            import_,
+    tables = (
+        _Mapped(
+            "icontact_users",
+            "One row per contact, mapped as Lytics does.",
+            deps=users_deps,
+            needs=users_deps,
+            body=users,
+        ),
+        _Mapped(
             "icontact_activity",
-            activity_deps,
-            activity,
             "One row per contact that did something: counts, first and last times, links, mapped as Lytics does.",
+            deps=activity_deps,
+            needs=activity_deps,
+            body=activity,
         ),
-        _asset(
-            settings,
-            import_,
+        _Mapped(
             "icontact_profiles",
-            ("icontact_users", "icontact_activity"),
-            profiles,
-            "Contacts and what they did, joined by contact id. Activity of unknown contacts is kept.",
+            "Contacts and what they did, joined by contact id. Activity of unknown contacts is kept. Before any "
+            "activity is read, these are the contacts alone.",
+            deps=("icontact_users", "icontact_activity"),
+            needs=("icontact_users",),
+            body=profiles,
+            missing=lambda connection: incomplete(connection, scope_of(settings, import_), datetime.now(UTC)),
         ),
-    ]
+    )
+    return [_asset(settings, import_, table) for table in tables]
 
 
-def _asset(
-    settings: Settings, import_: Import, name: str, deps: tuple[str, ...], body: _Body, description: str
-) -> dg.AssetsDefinition:
-    columns = mapped_columns(name)
+def incomplete(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetime) -> str | None:
+    """Why the profiles of an import are not made of completely read data, in one sentence. None if they are. `now` is
+    aware."""
+    return missing_for_audiences(connection, scope, now) or unmapped(connection)
 
-    def run() -> dg.MaterializeResult[Any]:
-        try:
+
+def _follow(import_: Import, needs: tuple[str, ...]) -> dg.AutomationCondition[Any]:
+    """Asks for a mapped table once for each change of what it is made of. `eager()` would wait until every historic day
+    is there."""
+    changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
+    there = dg.AutomationCondition.all_deps_match(
+        ~dg.AutomationCondition.missing() | dg.AutomationCondition.will_be_requested()
+    ).allow(dg.AssetSelection.assets(*(table_key(import_.name, need) for need in needs)))
+    return (
+        (changed | never_computed()).with_label("something that it is made of changed, or it was never computed")
+        & there.with_label(f"there is something in {', '.join(needs)}")
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    )
+
+
+def never_computed() -> dg.AutomationCondition[Any]:
+    """True for an asset without a materialization, until it is asked for. If that run fails, it is not asked for again
+    for this reason."""
+    # `since_last_handled` would forget what is missing when a condition is evaluated for the first time.
+    handled = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
+    return dg.AutomationCondition.missing().newly_true().since(handled)
+
+
+def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefinition:
+    columns = mapped_columns(table.name)
+    key = table_key(import_.name, table.name)
+
+    # Dagster does not recognise the parametrised type beside a check.
+    def run() -> dg.MaterializeResult:  # type: ignore[type-arg]
+        missing = None
+        with failing_plainly():
             warehouse = open_import(settings, import_)
-            with warehouse.write(f"computing {name}") as connection:
-                facts = body(connection)
-                shown = preview(connection, name, public_columns(name))
-        except UserError as error:
-            raise failure(error) from error
-        return dg.MaterializeResult(metadata={**facts, "preview": shown})
+            with warehouse.write(f"computing {table.name}") as connection:
+                facts = table.body(connection)
+                shown = preview(connection, table.name, public_columns(table.name))
+                if table.missing:
+                    missing = table.missing(connection)
+        checks = [complete_data(missing, severity=dg.AssetCheckSeverity.WARN)] if table.missing else []
+        return dg.MaterializeResult(metadata={**facts, "preview": shown}, check_results=checks)
 
     return dg.asset(
-        name=name,
-        key_prefix=[import_.name],
-        deps=[table_key(import_.name, dep) for dep in deps],
-        description=description,
-        metadata={"dagster/column_schema": column_schema(columns), "dagster/table_name": f"{import_.name}.{name}"},
+        key=key,
+        deps=[table_key(import_.name, dep) for dep in table.deps],
+        description=table.description,
+        metadata={
+            "dagster/column_schema": column_schema(columns),
+            "dagster/table_name": f"{import_.name}.{table.name}",
+        },
         group_name=f"{import_.name}_mapped",
         kinds={"duckdb"},
-        automation_condition=FOLLOW,
+        automation_condition=_follow(import_, table.needs),
         resource_defs={RESOURCE: worker(settings.home)},
         required_resource_keys={RESOURCE},
+        check_specs=[dg.AssetCheckSpec(COMPLETE_DATA, asset=key, description=_COMPLETE_PROFILES)]
+        if table.missing
+        else None,
     )(run)
+
+
+def complete_data(missing: str | None, *, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+    """The result of the check `complete_data`, which says what is missing."""
+    return dg.AssetCheckResult(
+        check_name=COMPLETE_DATA,
+        passed=missing is None,
+        severity=severity,
+        metadata={WHY: missing or "contacts, messages and activity are read completely and mapped"},
+    )

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from icontact_assets.assets.report import observe_other_days, report_days, run_began, tag_retry_at
 from icontact_assets.assets.worker import RESOURCE, worker
@@ -25,6 +26,7 @@ from icontact_assets.records import table_key
 from icontact_assets.resources import open_context, rates_of
 from icontact_assets.retries import retry_at
 from icontact_assets.settings.models import Import, Settings, SettingsError
+from icontact_assets.warehouse.remedies import QueryFailed
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
     RAW_CONTACTS,
@@ -92,6 +94,9 @@ def _asset(
             raise _failure(context, error, [error], {}) from error
         except UserError as error:
             raise _failure(context, error, [error], {}) from error
+        except duckdb.Error as error:
+            failed = QueryFailed(error)
+            raise _failure(context, failed, [failed], {}) from None
 
     return dg.asset(
         name=table.name,

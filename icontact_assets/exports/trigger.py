@@ -92,7 +92,7 @@ def version(audiences: Iterable[Computed]) -> str:
 
 def decide(
     export: Export,
-    newest: Mapping[str, Computed | None],
+    newest: Mapping[str, Computed | str],
     exported: Exported | None,
     attempts: Sequence[Attempt],
     *,
@@ -105,14 +105,14 @@ def decide(
     remain, and again when the list was not compared for `export.recheck` hours. After the n-th failure in a row the
     wait is 5 min * 2^(n-1), at most 6 h.
 
-    `newest`: every audience that decides who is exported, the export's own first. `exported`: the last successful
-    materialization, however it was started. `attempts`: the finished runs that carry the export's tags. `under_way`:
-    whether a run of the export is queued or running.
+    `newest`: every audience that decides who is exported, the export's own first, or what it waits for (a sentence).
+    `exported`: the last successful materialization, however it was started. `attempts`: the finished runs that carry
+    the export's tags. `under_way`: whether a run of the export is queued or running.
     """
     computed: list[Computed] = []
     for name, audience in newest.items():
-        if audience is None:
-            return Skip(f"The audience {name} has not been computed yet.")
+        if isinstance(audience, str):
+            return Skip(f"The audience {name} has not been computed yet. {audience}")
         if not audience.complete:
             return Skip(f"The audience {name} was kept as it was: its data is not read completely.")
         computed.append(audience)

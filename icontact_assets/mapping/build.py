@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from icontact_assets.errors import UserError
 from icontact_assets.mapping import functions
 from icontact_assets.mapping.expressions import (
     activity_value,
@@ -41,6 +42,10 @@ _FUNCTIONS: dict[str, tuple[Callable[[Any], str | int | None], pa.DataType, str]
     "hashedurls_key": (functions.hashedurls_key, pa.string(), "VARCHAR"),
 }
 """Each with its value's type in Arrow and in DuckDB."""
+
+
+class NothingMapped(UserError):
+    """There is nothing that profiles could be made of. The text names what to materialize."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def build_users(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None
         f"FROM raw_contacts v {' '.join(joins)} {chosen} GROUP BY v.id ORDER BY v.id"
     )
     rows = _count(connection, "icontact_users")
-    _profiles(connection)
+    build_profiles(connection)
     return Built(rows, rows, full=True)
 
 
@@ -129,7 +134,7 @@ def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = N
     connection.execute("DELETE FROM touched_contacts")
     connection.execute("DELETE FROM mapping_state")
     connection.execute("INSERT INTO mapping_state VALUES (?, ?)", [digest, datetime.now(UTC).replace(tzinfo=None)])
-    _profiles(connection)
+    build_profiles(connection)
     return Built(_count(connection, target), computed, full)
 
 
@@ -197,9 +202,26 @@ def _insert(connection: duckdb.DuckDBPyConnection, which: str) -> None:
     )
 
 
-def _profiles(connection: duckdb.DuckDBPyConnection) -> None:
-    if not all(_exists(connection, name) for name in ("icontact_users", "icontact_activity")):
-        return
+def unmapped(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """What is read and not in the mapped tables yet, in one sentence. None if nothing is."""
+    if not _exists(connection, "icontact_users"):
+        return "icontact_users was never computed"
+    if _digest(connection) is None or not _exists(connection, "icontact_activity"):
+        return "icontact_activity was never computed"
+    waiting = _count(connection, "(SELECT DISTINCT contact_id FROM touched_contacts)")
+    return f"new activity of {waiting} contacts is not in icontact_activity yet" if waiting else None
+
+
+def build_profiles(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the view `icontact_profiles`: users and activity joined by contact id.
+
+    While one of the two was never computed, the profiles are those of the other. Raises NothingMapped without both.
+    """
+    if not any(_exists(connection, name) for name in ("icontact_users", "icontact_activity")):
+        raise NothingMapped(
+            "There are no profiles yet, because icontact_users was never computed. Materialize raw_contacts, then "
+            "icontact_users, then icontact_profiles."
+        )
     users = ", ".join(f'u."{f.name}"' for f in field_table("icontact_users") if f.name != "ic_contact_id")
     activity = ", ".join(f'a."{f.name}"' for f in field_table("icontact_activity") if f.name != "ic_contact_id")
     # Named with the schema, so that the view can be read from anywhere.
@@ -207,9 +229,17 @@ def _profiles(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         f'CREATE OR REPLACE VIEW "{schema}".icontact_profiles AS SELECT '
         f"coalesce(u.ic_contact_id, a.ic_contact_id) AS ic_contact_id, {users}, u.deleted_at, {activity} "
-        f'FROM "{schema}".icontact_users u FULL OUTER JOIN "{schema}".icontact_activity a '
-        "ON u.ic_contact_id = a.ic_contact_id"
+        f"FROM {_side(connection, schema, 'icontact_users', ', NULL::TIMESTAMP AS deleted_at')} u "
+        f"FULL OUTER JOIN {_side(connection, schema, 'icontact_activity', '')} a ON u.ic_contact_id = a.ic_contact_id"
     )
+
+
+def _side(connection: duckdb.DuckDBPyConnection, schema: str, name: str, more: str) -> str:
+    """One side of the profiles: the table, or no rows while it was never computed."""
+    if _exists(connection, name):
+        return f'"{schema}".{name}'
+    columns = ", ".join(f'NULL::{field.sql_type} AS "{field.name}"' for field in field_table(name))
+    return f"(SELECT {columns}{more} WHERE false)"
 
 
 def _digest(connection: duckdb.DuckDBPyConnection) -> str | None:

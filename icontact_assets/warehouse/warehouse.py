@@ -241,6 +241,8 @@ class Warehouse:
         found = _columns(connection, schema)
         if any(not found.get(table.name, set()).issuperset(table.column_names) for table in TABLES):
             return False
+        if any(view.name not in found for view in VIEWS):
+            return False
         comments = connection.execute(
             "SELECT comment FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
             [_CATALOG, schema, IMPORT_SOURCE.name],

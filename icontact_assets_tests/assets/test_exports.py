@@ -166,7 +166,7 @@ def test_every_audience_and_setting_that_decides_whom_an_export_is_for_starts_it
     project = computed(imported)
     project.config = CHOOSING
     [skip] = ask_sensor(project)
-    assert skip.skip_message == "readers: The audience clickers has not been computed yet."
+    assert "The audience clickers has not been computed yet. It waits until icontact/" in skip.skip_message
     result = project.run('key:"icontact/export_readers"')
     assert not result.success
     assert project.run('key:"icontact/audience_clickers"').success

@@ -222,25 +222,6 @@ def test_killed_in_the_middle_the_run_is_seen_to_be_dead_and_the_next_one_ends_r
     assert before <= needed + 5
 
 
-def test_mapped_assets_follow_raw_ones_once_and_not_after_the_job(project: Project) -> None:
-    defs = project.definitions
-
-    def requested(cursor: Any) -> tuple[int, Any]:
-        result = dg.evaluate_automation_conditions(defs=defs, instance=project.instance, cursor=cursor)
-        return result.total_requested, result.cursor
-
-    _, cursor = requested(None)
-    assert project.run(window=YESTERDAY).success
-    count, cursor = requested(cursor)
-    assert count >= 2
-    assert project.run('key:"icontact/icontact_*"').success
-    count, cursor = requested(cursor)
-    assert count == 0
-    assert project.job(YESTERDAY).success
-    count, cursor = requested(cursor)
-    assert count == 0
-
-
 def test_no_secret_and_no_address_in_anything_a_run_leaves_behind(project: Project) -> None:
     project.config = AUDIENCE
     # One character before the @ is enough to find an address.

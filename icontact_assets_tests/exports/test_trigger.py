@@ -44,7 +44,7 @@ def test_the_first_tick_exports_the_present_membership():
 
 
 def test_an_audience_that_was_never_computed_is_not_exported():
-    assert ask(newest=None) == Skip("The audience readers has not been computed yet.")
+    assert ask(newest="It waits.") == Skip("The audience readers has not been computed yet. It waits.")
 
 
 def test_once_per_change():
@@ -67,7 +67,8 @@ def test_an_audience_of_incomplete_data_is_not_exported():
 def test_every_audience_that_decides_must_be_computed_from_complete_data():
     done = Computed("78", "bbbb", complete=True)
     kept = Computed("78", "bbbb", complete=False)
-    assert ask(others={"customers": done, "vips": None}) == Skip("The audience vips has not been computed yet.")
+    waits = {"customers": done, "vips": "It waits."}
+    assert ask(others=waits) == Skip("The audience vips has not been computed yet. It waits.")
     assert ask(others={"customers": kept, "vips": done}) == Skip(
         "The audience customers was kept as it was: its data is not read completely."
     )

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icontact_assets.mapping import build, functions
-from icontact_assets.mapping.build import build_activity, build_users
+from icontact_assets.mapping.build import NothingMapped, build_activity, build_profiles, build_users, unmapped
 from icontact_assets.mapping.expressions import field_table
 from icontact_assets.warehouse.tables import TABLES
 
@@ -259,3 +259,29 @@ def test_full_computation_in_buckets_and_batches_is_the_same(
     build_activity(connection, everything=True)
     assert profiles(connection) == at_once
     assert sum(len(row.get("hashedurls", {})) for row in at_once.values()) == 40
+
+
+def test_profiles_are_those_of_what_is_computed_and_what_is_not_is_said(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(NothingMapped):
+        build_profiles(connection)
+    add_contact(connection, id="1", email="reader@example.org")
+    assert unmapped(connection) == "icontact_users was never computed"
+    build_users(connection)
+    assert {id_: row.get("email_open_ct") for id_, row in profiles(connection).items()} == {"1": None}
+    assert unmapped(connection) == "icontact_activity was never computed"
+    add_event(connection, "open", "2", NOW, None)
+    build_activity(connection)
+    assert {id_: row.get("email_open_ct") for id_, row in profiles(connection).items()} == {"1": None, "2": 1}
+    assert unmapped(connection) is None
+    add_event(connection, "open", "2", NOW + timedelta(days=1), None)
+    assert unmapped(connection) == "new activity of 1 contacts is not in icontact_activity yet"
+    build_activity(connection)
+    assert unmapped(connection) is None
+
+
+def test_activity_alone_makes_profiles_with_every_column(connection: duckdb.DuckDBPyConnection) -> None:
+    add_event(connection, "open", "2", NOW, None)
+    build_activity(connection)
+    columns = connection.execute("DESCRIBE icontact.icontact_profiles").fetchall()
+    build_users(connection)
+    assert connection.execute("DESCRIBE icontact.icontact_profiles").fetchall() == columns
