@@ -54,9 +54,52 @@ def _settings() -> Settings:
 
 
 @app.callback()
-def _ended_by_signals() -> None:
+def _begin(context: typer.Context) -> None:
     # As Ctrl-C does: what has begun is recorded, locks are released.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Another folder's credentials are not those of a new one.
+    if context.invoked_subcommand != "init":
+        _load_env_file()
+
+
+def _load_env_file() -> None:
+    """Set the variables of .env in the working folder, as Dagster does: they have precedence."""
+    if not os.path.isfile(".env"):
+        return
+    from dotenv import load_dotenv
+
+    try:
+        load_dotenv(".env", override=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{os.path.abspath('.env')} cannot be read ({type(error).__name__}): let this user read it, as UTF-8."
+        ) from error
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Made if it is missing. No file in it is overwritten.")] = Path(),
+    app_id: Annotated[str | None, typer.Option(envvar="ICONTACT_APP_ID", help="Id of the application.")] = None,
+    username: Annotated[
+        str | None, typer.Option(envvar="ICONTACT_API_USERNAME", help="User name of the account.")
+    ] = None,
+    account: Annotated[str | None, typer.Option(envvar="ICONTACT_ACCOUNT_ID", help="Id of the account.")] = None,
+    client_folder: Annotated[
+        str | None, typer.Option(envvar="ICONTACT_CLIENT_FOLDER_ID", help="Id of the client folder.")
+    ] = None,
+) -> None:
+    """Make the folder of an account: icontact.yaml, .env, dagster/dagster.yaml, .gitignore.
+
+    Asks for what no option and no variable says. The password is asked for hidden, or comes from ICONTACT_API_PASSWORD.
+    """
+    from icontact_assets.init import ask, choose_client_folder, make_folder, refuse_if_used
+
+    refuse_if_used(folder)
+    credentials = ask(app_id, username)
+    if account is None or client_folder is None:
+        account, client_folder = choose_client_folder(credentials, account, client_folder)
+    make_folder(folder, credentials, account, client_folder)
+    say(f"{folder.resolve()} is ready. Go there, and run `icontact-assets doctor`.")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from icontact_assets.errors import UserError
+from icontact_assets.init import DAGSTER
 from icontact_assets.private import OWNER
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.terminal import say, show
@@ -42,9 +43,6 @@ exports:
     list: "{list_id}"
     mode: add
 """
-
-DAGSTER = Path(__file__).with_name("dagster.yaml")
-"""Dagster's own settings: the file that users copy to their DAGSTER_HOME."""
 
 
 class _Done(NamedTuple):

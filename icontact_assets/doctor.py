@@ -41,6 +41,7 @@ def examine(settings: Settings, import_name: str | None, dagster_home: str | Non
     """
     imports = (settings.import_named(import_name),) if import_name else settings.imports
     yield Finding("settings", OK, f"{len(settings.imports)} imports, {len(settings.exports)} exports")
+    yield Finding("files", OK, files(settings, dagster_home))
     database_opens = False
     for finding in _until_one_fails([("database", partial(database, settings))]):
         database_opens = finding.mark is OK
@@ -66,6 +67,19 @@ def _until_one_fails(checks: Sequence[_Check]) -> Iterator[Finding]:
         except UserError as error:
             yield Finding(name, NO, str(error))
             return
+
+
+def files(settings: Settings, dagster_home: str | None) -> str:
+    """Which files are used. Where no variable says so, they depend on the working folder."""
+    env_file = Path(".env")
+    used = {
+        "settings": settings.file or "the environment alone",
+        "variables": env_file.absolute() if env_file.is_file() else "without a .env",
+        "state": settings.home,
+        "database": settings.duckdb_path,
+        "Dagster": dagster_home or "DAGSTER_HOME is not set",
+    }
+    return ", ".join(f"{what}: {path}" for what, path in used.items())
 
 
 def database(settings: Settings) -> str:

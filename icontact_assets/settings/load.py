@@ -61,13 +61,13 @@ def load_settings(environ: Mapping[str, str] = os.environ, directory: Path | Non
     path = _path(root, "ICONTACT_ASSETS_CONFIG", named or "icontact.yaml")
     try:
         path.stat()
-        file = SettingsFile.read(path)
+        file, exists = SettingsFile.read(path), True
     except FileNotFoundError as error:
         if named:
             raise SettingsError(
                 f"ICONTACT_ASSETS_CONFIG names {path}, which does not exist. Create it, or unset the variable."
             ) from error
-        file = SettingsFile(path, None, {})
+        file, exists = SettingsFile(path, None, {}), False
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error}. Check the file and its permissions.") from error
     home = _path(root, "ICONTACT_ASSETS_HOME", environ.get("ICONTACT_ASSETS_HOME") or ".icontact")
@@ -80,6 +80,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, directory: Path | Non
     return _Resolver(environ, file, written).settings(
         base_url=_base_url(environ.get("ICONTACT_BASE_URL", PRODUCTION)),
         home=home,
+        file=path if exists else None,
         readers=_readers(environ.get("ICONTACT_ASSETS_GROUP")),
         duckdb_path=_path(root, "ICONTACT_ASSETS_DUCKDB", database) if database else home / "warehouse.duckdb",
     )
@@ -169,7 +170,9 @@ class _Resolver:
         self._every_import = _variables(environ, "ICONTACT_", EveryImport)
         self._limits = _variables(environ, "ICONTACT_REQUESTS_", RequestLimits)
 
-    def settings(self, *, base_url: str, home: Path, readers: Readers, duckdb_path: Path) -> Settings:
+    def settings(
+        self, *, base_url: str, home: Path, file: Path | None, readers: Readers, duckdb_path: Path
+    ) -> Settings:
         """All settings. Raises SettingsError."""
         imports = tuple(
             self._import(item, self._authorization_of(("imports", n), item.authorization))
@@ -188,6 +191,7 @@ class _Resolver:
             base_url=base_url,
             duckdb_path=duckdb_path,
             home=home,
+            file=file,
             readers=readers,
             imports=imports,
             audiences=self._written.audiences,

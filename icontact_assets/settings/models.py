@@ -341,6 +341,8 @@ class Settings(Model):
     """The database file."""
     home: Path
     """The folder that state is kept in."""
+    file: Path | None = None
+    """The file that they were read from, if there is one."""
     readers: Readers = Readers()
     """Who may read what is kept."""
     imports: tuple[Import, ...]
