@@ -35,7 +35,7 @@ audiences:
     label: Active readers
     description: Opened or clicked in the last 30 days.
     import: icontact
-    where: last_active_ts >= now()::TIMESTAMP - INTERVAL 30 DAY
+    where: greatest(email_last_open_ts, email_last_click_ts) >= now()::TIMESTAMP - INTERVAL 30 DAY
 exports:
   - name: active_readers
     label: Active readers to a list

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from icontact_assets.plain import code
 from icontact_assets.records import export_key
 from icontact_assets.settings.models import Export, Import, Settings
 
@@ -14,7 +15,7 @@ def import_job(settings: Settings, import_: Import) -> dg.UnresolvedAssetJobDefi
     return dg.define_asset_job(
         f"{import_.name}_import",
         selection=dg.AssetSelection.key_prefixes([import_.name]) - dg.AssetSelection.assets(*exports),
-        description=f"Reads {import_.label}, maps it, computes its audiences.",
+        description=f"Reads {code(import_.label)}, maps it, computes its audiences.",
         executor_def=dg.in_process_executor,
     )
 
@@ -24,6 +25,6 @@ def export_job(settings: Settings, export: Export) -> dg.UnresolvedAssetJobDefin
     return dg.define_asset_job(
         f"export_{export.name}",
         selection=dg.AssetSelection.assets(export_key(settings, export)),
-        description=f"Puts the audience {export.audience} on its list.",
+        description=f"Puts the audience {export.audience} on the list {code(export.list)}.",
         executor_def=dg.in_process_executor,
     )

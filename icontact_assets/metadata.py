@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -41,8 +42,19 @@ def metadata_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.Ta
 
 
 def _cell(value: object) -> str | int | float | bool | None:
+    return value if isinstance(value, int | float | bool | None) else _words(value)
+
+
+def _words(value: object) -> str:
+    """A value as people read it. Times to the minute."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_words(key)}: {_words(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
     # Dagster stores no text of a subclass, as a member of a StrEnum is.
-    return value if isinstance(value, int | float | bool | None) else str(value)
+    return str(value)
 
 
 def failure(error: UserError, metadata: Mapping[str, Any] | None = None) -> dg.Failure:

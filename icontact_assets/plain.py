@@ -21,6 +21,16 @@ def mask(text: str) -> str:
     return plain(_ADDRESS.sub("<address>", text))
 
 
+def code(text: str) -> str:
+    """A text as code in Markdown, as Dagster shows descriptions: no part of it becomes a tag, a link or an image."""
+    shown = plain(text)
+    # Code ends at as many backticks as it began with.
+    fence = "`" * (1 + max((len(found) for found in re.findall("`+", shown)), default=0))
+    # Markdown takes one space away at each end, if both have one.
+    space = " " if not shown.strip("` ") or {shown[0], shown[-1]} & {"`", " "} else ""
+    return f"{fence}{space}{shown}{space}{fence}"
+
+
 def addresses_in(text: str) -> list[str]:
     """The e-mail addresses in a text of the service."""
     return _ADDRESS.findall(text)

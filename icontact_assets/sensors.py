@@ -24,8 +24,7 @@ from icontact_assets.records import (
     COMPARED_AT,
     NEXT_AT,
     REMAINING,
-    TARGET,
-    VERSION,
+    STATE,
     audience_key,
     export_key,
     newest_audiences,
@@ -152,12 +151,11 @@ def _exported(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Exported | None:
 
     None if it says nothing, as one that was reported by hand: then the audience is exported again.
     """
-    if not {VERSION, TARGET, COMPARED_AT, REMAINING, NEXT_AT} <= metadata.keys():
+    if not {STATE, COMPARED_AT, REMAINING, NEXT_AT} <= metadata.keys():
         return None
     next_at = metadata[NEXT_AT].value
     return Exported(
-        version=str(metadata[VERSION].value),
-        target=str(metadata[TARGET].value),
+        state=str(metadata[STATE].value),
         compared_at=datetime.fromtimestamp(metadata[COMPARED_AT].value, UTC),
         remaining=int(metadata[REMAINING].value),
         next_at=datetime.fromtimestamp(next_at, UTC) if isinstance(next_at, float) else None,

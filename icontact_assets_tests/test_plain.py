@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import sys
 import unicodedata
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import dagster as dg
@@ -13,11 +16,23 @@ import pytest
 from dagster._serdes import deserialize_value, serialize_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 import icontact_assets
+from icontact_assets.build import build_defs
 from icontact_assets.metadata import metadata_table
-from icontact_assets.plain import plain
+from icontact_assets.plain import code, plain
+from icontact_assets.settings.load import load_settings
 from icontact_assets.terminal import say, show
+
+ODD = """
+imports:
+  - {name: icontact, label: "ODD", account: 1, client_folder: 2, start_date: 2026-01-01}
+audiences:
+  - {name: readers, label: "ODD", import: icontact, where: "true"}
+exports:
+  - {name: readers, label: "ODD", audience: readers, list: "ODD"}
+"""
 
 MARKUP = st.sampled_from(
     [
@@ -88,6 +103,49 @@ def test_a_table_in_metadata_holds_every_text_as_a_value(names: list[str], texts
     assert isinstance(kept, dg.TableMetadataValue)
     assert [column.name for column in kept.schema.columns] == names
     assert [record.data for record in kept.records] == [dict.fromkeys(names, text) for text in texts]
+
+
+def rendered(text: str) -> str:
+    """As Dagster renders a description, with tables."""
+    return MarkdownIt().enable("table").render(text)
+
+
+@given(TEXTS, TEXTS)
+def test_a_text_as_code_is_no_tag_no_link_and_no_table(name: str, other: str) -> None:
+    shown = rendered(f"The list {code(name)} and {code(other)} of iContact.")
+    names = [html.escape(plain(text), quote=False).replace('"', "&quot;") for text in (name, other)]
+    expected = "<p>The list <code>{}</code> and <code>{}</code> of iContact.</p>"
+    assert re.sub("<code> +</code>", "<code></code>", shown.strip()) == re.sub(
+        "<code> +</code>", "<code></code>", expected.format(*names)
+    )
+
+
+def test_no_description_loses_a_text_or_makes_a_tag_of_it(tmp_path: Path) -> None:
+    odd = "<script>x</script> `|` <list id> [x](javascript:y) ![i](u)"
+    (tmp_path / "icontact.yaml").write_text(ODD.replace("ODD", odd))
+    definitions = build_defs(load_settings({}, tmp_path))
+    graph = definitions.resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+    schemas = [node.metadata.get("dagster/column_schema") for node in nodes]
+    columns = [column for schema in schemas if isinstance(schema, dg.TableSchema) for column in schema.columns]
+    descriptions = [
+        *(node.description for node in nodes),
+        *(column.description for column in columns),
+        *(graph.get(key).description for key in graph.asset_check_keys),
+        *(job.description for job in definitions.resolve_all_job_defs()),
+    ]
+    assert sum(odd in (text or "") for text in descriptions) >= 4
+    for text in descriptions:
+        assert not re.search(r"<(?!/?(p|code|em|strong)>)|&lt;(?![^<]*</code>)", rendered(text or "")), text
+
+
+def test_a_preview_shows_values_as_people_read_them() -> None:
+    at = datetime(2026, 11, 28, 9, 30, 12)
+    values = [at, at.date(), {"email": at}, ["1", "2"], {}, None, True, 1.5, Decimal("1.50")]
+    table = metadata_table([str(number) for number in range(len(values))], [values])
+    assert list(table.records[0].data.values()) == [
+        *("2026-11-28 09:30", "2026-11-28", "email: 2026-11-28 09:30", "1, 2", "", None, True, 1.5, "1.50")
+    ]
 
 
 def test_nothing_in_metadata_is_markdown() -> None:

@@ -9,6 +9,7 @@ from icontact_assets.assets.mapped import complete_data, incomplete, never_compu
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.audiences.audience import Membership, compute
 from icontact_assets.metadata import failing_plainly
+from icontact_assets.plain import code
 from icontact_assets.records import COMPLETE, COMPLETE_DATA, VERSION, audience_key, table_key
 from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Audience, Settings
@@ -37,7 +38,7 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
     return dg.asset(
         key=key,
         deps=[profiles],
-        description=audience.description or audience.label,
+        description=audience.description or f"Who is in the audience {code(audience.label)}.",
         group_name=f"{schema}_audiences",
         kinds={"duckdb"},
         automation_condition=_follow(profiles),

@@ -1,6 +1,6 @@
 """The exports of audiences to lists."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,15 +11,14 @@ from icontact_assets.errors import UserError
 from icontact_assets.exports.choice import sources
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import ExportError, run_export
-from icontact_assets.exports.trigger import Computed, target, version
+from icontact_assets.exports.trigger import Computed, state
 from icontact_assets.metadata import failure, metadata_table
+from icontact_assets.plain import code
 from icontact_assets.records import (
     COMPARED_AT,
     NEXT_AT,
     REMAINING,
-    STORAGE_ID,
-    TARGET,
-    VERSION,
+    STATE,
     audience_key,
     export_key,
     newest_audiences,
@@ -74,16 +73,14 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             metadata={
                 **_facts(report),
-                STORAGE_ID: storage_id,
-                VERSION: version(computed),
-                TARGET: target(export),
+                STATE: state(export, computed),
             }
         )
 
     return dg.asset(
         key=key,
         deps=[audience_key(settings, name) for name in sources(export)],
-        description=export.description or export.label,
+        description=export.description or _described(export),
         group_name=f"{import_.name}_audiences",
         kinds={"duckdb"},
         resource_defs={RESOURCE: worker(settings.home)},
@@ -93,35 +90,59 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
 
 
 def _check_results(report: ExportReport, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
-    """The checks of an export, by what was read back."""
-    unread = report.list_size_after is None
+    """The checks of an export, by what was read back. A dry run writes nothing, so nothing is wrong with the list."""
+    unread = report.list_size_after is None and not report.dry
     yield dg.AssetCheckResult(
         asset_key=key,
         check_name="list_matches_audience",
-        passed=not (unread or report.missing or report.surplus or report.external_remaining),
+        passed=report.dry or not (unread or report.missing or report.surplus or report.external_remaining),
         severity=dg.AssetCheckSeverity.WARN,
-        description="the list was not read again" if unread else None,
+        description="the list was not read again" if unread else report.result,
         metadata={"missing": report.missing, "surplus": report.surplus, "external_changes": report.external_remaining},
     )
     yield dg.AssetCheckResult(
         asset_key=key,
         check_name="no_consent_violation",
         passed=not report.violations,
-        metadata={"people": len(report.violations), "contact_ids": list(report.violations[:_SHOWN])},
+        metadata={"people": len(report.violations), "contact_ids": _listed(report.violations[:_SHOWN])},
     )
     yield dg.AssetCheckResult(
         asset_key=key,
         check_name="export_limits",
         passed=report.approved or not report.exceeded,
         description="; ".join(report.exceeded) or None,
-        metadata={"limits_exceeded": list(report.exceeded), "approved": report.approved, "plan": report.plan_hash},
+        metadata={"limits_exceeded": _listed(report.exceeded), "approved": report.approved, "plan": report.plan_hash},
     )
+
+
+_DOES = {
+    "dry_run": "Says who would be put on the list {list}, of the audience {audience}, and writes nothing.",
+    "add": "Puts the audience {audience} on the list {list}.",
+    "mirror": "Puts the audience {audience} on the list {list}, and takes off it who left.",
+}
+
+
+def _described(export: Export) -> str:
+    """What an export does, in words. The name, or the label where there is one, comes first."""
+    does = _DOES[export.mode].format(list=code(export.list), audience=code(export.audience))
+    return f"{code(export.label)}: {does}"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return "; ".join(texts) or "none"
+
+
+def _counted(people: Mapping[str, int]) -> str:
+    """Reasons with how many people each is about, the most first."""
+    ordered = sorted(people.items(), key=lambda item: -item[1])
+    return _listed([f"{count}: {reason}" for reason, count in ordered])
 
 
 def _facts(report: ExportReport) -> dict[str, Any]:
     done = report.added + report.removed
     to_do = done + report.remaining
     return {
+        "result": report.result,
         "mode": report.mode,
         "list": f"{report.list_name} ({report.list_id})",
         "members": report.members,
@@ -129,14 +150,14 @@ def _facts(report: ExportReport) -> dict[str, Any]:
         "added": report.added,
         "removed": report.removed,
         "already_subscribed": report.already_subscribed,
-        "skipped": report.skipped,
-        "refused": report.refused,
-        "failed": report.failed,
+        "skipped": _counted(report.skipped),
+        "refused": _counted(report.refused),
+        "failed": _counted(report.failed),
         "share_done": done / to_do if to_do else 1.0,
         REMAINING: report.remaining,
         NEXT_AT: dg.MetadataValue.timestamp(report.next_at) if report.next_at else "with the next run",
         COMPARED_AT: dg.MetadataValue.timestamp(report.compared_at),
-        "limits_exceeded": list(report.exceeded),
+        "limits_exceeded": _listed(report.exceeded),
         "plan": report.plan_hash,
         "external_changes": report.external_changes,
         "list_size_before": report.list_size_before,

@@ -33,7 +33,7 @@ _ON_PURPOSE = (Outcome.REFUSED, Outcome.SKIPPED)
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What a run of an export did. Numbers count people."""
+    """What a run of an export did, or would do. Numbers count people."""
 
     list_id: str
     list_name: str
@@ -81,6 +81,18 @@ class ExportReport:
     requests: int
     preview: tuple[tuple[str, str, str, str], ...]
     """Contact id, action, outcome and reason of the people worth looking at first."""
+
+    @property
+    def dry(self) -> bool:
+        """Whether the run only said what it would do."""
+        return self.mode == "dry_run"
+
+    @property
+    def result(self) -> str:
+        """What was done, in one sentence."""
+        if self.dry:
+            return f"A dry run: nothing was written. {self.planned} people would be added or removed."
+        return f"{self.added} people were added and {self.removed} removed. {self.remaining} remain."
 
 
 class Reporter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,10 +34,8 @@ class Computed:
 class Exported:
     """What the last successful export reported. Instants are aware."""
 
-    version: str
-    """`version(...)` as it was then."""
-    target: str
-    """`target(...)` as it was then."""
+    state: str
+    """`state(...)` as it was then."""
     compared_at: datetime
     """When it compared the list."""
     remaining: int = 0
@@ -76,18 +75,17 @@ class Skip:
 _CHOICE = {"name", "audience", "exclude", "split", "holdout"}
 
 
-def target(export: Export) -> str:
-    """Where and how an export goes, and which people its settings choose, as JSON.
+def state(export: Export, audiences: Iterable[Computed]) -> str:
+    """What an export would do now, as 32 hexadecimal digits.
 
-    An audience that was exported to another list, in a dry run, or by other choices, is not exported yet.
+    They stand for where and how it goes, which people its settings choose, and who is in the audiences that decide who
+    is exported (in the order of `choice.sources`). An audience that was exported to another list, in a dry run, or by
+    other choices, is not exported yet.
     """
     own: dict[str, Any] = dict.fromkeys({*_CHOICE, "mode", "list"}, True)
-    return export.model_dump_json(include={**own, "before": {"__all__": _CHOICE}})
-
-
-def version(audiences: Iterable[Computed]) -> str:
-    """What is in the audiences that decide who is exported, in the order of `choice.sources`."""
-    return " ".join(audience.version for audience in audiences)
+    settings = export.model_dump_json(include={**own, "before": {"__all__": _CHOICE}})
+    text = "\n".join([settings, *(audience.version for audience in audiences)])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def decide(
@@ -119,7 +117,7 @@ def decide(
     storage_id = computed[0].storage_id
     if under_way:
         return Skip("A run of this export is queued or running.")
-    if exported is not None and (exported.version, exported.target) == (version(computed), target(export)):
+    if exported is not None and exported.state == state(export, computed):
         rest = _nothing_to_do(exported, timedelta(hours=export.recheck), now)
         if rest is not None:
             return rest

@@ -107,7 +107,7 @@ RAW_MESSAGES = Table(
         Column("subject", "VARCHAR", "subject line"),
         Column("message_name", "VARCHAR", "internal name"),
         Column("create_date", "VARCHAR", "creation as iContact gave it; creating is not sending"),
-        Column("aids", "VARCHAR[]", "the AIDs found in the HTML body as <!-- lytics-aid:AID -->, sorted"),
+        Column("aids", "VARCHAR[]", "the AIDs found in the HTML body as `<!-- lytics-aid:AID -->`, sorted"),
         *_VERSIONED,
     ),
     key=("message_id", "partition_date"),
@@ -151,7 +151,7 @@ RAW_SUBSCRIPTIONS = Table(
     "raw_subscriptions",
     "Subscriptions to the lists that exports name. A row per subscription and day on which it appeared, changed or vanished.",
     (
-        Column("subscription_id", "VARCHAR", "<list id>_<contact id>"),
+        Column("subscription_id", "VARCHAR", "`<list id>_<contact id>`"),
         Column("list_id", "VARCHAR", "iContact list id"),
         Column("contact_id", "VARCHAR", "iContact contact id"),
         Column("status", "VARCHAR", "normal, pending or unsubscribed"),
@@ -387,7 +387,7 @@ AUDIENCE_COMPUTATIONS = Table(
 _FOLDER = Column(
     "folder",
     "VARCHAR",
-    "'' for the client folder of the import; <account>/<client folder> for another that an export writes to",
+    "'' for the client folder of the import; `<account>/<client folder>` for another that an export writes to",
 )
 
 OPT_OUTS = Table(

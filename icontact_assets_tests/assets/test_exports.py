@@ -130,9 +130,23 @@ def test_a_stopped_export_is_red_until_its_plan_is_approved(imported: Project) -
     assert [row[1:3] for row in rows_of(facts["preview"])].count(("subscribe", "added")) == min(20, facts["added"])
     assert "@" not in str(facts)
     assert check(project, "list_matches_audience")[0]
-    assert check(project, "no_consent_violation") == (True, {"people": 0, "contact_ids": []})
+    assert check(project, "no_consent_violation") == (True, {"people": 0, "contact_ids": "none"})
     passed, found = check(project, "export_limits")
-    assert (passed, found["approved"], len(found["limits_exceeded"])) == (True, True, 1)
+    assert (passed, found["approved"]) == (True, True)
+    assert found["limits_exceeded"].endswith("people would be added, at most 1 may be")
+
+
+def test_a_dry_run_is_no_warning_and_says_what_it_would_do(imported: Project) -> None:
+    project = computed(imported, AUDIENCE.replace("mode: add", "mode: dry_run"))
+    result = project.run('key:"icontact/export_readers"')
+    assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
+    [facts] = project.metadata(result, "export_readers").values()
+    assert facts["planned"] > 0
+    assert facts["result"] == f"A dry run: nothing was written. {facts['planned']} people would be added or removed."
+    assert facts["limits_exceeded"] == "none"
+    assert not [value for value in facts.values() if isinstance(value, list | dict) or str(value).startswith("{")]
+    assert [row for row in project.requests() if row["method"] != "GET"] == []
+    assert isinstance(ask_sensor(project)[0], dg.SkipReason)
 
 
 def test_a_remainder_goes_on_when_its_time_has_come_and_the_list_is_compared_again(imported: Project) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icontact_assets.exports.trigger import Attempt, Computed, Exported, Request, Skip, decide, target
+from icontact_assets.exports.trigger import Attempt, Computed, Exported, Request, Skip, decide, state
 from icontact_assets.settings.models import Export, Split
 
 NOW = datetime(2026, 9, 14, 12, tzinfo=UTC)
@@ -19,8 +19,8 @@ def settings(name: str = "to_list", **options: Any) -> Export:
     return Export(**{"name": name, "label": name, "audience": "readers", "list": "5004", "mode": "add", **options})
 
 
-TARGET = target(settings())
 NEWEST = Computed("77", "aaaa", complete=True)
+STATE = state(settings(), [NEWEST])
 
 
 def ask(newest=NEWEST, exported=None, attempts=(), *, others=None, under_way=False, now=NOW):
@@ -28,8 +28,8 @@ def ask(newest=NEWEST, exported=None, attempts=(), *, others=None, under_way=Fal
     return decide(settings(), audiences, exported, attempts, under_way=under_way, now=now)
 
 
-def exported(version="aaaa", wanted=TARGET, compared_at=NOW, **rest):
-    return Exported(version, wanted, compared_at, **rest)
+def exported(state=STATE, compared_at=NOW, **rest):
+    return Exported(state, compared_at, **rest)
 
 
 def test_the_first_tick_exports_the_present_membership():
@@ -54,8 +54,8 @@ def test_once_per_change():
 
 
 def test_a_dry_run_or_another_list_is_not_this_export():
-    assert isinstance(ask(exported=exported(wanted=target(settings(mode="dry_run")))), Request)
-    assert isinstance(ask(exported=exported(wanted=target(settings(list="5003")))), Request)
+    assert isinstance(ask(exported=exported(state(settings(mode="dry_run"), [NEWEST]))), Request)
+    assert isinstance(ask(exported=exported(state(settings(list="5003"), [NEWEST]))), Request)
 
 
 def test_an_audience_of_incomplete_data_is_not_exported():
@@ -75,7 +75,7 @@ def test_every_audience_that_decides_must_be_computed_from_complete_data():
 
 
 def test_a_change_of_any_audience_that_decides_starts_the_export_again():
-    last = exported("aaaa bbbb cccc")
+    last = exported(state(settings(), [Computed("1", text, complete=True) for text in ("aaaa", "bbbb", "cccc")]))
     for versions, due in (("bbbb", "cccc"), False), (("bbbb", "dddd"), True), (("cccc", "bbbb"), True):
         others = {name: Computed("1", text, complete=True) for name, text in zip("bc", versions, strict=True)}
         assert isinstance(ask(exported=last, others=others), Request) == due
@@ -116,9 +116,10 @@ def test_settings_that_decide_who_is_exported_make_another_target_and_others_do_
         {"holdout": Decimal(10)},
         *({"before": exports} for exports in before),
     ]
-    assert len({target(settings(**option)) for option in options}) == len(options)
-    assert target(settings(before=(first,))) == target(settings(before=(first.model_copy(update={"list": "9"}),)))
-    assert target(settings(recheck=3)) == TARGET
+    assert len({state(settings(**option), [NEWEST]) for option in options}) == len(options)
+    elsewhere = first.model_copy(update={"list": "9"})
+    assert state(settings(before=(first,)), []) == state(settings(before=(elsewhere,)), [])
+    assert state(settings(recheck=3), [NEWEST]) == STATE
 
 
 def test_what_remains_is_done_when_its_time_has_come():
