@@ -5,6 +5,7 @@ Whoever shows rows of a table chooses columns that are not personal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -55,6 +56,13 @@ def _words(value: object) -> str:
         return ", ".join(map(_words, value))
     # Dagster stores no text of a subclass, as a member of a StrEnum is.
     return str(value)
+
+
+def code_block(text: str, language: str) -> dg.MetadataValue[Any]:
+    """Text of a user as code, whatever is in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return dg.MetadataValue.md(f"{fence}{language}\n{text}\n{fence}")
 
 
 def failure(error: UserError, metadata: Mapping[str, Any] | None = None) -> dg.Failure:

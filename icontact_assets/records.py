@@ -21,6 +21,12 @@ REREAD_SINCE_TAG = "icontact_assets/reread_since"
 RETRY_AT_TAG = "icontact_assets/retry_at"
 """On a run that failed: when to ask again for what is missing (ISO 8601 with an offset)."""
 
+IMPORT_TAG = "icontact_assets/import"
+"""On an asset: the import that it belongs to."""
+
+LAYER_TAG = "icontact_assets/layer"
+"""On an asset: raw, mapped, audience or export."""
+
 VERSION = "audience_version"
 STATE = "exported_state"
 REMAINING = "remaining"
@@ -84,6 +90,11 @@ def partitions_of(instance: dg.DagsterInstance, key: dg.AssetKey, failing: str |
 def table_key(import_name: str, table: str) -> dg.AssetKey:
     """Asset key of a raw or mapped table of an import."""
     return dg.AssetKey([import_name, table])
+
+
+def service_key(folder: str, resource: str) -> dg.AssetKey:
+    """Asset key of something in iContact itself. No import can have this prefix: names have no capital letters."""
+    return dg.AssetKey(["iContact", folder, resource])
 
 
 def audience_key(settings: Settings, name: str) -> dg.AssetKey:

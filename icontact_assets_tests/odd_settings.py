@@ -31,7 +31,7 @@ VARIABLES = (
 )
 SETTINGS = (
     *((section, at) for section, text in _FULL.items() for at in (item.split(": ")[0] for item in text.split("|"))),
-    *((section, "") for section in (*_FULL, "priorities")),
+    *((section, "") for section in (*_FULL, "priorities", "owners")),
     ("", ""),
 )
 """Section and key; without a key the section itself, without a section the whole file."""
@@ -110,7 +110,7 @@ def document(section: str, key: str, value: str) -> str:
             parts.append(f"{name}:\n  -\n" + "\n".join(lines) + "\n")
             if name == "audiences":
                 parts.append("  - {name: b, import: news, where: 'true'}\n")
-    return "".join(parts) + (f"priorities: {value}\n" if section == "priorities" else "")
+    return "".join(parts) + (f"{section}: {value}\n" if section in ("priorities", "owners") else "")
 
 
 def load(folder: Path, text: str) -> Settings | str:

@@ -42,6 +42,9 @@ def test_snapshot(defs: dg.Definitions) -> None:
         "two/raw_subscriptions",
         "two/audience_readers",
         "two/export_readers",
+        *(f"iContact/{name}/{resource}" for name in ("one", "two") for resource in RAW),
+        "iContact/two/subscriptions",
+        "iContact/two/list_Export_target_f175a8",
     }
     checks: dict[str, set[str]] = {}
     for check in defs.resolve_asset_graph().asset_check_keys:

@@ -31,9 +31,11 @@ def _assets() -> tuple[dict[str, set[str]], dict[str, str]]:
         return key.path[-1]
 
     parents, colours = {SOURCE: set[str]()}, {SOURCE: OUTSIDE, TARGET: OUTSIDE}
-    for key in sorted(graph.get_all_asset_keys(), key=lambda key: key.to_user_string()):
+    # iContact is one box at either end, whatever is read from it.
+    own = {key for key in graph.get_all_asset_keys() if key.path[0] == "icontact"}
+    for key in sorted(own, key=lambda key: key.to_user_string()):
         node = graph.get(key)
-        parents[name(key)] = {name(parent) for parent in node.parent_keys} or {SOURCE}
+        parents[name(key)] = {name(parent) for parent in node.parent_keys & own} or {SOURCE}
         colours[name(key)] = COLOURS[str(node.group_name).rpartition("_")[2]]
     parents[TARGET] = {box for box in parents if box.startswith("export_")}
     return parents, colours

@@ -6,13 +6,16 @@ from typing import Any
 import dagster as dg
 
 from icontact_assets.assets.mapped import complete_data, incomplete, never_computed
+from icontact_assets.assets.pages import Page, column_lineage, described
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.audiences.audience import Membership, compute
-from icontact_assets.metadata import failing_plainly
-from icontact_assets.plain import code
+from icontact_assets.mapping.lineage import columns_named
+from icontact_assets.metadata import code_block, failing_plainly
+from icontact_assets.plain import code, mask
 from icontact_assets.records import COMPLETE, COMPLETE_DATA, VERSION, audience_key, table_key
 from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Audience, Settings
+from icontact_assets.warehouse.tables import AUDIENCE_CHANGES, AUDIENCE_COMPUTATIONS, AUDIENCE_MEMBERS
 
 
 def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinition:
@@ -21,6 +24,8 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
     import_ = settings.import_named(schema)
     scope = scope_of(settings, import_)
     profiles = table_key(schema, "icontact_profiles")
+    page = _page(audience)
+    comes_from = column_lineage(page.comes_from or {})
 
     # Dagster does not recognise the parametrised type beside a check.
     def run() -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -33,14 +38,13 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
             with warehouse.read() as connection:
                 missing = incomplete(connection, scope, now)
             membership = compute(warehouse, audience, now=now, missing=missing)
-        return _audience_result(membership)
+        return _audience_result(membership, comes_from)
 
     return dg.asset(
         key=key,
         deps=[profiles],
-        description=audience.description or f"Who is in the audience {code(audience.label)}.",
+        description=audience.description or f"Who is in the audience {code(audience.label)}. A row is a member.",
         group_name=f"{schema}_audiences",
-        kinds={"duckdb"},
         automation_condition=_follow(profiles),
         resource_defs={RESOURCE: worker(settings.home)},
         required_resource_keys={RESOURCE},
@@ -49,7 +53,32 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
                 COMPLETE_DATA, asset=key, description="The audience was computed from completely read data."
             )
         ],
+        **described(settings, page, {_sql_label(audience): code_block(mask(_sql(audience)), "sql")}),
     )(run)
+
+
+def _sql(audience: Audience) -> str:
+    return audience.where or audience.query or ""
+
+
+def _sql_label(audience: Audience) -> str:
+    return "where" if audience.where is not None else "query"
+
+
+def _page(audience: Audience) -> Page:
+    profiles = table_key(audience.import_name, "icontact_profiles")
+    named = columns_named(_sql(audience), "icontact_profiles")
+    return Page(
+        import_name=audience.import_name,
+        layer="audience",
+        table=AUDIENCE_MEMBERS.name,
+        columns=AUDIENCE_MEMBERS.columns,
+        kinds=frozenset({"duckdb", "table"}),
+        docs="audiences.md",
+        code=compute,
+        comes_from={"contact_id": tuple((profiles, name) for name in dict.fromkeys(["ic_contact_id", *named]))},
+        beside=(AUDIENCE_CHANGES, AUDIENCE_COMPUTATIONS),
+    )
 
 
 def _follow(profiles: dg.AssetKey) -> dg.AutomationCondition[Any]:
@@ -71,8 +100,9 @@ def _follow(profiles: dg.AssetKey) -> dg.AutomationCondition[Any]:
     )
 
 
-def _audience_result(membership: Membership) -> dg.MaterializeResult[Any]:
+def _audience_result(membership: Membership, comes_from: dg.TableColumnLineage) -> dg.MaterializeResult[Any]:
     facts: dict[str, Any] = {
+        "dagster/column_lineage": comes_from,
         "dagster/row_count": membership.size,
         "entered": membership.entered,
         "left": membership.left,

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from icontact_assets.assets.pages import Page, column_lineage, described
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.errors import UserError
 from icontact_assets.exports.choice import sources
@@ -26,6 +27,14 @@ from icontact_assets.records import (
 from icontact_assets.resources import open_export
 from icontact_assets.settings.models import Export, Settings
 from icontact_assets.warehouse.remedies import QueryFailed
+from icontact_assets.warehouse.tables import (
+    CONTACT_ADDRESSES,
+    EXPORT_MEMBERS,
+    EXPORT_OUTCOMES,
+    EXPORT_PLANS,
+    EXPORT_RUNS,
+    OPT_OUTS,
+)
 
 _SHOWN = 20
 
@@ -40,6 +49,8 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
     """Brings the list closer to the audience, as far as guard, limits and pace allow, and checks the result."""
     import_ = settings.import_of(export)
     key = export_key(settings, export)
+    page = _page(settings, export)
+    comes_from = column_lineage(page.comes_from or {})
 
     def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         # Read before the export reads the members: an audience that is computed in between is exported again, and never
@@ -74,6 +85,7 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
             metadata={
                 **_facts(report),
                 STATE: state(export, computed),
+                "dagster/column_lineage": comes_from,
             }
         )
 
@@ -82,11 +94,27 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         deps=[audience_key(settings, name) for name in sources(export)],
         description=export.description or _described(export),
         group_name=f"{import_.name}_audiences",
-        kinds={"duckdb"},
         resource_defs={RESOURCE: worker(settings.home)},
         required_resource_keys={RESOURCE},
         check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in _CHECKS.items()],
+        **described(settings, page),
     )(run)
+
+
+def _page(settings: Settings, export: Export) -> Page:
+    name = settings.import_of(export).name
+    members = tuple((audience_key(settings, source), "contact_id") for source in sources(export))
+    return Page(
+        import_name=name,
+        layer="export",
+        table=EXPORT_OUTCOMES.name,
+        columns=EXPORT_OUTCOMES.columns,
+        kinds=frozenset({"icontact", "duckdb", "table"}),
+        docs="exports.md",
+        code=run_export,
+        comes_from={"member_id": members},
+        beside=(EXPORT_RUNS, EXPORT_MEMBERS, EXPORT_PLANS, OPT_OUTS, CONTACT_ADDRESSES),
+    )
 
 
 def _check_results(report: ExportReport, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:

@@ -3,26 +3,35 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import dagster as dg
 import duckdb
 
+from icontact_assets.assets.pages import Page, column_lineage, described, keyed
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.ingest.due import Scope, missing_for_audiences
 from icontact_assets.mapping.build import build_activity, build_profiles, build_users, unmapped
 from icontact_assets.mapping.expressions import field_table
-from icontact_assets.metadata import column_schema, failing_plainly, preview
+from icontact_assets.mapping.lineage import lineage
+from icontact_assets.metadata import failing_plainly, preview
 from icontact_assets.records import COMPLETE_DATA, WHY, table_key
 from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Import, Settings
-from icontact_assets.warehouse.tables import Column
+from icontact_assets.warehouse.tables import LINKS, MAPPING_STATE, Column
 
 _COMPLETE_PROFILES = "The profiles are made of completely read data. Audiences are computed when they are."
 
 _DELETED = Column(
     "deleted_at", "TIMESTAMP", "when the contact was first missing in iContact (UTC), NULL while it exists"
 )
+
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "icontact_users": build_users,
+    "icontact_activity": build_activity,
+    "icontact_profiles": build_profiles,
+}
 
 
 @dataclass(frozen=True)
@@ -41,13 +50,14 @@ class _Mapped:
     """Says what is not read completely. None: the table has no check about that."""
 
 
-def mapped_columns(name: str) -> list[Column]:
+@cache
+def mapped_columns(name: str) -> tuple[Column, ...]:
     """Columns of a mapped table with types and descriptions, from the field tables."""
     if name == "icontact_profiles":
         users, activity = mapped_columns("icontact_users"), mapped_columns("icontact_activity")
-        return [*users, *activity[1:]]
-    columns = [Column(field.name, field.sql_type, field.description) for field in field_table(name)]
-    return [*columns, _DELETED] if name == "icontact_users" else columns
+        return (*users, *activity[1:])
+    columns = tuple(Column(field.name, field.sql_type, field.description) for field in field_table(name))
+    return (*columns, _DELETED) if name == "icontact_users" else columns
 
 
 def public_columns(name: str) -> list[str]:
@@ -149,7 +159,8 @@ def never_computed() -> dg.AutomationCondition[Any]:
 
 
 def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefinition:
-    columns = mapped_columns(table.name)
+    page = _page(import_, table.name)
+    comes_from = column_lineage(page.comes_from or {})
     key = table_key(import_.name, table.name)
 
     # Dagster does not recognise the parametrised type beside a check.
@@ -163,25 +174,37 @@ def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefi
                 if table.missing:
                     missing = table.missing(connection)
         checks = [complete_data(missing, severity=dg.AssetCheckSeverity.WARN)] if table.missing else []
-        return dg.MaterializeResult(metadata={**facts, "preview": shown}, check_results=checks)
+        return dg.MaterializeResult(
+            metadata={**facts, "dagster/column_lineage": comes_from, "preview": shown}, check_results=checks
+        )
 
     return dg.asset(
         key=key,
         deps=[table_key(import_.name, dep) for dep in table.deps],
         description=table.description,
-        metadata={
-            "dagster/column_schema": column_schema(columns),
-            "dagster/table_name": f"{import_.name}.{table.name}",
-        },
         group_name=f"{import_.name}_mapped",
-        kinds={"duckdb"},
         automation_condition=_follow(import_, table.needs),
         resource_defs={RESOURCE: worker(settings.home)},
         required_resource_keys={RESOURCE},
         check_specs=[dg.AssetCheckSpec(COMPLETE_DATA, asset=key, description=_COMPLETE_PROFILES)]
         if table.missing
         else None,
+        **described(settings, page),
     )(run)
+
+
+def _page(import_: Import, name: str) -> Page:
+    return Page(
+        import_name=import_.name,
+        layer="mapped",
+        table=name,
+        columns=mapped_columns(name),
+        kinds=frozenset({"duckdb", "view" if name == "icontact_profiles" else "table"}),
+        docs="tables.md",
+        code=_BUILDERS[name],
+        comes_from=keyed(lineage(name), import_.name),
+        beside=(LINKS, MAPPING_STATE) if name == "icontact_activity" else (),
+    )
 
 
 def complete_data(missing: str | None, *, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:

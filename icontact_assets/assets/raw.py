@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from icontact_assets.assets.outside import listing_key
+from icontact_assets.assets.pages import described, raw_page
 from icontact_assets.assets.report import observe_other_days, report_days, run_began, tag_retry_at
 from icontact_assets.assets.worker import RESOURCE, worker
 from icontact_assets.checks import report_failed
@@ -19,7 +21,7 @@ from icontact_assets.ingest.context import ImportContext
 from icontact_assets.ingest.drift import Finding, listed
 from icontact_assets.ingest.forecast import Forecast, forecast
 from icontact_assets.ingest.window import ReadRequest, Window
-from icontact_assets.metadata import column_schema, failure
+from icontact_assets.metadata import failure
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.plain import mask
 from icontact_assets.records import table_key
@@ -101,19 +103,15 @@ def _asset(
     return dg.asset(
         name=table.name,
         key_prefix=[import_.name],
-        deps=[table_key(import_.name, name) for name in deps],
+        deps=[listing_key(import_.name, table.name), *(table_key(import_.name, name) for name in deps)],
         partitions_def=daily_partitions(import_),
         backfill_policy=dg.BackfillPolicy.single_run(),
         description=table.description,
-        metadata={
-            "dagster/column_schema": column_schema(table.columns),
-            "dagster/table_name": f"{import_.name}.{table.name}",
-        },
         group_name=f"{import_.name}_raw",
-        kinds={"duckdb"},
         op_tags=op_tags,
         resource_defs={RESOURCE: worker(settings.home)},
         required_resource_keys={RESOURCE},
+        **described(settings, raw_page(import_.name, table, body)),
     )(run)
 
 

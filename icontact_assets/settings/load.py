@@ -197,6 +197,7 @@ class _Resolver:
             audiences=self._written.audiences,
             exports=exports,
             schedule=self._written.schedule,
+            owners=self._written.owners,
         )
 
     def _known(self, at: Place, name: str | None, known: Iterable[str]) -> str:

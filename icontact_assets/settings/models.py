@@ -11,7 +11,19 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 
 from icontact_assets.errors import UserError
 from icontact_assets.private import Readers
-from icontact_assets.settings.values import CLOCK, NAME, TABLE, Day, InvalidSetting, Model, Named, Names, Text, TimeZone
+from icontact_assets.settings.values import (
+    CLOCK,
+    NAME,
+    TABLE,
+    Day,
+    InvalidSetting,
+    Model,
+    Named,
+    Names,
+    Owner,
+    Text,
+    TimeZone,
+)
 
 PRODUCTION = "https://app.icontact.com/icp"
 
@@ -349,6 +361,8 @@ class Settings(Model):
     audiences: tuple[Audience, ...] = ()
     exports: tuple[Export, ...] = ()
     schedule: Schedule = Schedule()
+    owners: tuple[Owner, ...] = ()
+    """Who is shown as owner of every asset."""
 
     def import_named(self, name: str) -> Import:
         """The import of that name. Raises SettingsError listing those that exist."""
@@ -382,7 +396,7 @@ class Settings(Model):
         target = self.target_of(export)
         place = (target.account_id, target.client_folder_id)
         own = self.import_of(export)
-        candidates = (own, *(import_ for import_ in self.imports if import_ != own))
+        candidates = (own, *(import_ for import_ in self.imports if import_.name != own.name))
         return next((i.name for i in candidates if (i.account_id, i.client_folder_id) == place), None)
 
     def imports_asked(self, export: Export) -> list[Import]:

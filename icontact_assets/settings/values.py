@@ -21,6 +21,8 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 HASH = re.compile(r"[0-9a-f]{32}")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# What Dagster takes for an owner.
+_OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._%+-]*@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}|team:[A-Za-z0-9_.-]+", re.ASCII)
 TABLE = re.compile(r"\w+(\.\w+)?")
 
 # What DuckDB takes for a catalog or a schema of its own in a connection of ours.
@@ -81,6 +83,12 @@ def _day(value: Any) -> Any:
     return day
 
 
+def _owner(value: str) -> str:
+    if not _OWNER.fullmatch(value):
+        raise InvalidSetting("Write an e-mail address, or team:<name>.")
+    return value
+
+
 def _blank(value: Any) -> Any:
     """Text of nothing but white space says nothing."""
     return None if isinstance(value, str) and not value.strip() else value
@@ -90,6 +98,7 @@ Name = Annotated[str, AfterValidator(_name)]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: () if value is None else value)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Day = Annotated[date, BeforeValidator(_day)]
+Owner = Annotated[str, AfterValidator(_owner)]
 Text = Annotated[str | None, BeforeValidator(_blank)]
 
 

@@ -15,7 +15,7 @@ from icontact_assets.settings.models import (
     Schedule,
 )
 from icontact_assets.settings.refusals import shown
-from icontact_assets.settings.values import HASH, NAME, VARIABLE, Day, InvalidSetting, Model, Named, Names
+from icontact_assets.settings.values import HASH, NAME, VARIABLE, Day, InvalidSetting, Model, Named, Names, Owner
 
 _WAYS_TO_REMOVE = "Write `remove: {move_to: <list>}` (they can come back) or `remove: unsubscribe` (they cannot)."
 
@@ -185,6 +185,8 @@ class Written(Model):
     """Exports in order: whoever an export takes is left out by those after it."""
     schedule: Schedule = Schedule()
     """When the daily schedule runs."""
+    owners: tuple[Owner, ...] = ()
+    """Who is shown as owner of every asset, as e-mail address or as `team:<name>`."""
 
     @model_validator(mode="before")
     @classmethod

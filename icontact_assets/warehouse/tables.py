@@ -42,6 +42,10 @@ class View:
     of: Table
     id: str
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.of.columns
+
     def ddl(self, schema: str) -> str:
         """`CREATE OR REPLACE VIEW` for this view in `schema`."""
         return (
@@ -570,6 +574,22 @@ VIEWS = (
     View("current_statistics", "The latest statistics of each message.", RAW_STATISTICS, "message_id"),
 )
 """Every view that is made beside them. A view is named with its schema, so that it can be read from anywhere."""
+
+
+COVERAGE = Table(
+    "coverage",
+    "A view. A row per UTC day from the start date to today: is it read, is it settled, and if not, why.",
+    (
+        Column("day", "DATE", "the UTC day"),
+        Column("read", "BOOLEAN", "whether the day has ended and every due message was polled"),
+        Column("settled", "BOOLEAN", "whether the day has ended and no message is open for it any more"),
+        Column("open_messages", "BIGINT", "messages released before its end of which something may still be missing"),
+        Column("due_messages", "HUGEINT", "those of them that must be polled now"),
+        Column("reason", "VARCHAR", "why it is not read, or not settled; NULL if it is both"),
+    ),
+    key=("day",),
+)
+"""The view `coverage`. The settings of the import are in its definition, so that `ingest/due.py` makes it."""
 
 
 def audience_on(schema: str) -> str:

@@ -1,0 +1,154 @@
+"""What the page of an asset in the UI shows before any run: owners, tags, tables, columns and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, metadata
+from types import CodeType
+from typing import Any, Literal, TypedDict
+
+import dagster as dg
+
+from icontact_assets.mapping.lineage import Lineage
+from icontact_assets.metadata import column_schema, metadata_table
+from icontact_assets.records import IMPORT_TAG, LAYER_TAG
+from icontact_assets.settings.models import Settings
+from icontact_assets.warehouse.tables import (
+    COVERAGE,
+    IMPORT_COVERAGE,
+    IMPORT_SOURCE,
+    KNOWN_FIELDS,
+    MISSED,
+    QUARANTINE,
+    RAW_ACTIVITY,
+    RAW_CONTACTS,
+    TOUCHED_CONTACTS,
+    VIEWS,
+    Column,
+    Table,
+    View,
+)
+
+_BESIDE = {
+    RAW_CONTACTS.name: (IMPORT_SOURCE, KNOWN_FIELDS, MISSED),
+    RAW_ACTIVITY.name: (COVERAGE, IMPORT_COVERAGE, QUARANTINE, TOUCHED_CONTACTS),
+}
+"""What all raw assets write, on the page where it is looked for first."""
+
+Layer = Literal["raw", "mapped", "audience", "export"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page of one asset of an import."""
+
+    import_name: str
+    layer: Layer
+    table: str
+    """The table or view that the asset writes, without its schema."""
+    columns: tuple[Column, ...]
+    kinds: frozenset[str]
+    docs: str
+    """The page of the documentation, as `tables.md`."""
+    code: Callable[..., Any]
+    """What does the asset's work."""
+    comes_from: Mapping[str, tuple[tuple[dg.AssetKey, str], ...]] | None = None
+    """For each column the columns of other assets that its values come from."""
+    beside: tuple[Table | View, ...] = ()
+    """What the asset writes besides, which no other page shows."""
+
+
+def raw_page(import_name: str, table: Table, code: Callable[..., Any]) -> Page:
+    """The page of a raw asset."""
+    return Page(
+        import_name=import_name,
+        layer="raw",
+        table=table.name,
+        columns=table.columns,
+        kinds=frozenset({"icontact", "duckdb", "table"}),
+        docs="tables.md",
+        code=code,
+        beside=(*(view for view in VIEWS if view.of is table), *_BESIDE.get(table.name, ())),
+    )
+
+
+class Described(TypedDict):
+    """Arguments of `dg.asset`."""
+
+    owners: list[str]
+    tags: dict[str, str]
+    kinds: set[str]
+    metadata: dict[str, Any]
+
+
+def described(settings: Settings, page: Page, extra: Mapping[str, Any] | None = None) -> Described:
+    """Arguments of `dg.asset` for a page. `extra` is metadata that only this page has."""
+    return {
+        "owners": list(settings.owners),
+        "tags": {IMPORT_TAG: page.import_name, LAYER_TAG: page.layer},
+        "kinds": set(page.kinds),
+        "metadata": {
+            "dagster/column_schema": shared_schema(page.columns),
+            "dagster/table_name": f"{page.import_name}.{page.table}",
+            "dagster/code_references": _code(page.code.__code__),
+            "documentation": documentation(page.docs),
+            **({} if page.comes_from is None else {"dagster/column_lineage": column_lineage(page.comes_from)}),
+            **_beside(page.beside),
+            **(extra or {}),
+        },
+    }
+
+
+def column_lineage(comes_from: Mapping[str, Iterable[tuple[dg.AssetKey, str]]]) -> dg.TableColumnLineage:
+    """Where columns come from, as Dagster shows it. Its UI reads it from the newest materialization."""
+    return dg.TableColumnLineage(
+        {column: [dg.TableColumnDep(key, of) for key, of in found] for column, found in comes_from.items()}
+    )
+
+
+def keyed(lineage: Lineage, import_name: str) -> dict[str, tuple[tuple[dg.AssetKey, str], ...]]:
+    """A lineage between tables as one between the assets of an import."""
+    keys = {table: dg.AssetKey([import_name, table]) for found in lineage.values() for table, _ in found}
+    return {column: tuple((keys[table], of) for table, of in found) for column, found in lineage.items()}
+
+
+@cache
+def documentation(page: str) -> dg.MetadataValue[Any]:
+    """The address of a page of the documentation, or its path in the source where the package names no address."""
+    try:
+        links = metadata("icontact_assets").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        links = []
+    for link in links:
+        label, _, address = link.partition(", ")
+        if label == "Documentation":
+            return dg.MetadataValue.url(f"{address.rstrip('/')}/{page.removesuffix('.md')}/")
+    return dg.MetadataValue.text(f"docs/{page}")
+
+
+@cache
+def shared_schema(columns: tuple[Column, ...]) -> dg.TableSchema:
+    """The columns as Dagster shows them: made once for all imports."""
+    return column_schema(columns)
+
+
+@cache
+def _beside(tables: tuple[Table | View, ...]) -> dict[str, Any]:
+    if not tables:
+        return {}
+    rows = [(table.name, table.description) for table in tables]
+    return {
+        "tables": metadata_table(("table", "description"), rows),
+        **{f"columns of {table.name}": shared_schema(table.columns) for table in tables},
+    }
+
+
+@cache
+def _code(code: CodeType) -> dg.CodeReferencesMetadataValue:
+    return dg.CodeReferencesMetadataValue(
+        code_references=[
+            dg.LocalFileCodeReference(file_path=code.co_filename, line_number=code.co_firstlineno, label=code.co_name)
+        ]
+    )
