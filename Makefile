@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test ui lint lock mutants
+.PHONY: demo test ui lint lock mutants docs
 demo: $(STAMP)
 	$(BIN)/icontact-assets demo
 
@@ -28,8 +28,21 @@ mutants: $(STAMP)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
+# In an environment of its own, for the same reason. The site is in site/, and a link that leads nowhere is an error.
+docs: .venv-docs/.installed
+	.venv-docs/bin/zensical build --clean --strict
+
+.venv-docs/.installed: requirements-docs.lock
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing .venv-docs && uv pip install --quiet --python .venv-docs/bin/python -r $<; \
+	else \
+		$(PYTHON) -m venv .venv-docs && .venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r $<; \
+	fi
+	@touch $@
+
 lock:
 	uv pip compile pyproject.toml --extra dev --extra dg --extra sandbox --universal --no-header --no-annotate --python-version 3.11 -o requirements.lock
+	uv pip compile --group docs --universal --no-header --no-annotate --python-version 3.11 -o requirements-docs.lock
 
 $(STAMP): pyproject.toml setup.cfg requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \

@@ -141,6 +141,12 @@ def test_links_lead_somewhere() -> None:
                 assert heading in anchors, f"{page.name}: {link}"
 
 
+def test_every_page_is_in_the_site() -> None:
+    assert set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text())) == {
+        page.name for page in DOCS.glob("*.md")
+    }
+
+
 def test_everything_that_the_map_names_exists() -> None:
     """Files and folders, and the functions, classes and constants in them, as in `build.py: build_defs`."""
     page = (DOCS / "architecture.md").read_text()
@@ -193,6 +199,14 @@ def test_the_example_configuration_loads(tmp_path: Path) -> None:
 
 def test_the_demo_runs_on_the_projects_dagster_settings() -> None:
     assert DAGSTER.read_text() == (ROOT / "dagster.yaml").read_text()
+
+
+def test_services_run_on_the_projects_dagster_settings() -> None:
+    ours, theirs = (
+        yaml.safe_load(path.read_text()) for path in (ROOT / "dagster.yaml", ROOT / "deploy" / "dagster.yaml")
+    )
+    assert {key: theirs.get(key) for key in ours} == ours
+    assert set(theirs) - set(ours) == {"storage", "local_artifact_storage", "compute_logs"}
 
 
 def test_the_demo_ends_with_members_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.generate import asset_graph, mapped_fields, sandbox_tables
+from docs.generate import asset_graph, columns, mapped_fields, sandbox_tables
 from docs.generate.markers import filled
 
 DOCS = Path(__file__).parents[1]
@@ -18,6 +18,7 @@ def generated() -> dict[Path, str]:
     tables = filled((DOCS / "tables.md").read_text(), "fields", mapped_fields.fields())
     return {
         DOCS / "asset-graph.svg": asset_graph.svg(),
+        DOCS / "columns.md": columns.page(),
         DOCS / "sandbox.md": sandbox,
         DOCS / "tables.md": tables,
     }
