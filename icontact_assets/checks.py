@@ -77,7 +77,7 @@ def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_
     affected = (table, *_DOWNSTREAM.get(table, ()))
     asked = {each: partitions_of(context.instance, _key(import_, each), context.run.run_id) for each in affected}
     try:
-        warehouse = open_import(settings, import_)
+        warehouse = open_import(settings, import_, waiting=context.log.warning)
         if not warehouse.exists():
             warehouse.prepare()
         with warehouse.read() as connection:
@@ -122,19 +122,19 @@ def _checks(settings: Settings, import_: Import, table: Table) -> dg.AssetsDefin
         chosen = {key.name for key in context.selected_asset_check_keys}
         partitions = partitions_of(context.instance, _key(import_, table))
         with failing_plainly():
-            results = _read_results(settings, import_, table, partitions)
+            results = _read_results(settings, import_, table, partitions, context.log.warning)
         yield from (result for result in results if result.check_name in chosen)
 
     return run
 
 
 def _read_results(
-    settings: Settings, import_: Import, table: Table, partitions: Partitions
+    settings: Settings, import_: Import, table: Table, partitions: Partitions, waiting: Callable[[str], None]
 ) -> list[dg.AssetCheckResult]:
     """Every check of a raw asset. The database is opened only for those that are about its rows."""
     if table is RAW_STATISTICS:
         return [_failed_partitions(partitions)._replace(asset_key=_key(import_, table))]
-    warehouse = open_import(settings, import_)
+    warehouse = open_import(settings, import_, waiting=waiting)
     if not partitions.asked:
         warehouse.prepare()
     with warehouse.read() as connection:

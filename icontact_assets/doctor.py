@@ -21,6 +21,7 @@ from icontact_assets.ingest.staging import check_staging
 from icontact_assets.resources import known_source, open_session, open_warehouse, staging_path
 from icontact_assets.settings.models import Export, Import, Settings
 from icontact_assets.terminal import MIND, NO, OK, Cell
+from icontact_assets.warehouse.copies import is_copy
 
 _Check = tuple[str, Callable[[], str]]
 
@@ -50,6 +51,7 @@ def examine(settings: Settings, import_name: str | None, dagster_home: str | Non
         # What one import holds in the database says nothing of another.
         for import_ in imports:
             yield from _until_one_fails([(f"database: {import_.name}", partial(_holds, settings, import_))])
+        yield Finding("published copy", *published(settings))
     for import_ in imports:
         yield from _until_one_fails(_import_checks(settings, import_))
     if import_name is None:
@@ -89,6 +91,22 @@ def database(settings: Settings) -> str:
     with warehouse.write("doctor") as connection:
         connection.execute("SELECT 1")
     return f"{warehouse.path} {'opens' if existed else 'can be written'}"
+
+
+def published(settings: Settings) -> tuple[Cell, str]:
+    """Whether those who read the published copy see what the database holds."""
+    path = settings.published_path
+    if path is None:
+        return OK, "none is made, as ICONTACT_ASSETS_PUBLISH says"
+    if not path.exists():
+        return OK, f"the next run that changes a table makes {path}"
+    at = f"{datetime.fromtimestamp(path.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
+    if is_copy(settings.duckdb_path, path):
+        return OK, f"{path} has what the database has, last changed {at}"
+    return MIND, (
+        f"{path} has the tables of {at}, and the database has changed since. A run renews it at its end. If none is "
+        "under way, the log of the last one says why it could not."
+    )
 
 
 def _holds(settings: Settings, import_: Import) -> str:

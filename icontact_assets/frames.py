@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 
+from icontact_assets.resources import reading
 from icontact_assets.settings.load import load_settings
-from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets.warehouse.published import read_published
 
 
 def read(
@@ -19,13 +22,16 @@ def read(
     where: str | None = None,
     database: Path | None = None,
 ) -> pd.DataFrame:
-    """A frame of a table or view of an import, times in UTC without a zone.
+    """A frame of a table or view of an import, as last published, times in UTC without a zone.
 
-    `columns` chooses columns, `where` is a SQL condition, `database` another file than the settings name.
-    Raises WarehouseError if the database is missing or busy, duckdb.Error if the table or the condition is wrong.
+    `columns` chooses columns, `where` is a SQL condition, `database` another published copy than that of the settings.
+    It waits for no run, unless the settings publish nothing: then the database itself is read. Raises WarehouseError if
+    there is nothing to read, duckdb.Error if the table or the condition is wrong.
     """
     chosen = ", ".join(f'"{column}"' for column in columns) if columns else "*"
     condition = f" WHERE {where}" if where else ""
-    settings = load_settings()
-    with Warehouse(database or settings.duckdb_path, readers=settings.readers).read() as connection:
+    opened: AbstractContextManager[duckdb.DuckDBPyConnection] = (
+        read_published(database) if database else reading(load_settings())
+    )
+    with opened as connection:
         return connection.execute(f'SELECT {chosen} FROM "{import_name}"."{table}"{condition}').df()  # noqa: S608

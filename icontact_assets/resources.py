@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import duckdb
+
 from icontact_assets.credentials import LOOPBACK
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.live import PlanError
@@ -22,6 +24,7 @@ from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_fore
 from icontact_assets.ingest.staging import Staging
 from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.settings.models import Export, Import, Settings
+from icontact_assets.warehouse.published import read_published
 from icontact_assets.warehouse.warehouse import Source, Warehouse, WarehouseError
 
 
@@ -39,11 +42,17 @@ def budget_of(settings: Settings, import_: Import) -> Budget:
 
 
 def open_warehouse(
-    settings: Settings, schema: str | None = None, *, source: Source | None = None, wait_seconds: float = 300.0
+    settings: Settings,
+    schema: str | None = None,
+    *,
+    source: Source | None = None,
+    wait_seconds: float | None = None,
+    waiting: Callable[[str], None] = lambda _: None,
 ) -> Warehouse:
     """The database of the settings, bound to a schema where one is named.
 
-    Only its owner, and the group that the settings name, can read it and the home.
+    Only its owner, and the group that the settings name, can read it and the home. It is waited for as long as the
+    settings say, or for `wait_seconds`. `waiting` is called with what somebody who waits should know.
     """
     try:
         settings.readers.restrict(settings.home)
@@ -52,7 +61,30 @@ def open_warehouse(
             f"The folder {settings.home} cannot be closed to other users: {error}. Let this user own it, or name "
             "another folder with ICONTACT_ASSETS_HOME."
         ) from error
-    return Warehouse(settings.duckdb_path, schema, source=source, readers=settings.readers, wait_seconds=wait_seconds)
+    return Warehouse(
+        settings.duckdb_path,
+        schema,
+        source=source,
+        readers=settings.readers,
+        published=settings.published_path,
+        wait_seconds=settings.sharing.lock_wait if wait_seconds is None else wait_seconds,
+        waiting=waiting,
+    )
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the published copy, which waits for no run and stops none. Where none is made, to the database.
+    Tables are named with their schema. Raises WarehouseError."""
+    path = settings.published_path
+    if path is None:
+        with open_warehouse(settings).read() as connection:
+            yield connection
+        return
+    if not path.exists() and not open_warehouse(settings).publish():
+        raise WarehouseError(f"There is no database at {settings.duckdb_path} yet: materialize the raw assets first.")
+    with read_published(path) as connection:
+        yield connection
 
 
 def source_of(settings: Settings, import_: Import) -> Source:
@@ -73,11 +105,11 @@ def _service(settings: Settings) -> str:
     return f"{host}{parts.path}"
 
 
-def open_import(settings: Settings, import_: Import) -> Warehouse:
+def open_import(settings: Settings, import_: Import, *, waiting: Callable[[str], None] = lambda _: None) -> Warehouse:
     """The database, bound to the schema of an import, which is prepared when it is opened. It is refused then if
-    it holds the data of another account, client folder or service."""
+    it holds the data of another account, client folder or service. `waiting`: see `open_warehouse`."""
     # What asks iContact for nothing needs no ids.
-    return open_warehouse(settings, import_.name, source=known_source(settings, import_))
+    return open_warehouse(settings, import_.name, source=known_source(settings, import_), waiting=waiting)
 
 
 def staging_path(settings: Settings, import_: Import) -> Path:
@@ -127,7 +159,7 @@ def open_context(
     SettingsError, WarehouseError, StagingError.
     """
     folder, scope, source = open_folder(settings, import_), scope_of(settings, import_), source_of(settings, import_)
-    warehouse = open_warehouse(settings, import_.name, source=source)
+    warehouse = open_warehouse(settings, import_.name, source=source, waiting=warn)
     database_id, adopted = prepare_import(warehouse, scope, import_.start_date)
     if adopted:
         warn(f"It was not recorded whose data {import_.name} holds. From now on it is recorded as {source}.")
@@ -177,15 +209,17 @@ def rates_of(import_: Import, session: Session) -> Rates:
     return Rates(min(per_second, default=None), limits.per_day or None, session.budget.left_today())
 
 
-def open_export(settings: Settings, export: Export) -> ExportContext:
-    """Where an export's audience, records and list are, its tables made. Raises PlanError where it was never read who
-    left, SettingsError, WarehouseError."""
+def open_export(
+    settings: Settings, export: Export, *, waiting: Callable[[str], None] = lambda _: None
+) -> ExportContext:
+    """Where an export's audience, records and list are, its tables made. `waiting`: see `open_warehouse`. Raises
+    PlanError where it was never read who left, SettingsError, WarehouseError."""
     import_ = settings.import_of(export)
     folder_schema = settings.schema_of_target(export)
-    warehouse = open_import(settings, import_)
+    warehouse = open_import(settings, import_, waiting=waiting)
     if folder_schema not in (None, import_.name):
         # Its tables are read and written by connections that are bound to the audience's import.
-        open_import(settings, settings.import_named(folder_schema)).prepare()
+        open_import(settings, settings.import_named(folder_schema), waiting=waiting).prepare()
     _heed_opt_outs(settings, export, warehouse)
     return ExportContext(
         warehouse,

@@ -19,7 +19,7 @@ from docs.generate.__main__ import generated
 from icontact_assets import demo
 from icontact_assets.init import DAGSTER
 from icontact_assets.settings.load import load_settings
-from icontact_assets.settings.models import EveryImport, RequestLimits
+from icontact_assets.settings.models import EveryImport, RequestLimits, Sharing
 from icontact_assets.warehouse.tables import TABLES, VIEWS
 from icontact_assets_tests.harness import Project, days_ago, execute
 
@@ -178,7 +178,8 @@ def test_every_table_and_variable_and_setting_is_named() -> None:
         assert name in inner or f"`{name}`" in tables, name
     source = (ROOT / "icontact_assets" / "settings" / "load.py").read_text()
     variables = set(re.findall(r"ICONTACT_[A-Z_]*[A-Z]\b", source))
-    for prefix, model in (("ICONTACT_", EveryImport), ("ICONTACT_REQUESTS_", RequestLimits)):
+    prefixed = {"ICONTACT_": EveryImport, "ICONTACT_REQUESTS_": RequestLimits, "ICONTACT_ASSETS_": Sharing}
+    for prefix, model in prefixed.items():
         variables |= {prefix + field.upper() for field in model.model_fields}
     for variable in variables:
         assert f"`{variable}`" in settings, variable

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from icontact_assets.cli import app
-from icontact_assets.doctor import database
+from icontact_assets.doctor import database, published
 from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.staging import Staging, StagingError, check_staging
-from icontact_assets.resources import budget_of, open_import, staging_path
+from icontact_assets.resources import budget_of, open_import, open_warehouse, staging_path
 from icontact_assets.settings.models import Settings
 from icontact_assets.warehouse.warehouse import WarehouseError
 from icontact_assets_tests.harness import Project
@@ -100,3 +100,18 @@ def test_files_of_another_owner_are_named(closed: Settings) -> None:
     for use in (Staging, check_staging):
         with pytest.raises(StagingError, match="Permission denied"):
             use(staging_path(closed, import_))
+
+
+def test_doctor_says_how_old_the_published_copy_is(imported: Project) -> None:
+    settings = imported.settings
+    assert settings.published_path is not None
+    assert "has what the database has" in published(settings)[1]
+    with open_warehouse(settings).write("a test") as connection:
+        connection.execute("CREATE TABLE news (x INTEGER)")
+    mark, text = published(settings)
+    assert str(mark) == "warning"
+    assert "the database has changed since" in text
+    settings.published_path.unlink()
+    assert "the next run that changes a table makes" in published(settings)[1]
+    imported.environment["ICONTACT_ASSETS_PUBLISH"] = "false"
+    assert "none is made" in published(imported.settings)[1]

@@ -45,15 +45,16 @@ def test_a_run_keeps_everything_for_its_owner(project: Project) -> None:
     kept = {"warehouse.duckdb", "warehouse.duckdb.lock", "warehouse.duckdb.holder", "warehouse.duckdb.icontact.staging"}
     assert kept <= found.keys()
     (budget,) = (home / "budget").glob("*.sqlite")
-    folders = {".", "budget", "runs"}
+    folders, copy = {".", "budget", "published", "runs"}, "published/warehouse.duckdb"
     assert {name: oct(mode) for name, mode in found.items()} == {
-        name: "0o700" if name in folders else "0o600" for name in found
+        name: "0o700" if name in folders else "0o400" if name == copy else "0o600" for name in found
     }
 
     # An installation of an earlier version, killed in the middle: it kept no locks of runs.
     shutil.rmtree(home / "runs")
     for path in (budget, settings.duckdb_path.with_name("warehouse.duckdb.icontact.staging")):
         path.with_name(path.name + "-journal").touch()
+    shutil.rmtree(home / "published")
     for name in modes(home):
         (home / name).chmod(0o755 if name in folders else 0o644)
     (import_,) = settings.imports

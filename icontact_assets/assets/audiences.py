@@ -28,10 +28,10 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
     comes_from = column_lineage(page.comes_from or {})
 
     # Dagster does not recognise the parametrised type beside a check.
-    def run() -> dg.MaterializeResult:  # type: ignore[type-arg]
+    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         now = datetime.now(UTC)
         with failing_plainly():
-            warehouse = open_import(settings, import_)
+            warehouse = open_import(settings, import_, waiting=context.log.warning)
             if not warehouse.exists():
                 # Where nothing was ever read, nothing is complete: the check says so.
                 warehouse.prepare()
@@ -46,7 +46,7 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
         description=audience.description or f"Who is in the audience {code(audience.label)}. A row is a member.",
         group_name=f"{schema}_audiences",
         automation_condition=_follow(profiles),
-        resource_defs={RESOURCE: worker(settings.home)},
+        resource_defs={RESOURCE: worker(settings)},
         required_resource_keys={RESOURCE},
         check_specs=[
             dg.AssetCheckSpec(

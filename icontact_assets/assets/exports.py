@@ -65,7 +65,7 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         storage_id = computed[0].storage_id
         try:
             report = run_export(
-                open_export(settings, export),
+                open_export(settings, export, waiting=context.log.warning),
                 export,
                 run_id=context.run.run_id,
                 audience_storage_id=storage_id,
@@ -94,7 +94,7 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         deps=[audience_key(settings, name) for name in sources(export)],
         description=export.description or _described(export),
         group_name=f"{import_.name}_audiences",
-        resource_defs={RESOURCE: worker(settings.home)},
+        resource_defs={RESOURCE: worker(settings)},
         required_resource_keys={RESOURCE},
         check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in _CHECKS.items()],
         **described(settings, page),

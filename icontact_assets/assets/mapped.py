@@ -164,10 +164,10 @@ def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefi
     key = table_key(import_.name, table.name)
 
     # Dagster does not recognise the parametrised type beside a check.
-    def run() -> dg.MaterializeResult:  # type: ignore[type-arg]
+    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         missing = None
         with failing_plainly():
-            warehouse = open_import(settings, import_)
+            warehouse = open_import(settings, import_, waiting=context.log.warning)
             with warehouse.write(f"computing {table.name}") as connection:
                 facts = table.body(connection)
                 shown = preview(connection, table.name, public_columns(table.name))
@@ -184,7 +184,7 @@ def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefi
         description=table.description,
         group_name=f"{import_.name}_mapped",
         automation_condition=_follow(import_, table.needs),
-        resource_defs={RESOURCE: worker(settings.home)},
+        resource_defs={RESOURCE: worker(settings)},
         required_resource_keys={RESOURCE},
         check_specs=[dg.AssetCheckSpec(COMPLETE_DATA, asset=key, description=_COMPLETE_PROFILES)]
         if table.missing

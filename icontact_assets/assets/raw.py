@@ -109,7 +109,7 @@ def _asset(
         description=table.description,
         group_name=f"{import_.name}_raw",
         op_tags=op_tags,
-        resource_defs={RESOURCE: worker(settings.home)},
+        resource_defs={RESOURCE: worker(settings)},
         required_resource_keys={RESOURCE},
         **described(settings, raw_page(import_.name, table, body)),
     )(run)

@@ -1,44 +1,67 @@
-"""Whether the process of a run still lives: each run holds a lock of its own. A kill leaves its file unlocked."""
+"""What surrounds a run: a lock that says that its process lives, and at its end the published copy."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from icontact_assets.errors import UserError
 from icontact_assets.private import OWNER
+from icontact_assets.resources import open_warehouse
+from icontact_assets.settings.models import Settings
 
 RESOURCE = "icontact_worker"
 """The key under which the assets require it. Dagster sets it up once a run, before the first step."""
 
 
 @cache
-def worker(home: Path) -> dg.ResourceDefinition:
-    """Holds the lock of a run while its steps are executed."""
+def worker(settings: Settings) -> dg.ResourceDefinition:
+    """Holds the lock of a run while its steps are executed, and then renews the published copy."""
 
-    @dg.resource(description="A lock that says that the run's process lives.")
+    @dg.resource(description="A lock that says that the run's process lives. At the end, the copy for reading.")
     def held(context: dg.InitResourceContext) -> Iterator[None]:
         assert context.run is not None  # noqa: S101 -- for the type checker
-        lock = FileLock(_folder(home) / f"{context.run.run_id}.lock")
-        try:
-            OWNER.folder(_folder(home))
-            lock.acquire()
-        except OSError as error:
-            # The first step that needs the folder says what is wrong with it.
-            assert context.log is not None  # noqa: S101 -- for the type checker
-            context.log.warning(f"If this run is killed, nobody will notice: {_folder(home)}: {error.strerror}.")
+        assert context.log is not None  # noqa: S101 -- for the type checker
+        with _alive(settings.home, context.run.run_id, context.log):
             yield
-            return
-        try:
-            yield
-        finally:
-            Path(lock.lock_file).unlink(missing_ok=True)
-            lock.release()
+            _publish(settings, context.log)
 
     return held
+
+
+@contextmanager
+def _alive(home: Path, run_id: str, log: dg.DagsterLogManager) -> Iterator[None]:
+    """The lock of a run. A kill leaves its file unlocked."""
+    lock = FileLock(_folder(home) / f"{run_id}.lock")
+    try:
+        OWNER.folder(_folder(home))
+        lock.acquire()
+    except OSError as error:
+        # The first step that needs the folder says what is wrong with it.
+        log.warning(f"If this run is killed, nobody will notice: {_folder(home)}: {error.strerror}.")
+        yield
+        return
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _publish(settings: Settings, log: dg.DagsterLogManager) -> None:
+    began = time.monotonic()
+    try:
+        if open_warehouse(settings, waiting=log.warning).publish():
+            log.info(f"Published the tables in {settings.published_path} in {time.monotonic() - began:.1f} s.")
+    except UserError as error:
+        # What the run has read is stored. The next run that changes a table publishes again.
+        log.warning(f"Whoever reads the published copy sees the tables of an earlier run. {error}")
 
 
 def left_behind(home: Path) -> dict[str, Path]:

@@ -25,6 +25,7 @@ from icontact_assets.settings.models import (
     RequestLimits,
     Settings,
     SettingsError,
+    Sharing,
     Suppression,
 )
 from icontact_assets.settings.refusals import SettingsFile, explain, shown
@@ -193,6 +194,7 @@ class _Resolver:
             home=home,
             file=file,
             readers=readers,
+            sharing=Sharing(**_variables(self._environ, "ICONTACT_ASSETS_", Sharing)),
             imports=imports,
             audiences=self._written.audiences,
             exports=exports,

@@ -344,6 +344,16 @@ class Schedule(Model):
         return value
 
 
+class Sharing(Model):
+    """How the database is shared with other programs, by variables named `ICONTACT_ASSETS_` and the field in capital
+    letters."""
+
+    publish: bool = True
+    """Whether a run that changed a table renews a copy for reading (`ICONTACT_ASSETS_PUBLISH`)."""
+    lock_wait: int = Field(default=300, ge=0, le=86_400)
+    """The seconds that a run waits for the database file when another process has it (`ICONTACT_ASSETS_LOCK_WAIT`)."""
+
+
 class Settings(Model):
     """All settings, checked, with references resolved."""
 
@@ -357,12 +367,19 @@ class Settings(Model):
     """The file that they were read from, if there is one."""
     readers: Readers = Readers()
     """Who may read what is kept."""
+    sharing: Sharing = Sharing()
+    """How the database is shared with other programs."""
     imports: tuple[Import, ...]
     audiences: tuple[Audience, ...] = ()
     exports: tuple[Export, ...] = ()
     schedule: Schedule = Schedule()
     owners: tuple[Owner, ...] = ()
     """Who is shown as owner of every asset."""
+
+    @property
+    def published_path(self) -> Path | None:
+        """The copy of the database for reading. None: none is made."""
+        return self.home / "published" / self.duckdb_path.name if self.sharing.publish else None
 
     def import_named(self, name: str) -> Import:
         """The import of that name. Raises SettingsError listing those that exist."""

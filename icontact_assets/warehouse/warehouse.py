@@ -7,9 +7,8 @@ import os
 import random
 import shutil
 import stat
-import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,16 +20,13 @@ from filelock import FileLock, Timeout
 
 from icontact_assets.errors import UserError
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
+from icontact_assets.warehouse.copies import publish, replace_by_copy
+from icontact_assets.warehouse.engine import CATALOG, new_engine
+from icontact_assets.warehouse.foreign import Patience, holder
 from icontact_assets.warehouse.remedies import first_line, remedy
 from icontact_assets.warehouse.signals import interrupted_by_signals
 from icontact_assets.warehouse.tables import IMPORT_SOURCE, TABLES, VIEWS, audience_on
 from icontact_assets.warehouse.upgrade import pending
-
-# The file is attached under a name of its own: DuckDB would call it by its file's name, which may be an import's too.
-_CATALOG = "warehouse_file"
-
-# A program that has the file open without our lock is a person's, so the person sees the error soon.
-_FOREIGN_WAIT_SECONDS = 60.0
 
 # Files are created so that DuckDB 1.5 opens what 2.0 wrote. A file that exists keeps the version it has.
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"
@@ -93,8 +89,11 @@ class Warehouse:
     must hold. Without one, tables are named with their schema.
 
     DuckDB admits one read-write process and no reader beside it, so both take an operating-system file lock
-    beside the database (released by a kill) and wait for it up to `wait_seconds`. `readers` are those who may read
-    the file.
+    beside the database (released by a kill) and wait for it up to `wait_seconds`. They wait as long for a program that
+    has the file and does not know the lock, unless it only reads: then a writer goes on with a copy in the file's
+    place. `waiting` is called with what somebody who waits should know.
+
+    `readers` are those who may read the file. `published` is where its copy for reading is, if there is to be one.
     """
 
     def __init__(
@@ -104,13 +103,17 @@ class Warehouse:
         *,
         source: Source | None = None,
         readers: Readers = OWNER,
+        published: Path | None = None,
         wait_seconds: float = 300.0,
+        waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.path = path
         self.schema = schema
         self.source = source
         self._readers = readers
+        self._published = published
         self._wait = wait_seconds
+        self._waiting = waiting
         self._lock_path = path.with_name(path.name + ".lock")
         self._holder_path = path.with_name(path.name + ".holder")
         self.left: Version | None = None
@@ -153,6 +156,32 @@ class Warehouse:
         Raises OtherSource if the schema holds the data of another than `source`, WarehouseError, WarehouseBusy."""
         with self.write("preparing the schema"):
             pass
+
+    def publish(self) -> bool:
+        """Renew the copy for reading, if there is to be one and the file has changed since. Whether a copy was made.
+
+        It holds all tables as they are at one moment, between two transactions. The former copy lives on for those who
+        have it open. Raises WarehouseError, WarehouseBusy: then the former copy stays.
+        """
+        if self._published is None or not self.exists():
+            return False
+        beside = [self.path.with_name(self.path.name + end) for end in _FILES[1:]]
+        if any(path.exists() for path in beside):
+            # A killed process left what it had committed. Opening the file brings that into it.
+            with self._connected("tidying up", read_only=False) as connection:
+                connection.execute(f"CHECKPOINT {CATALOG}")
+        with self._locked("making the copy for reading"):
+            if any(path.exists() for path in beside):
+                raise WarehouseError(f"{self.path} cannot be copied: some of what it holds is still beside it.")
+            try:
+                return publish(self.path, self._published, self._readers)
+            except BlockingIOError as error:
+                raise WarehouseBusy(f"{self.path} cannot be copied while another program writes to it.") from error
+            except OSError as error:
+                raise WarehouseError(
+                    f"The copy {self._published} could not be made: {error.strerror}. Check that this user may write "
+                    "to its folder and that the disk has space for it."
+                ) from error
 
     def exists(self) -> bool:
         """Whether there is a file. Raises WarehouseError if what is there cannot be a database."""
@@ -245,7 +274,7 @@ class Warehouse:
             return False
         comments = connection.execute(
             "SELECT comment FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
-            [_CATALOG, schema, IMPORT_SOURCE.name],
+            [CATALOG, schema, IMPORT_SOURCE.name],
         ).fetchall()
         if comments != [(_layout(schema),)]:
             return False
@@ -255,7 +284,7 @@ class Warehouse:
 
     def _use(self, connection: duckdb.DuckDBPyConnection) -> None:
         if self.schema is not None:
-            connection.execute(f'USE {_CATALOG}."{self.schema}"')
+            connection.execute(f'USE {CATALOG}."{self.schema}"')
 
     def _check_source(self, connection: duckdb.DuckDBPyConnection, schema: str, source: Source) -> str | None:
         """The recorded id of a schema. None if nothing is recorded."""
@@ -348,30 +377,36 @@ class Warehouse:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _open(self, spill: Path, options: str) -> duckdb.DuckDBPyConnection:
-        wait = min(self._wait, _FOREIGN_WAIT_SECONDS)
-        deadline = time.monotonic() + wait
         path = str(self.path).replace("'", "''")
-        # The type is named and nothing is installed: DuckDB would fetch an extension for a file of another kind.
-        connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(spill)})
-        connection.execute("SET TimeZone = 'UTC'")
-        attach = f"ATTACH '{path}' AS {_CATALOG} ({', '.join(filter(None, ('TYPE duckdb', options)))})"
+        connection = new_engine(spill)
+        attach = f"ATTACH '{path}' AS {CATALOG} ({', '.join(filter(None, ('TYPE duckdb', options)))})"
+
+        def step_aside() -> None:
+            # What lies in this folder is gone when the connection is closed, and after a kill with the next one.
+            spill.mkdir(mode=0o700, exist_ok=True)
+            replace_by_copy(self.path, spill / "copy")
+
+        patience = Patience(self.path, self._wait, self._waiting, None if options == "READ_ONLY" else step_aside)
         while True:
             try:
                 connection.execute(attach)
-                connection.execute(f"USE {_CATALOG}")
+                connection.execute(f"USE {CATALOG}")
                 return connection
             except duckdb.Error as error:
-                # A program that does not know our lock (a notebook, the duckdb shell) may have the file.
-                if not isinstance(error, duckdb.IOException) or "Could not set lock" not in str(error):
+                who = holder(error)
+                if who is None:
                     connection.close()
                     raise WarehouseError(self._unusable(error)) from error
-                if time.monotonic() > deadline:
+                if not patience.wait(who):
                     connection.close()
-                    raise WarehouseBusy(
-                        f"{self.path} is open in another program for more than {wait:.0f} s: "
-                        f"{first_line(error)} Close it there and run again."
-                    ) from error
-                time.sleep(random.uniform(0.05, 0.2))  # noqa: S311
+                    raise WarehouseBusy(self._held(who)) from error
+
+    def _held(self, who: str) -> str:
+        instead = f" To read, open {self._published} instead: it stands in nobody's way." if self._published else ""
+        return (
+            f"{self.path} is open in another program for more than {self._wait:.0f} s: {who}. Close it there and run "
+            f"again.{instead}"
+        )
 
     def _holder(self) -> str:
         try:
@@ -388,7 +423,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, schema: str) -> dict[str, se
     found: dict[str, set[str]] = {}
     for table_name, column_name in connection.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ?",
-        [_CATALOG, schema],
+        [CATALOG, schema],
     ).fetchall():
         found.setdefault(table_name, set()).add(column_name)
     return found

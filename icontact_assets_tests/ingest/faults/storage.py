@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from icontact_assets.warehouse import warehouse
 from icontact_assets_tests.harness import ACTIVITY, OPEN, Stage, check_equal, contents, materialize, only
 from icontact_assets_tests.ingest.faults.growth import grow, news
 from icontact_assets_tests.ingest.faults.play import SMALL, Impossible, Play, Row, told
@@ -90,16 +88,17 @@ def held(path: Path) -> Iterator[None]:
 
 def locked(stage: Stage) -> str:
     news(stage)
-    project = stage.project()
+    project = stage.project(ICONTACT_ASSETS_LOCK_WAIT="1")
     assert stage.run(project, selection=SOME).green
     before = contents(project)
     grow(stage, 0)
-    with held(project.settings.duckdb_path), mock.patch.object(warehouse, "_FOREIGN_WAIT_SECONDS", 0.3):
+    with held(project.settings.duckdb_path):
         ended = stage.run(project, selection=only("contacts", "activity"))
     assert ended.red
     for words in ended.red.values():
         assert "is open in another program" in words
         assert "Close it there" in words
+        assert f"To read, open {project.settings.published_path} instead" in words
     assert contents(project) == before
     assert stage.run(project, selection=ACTIVITY).green
     check_equal(project, leave_out=OTHERS)
