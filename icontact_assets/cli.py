@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
 import sys
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -270,9 +269,10 @@ def _rollback_way(export: Export, move_to: str | None, unsubscribe: bool) -> Rem
 def _show(context: ExportContext, made: Plan, as_json: bool) -> None:
     """Store a plan as shown, and print it."""
     from icontact_assets.exports.approvals import show_plan
+    from icontact_assets.exports.shown import plan_facts, sample
 
     show_plan(context.warehouse, made, context.clock())
-    facts = _plan_facts(made)
+    facts = plan_facts(made)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -280,62 +280,32 @@ def _show(context: ExportContext, made: Plan, as_json: bool) -> None:
     for key, value in facts.items():
         if key == "plan":
             continue
+        if key.endswith("_ids"):
+            value = sample(value)
         if isinstance(value, dict):
             value = [f"{count} {reason}" for reason, count in value.items()]
         rows.append((key.replace("_", " "), value if isinstance(value, list) else str(value)))
     show(rows, headers=("plan", facts["plan"]))
 
 
-_SAMPLE = 10
-
-
-def _plan_facts(made: Plan) -> dict[str, Any]:
-    """What a plan says, by contact ids and counts only."""
-
-    def sample(ids: Iterable[str]) -> str:
-        chosen = list(ids)
-        return ", ".join(chosen[:_SAMPLE]) + (" ..." if len(chosen) > _SAMPLE else "")
-
-    back = [permit for permit in made.removals if permit.list_id != made.live.list_id]
-    away = [permit for permit in made.removals if permit.list_id == made.live.list_id]
-    reasons = Counter(denial.reason for denial in made.denials) + Counter(
-        denied.denial.reason for denied in made.denied_removals
-    )
-    return {
-        "plan": made.hash,
-        "export": made.export,
-        "mode": made.mode,
-        "list": f"{made.live.name} ({made.live.list_id}), {made.live.size} people",
-        "members": made.members,
-        "add": len(made.additions),
-        "add_ids": sample(permit.contact_id for permit in made.additions),
-        "move_back": len(back),
-        "move_back_ids": sample(permit.contact_id for permit in back),
-        "remove": len(away),
-        "remove_ids": sample(permit.contact_id for permit in away),
-        "already_subscribed": len(made.already),
-        "waiting_for_the_pace": len(made.waiting),
-        "quiet_until": made.quiet_until.isoformat() if made.quiet_until else None,
-        "skipped": dict(reasons + Counter([*made.unmatched.values(), *made.left_out.values()])),
-        "external_changes": made.external.text(),
-        "limits_exceeded": [item.text for item in made.exceeded],
-    }
-
-
 def _apply(context: ExportContext, export: Export, plan_hash: str, undo: Undo | None = None) -> None:
     from uuid import uuid4
 
     from icontact_assets.exports.run import run_export
+    from icontact_assets.exports.shown import sample
 
     run_id = str(uuid4())
-    report = run_export(
-        context,
-        export,
-        run_id=run_id,
-        undo=undo,
-        exactly=plan_hash,
-        waiting=lambda text: say(text, error=True),
-    )
+    try:
+        report = run_export(
+            context,
+            export,
+            run_id=run_id,
+            undo=undo,
+            exactly=plan_hash,
+            waiting=lambda text: say(text, error=True),
+        )
+    finally:
+        _publish()
     say(
         f"Run {run_id}: {report.added} people added, {report.removed} removed, {sum(report.refused.values())} refused, "
         f"{sum(report.failed.values())} failed, {report.remaining} remain"
@@ -344,8 +314,17 @@ def _apply(context: ExportContext, export: Export, plan_hash: str, undo: Undo | 
     if report.violations:
         raise UserError(
             f"{len(report.violations)} people were put on the list though they may not be mailed: "
-            f"{', '.join(report.violations[:_SAMPLE])}. Run `icontact-assets undo {run_id}`."
+            f"{sample(report.violations)}. Run `icontact-assets undo {run_id}`."
         )
+
+
+def _publish() -> None:
+    from icontact_assets.resources import open_warehouse
+
+    try:
+        open_warehouse(_settings()).publish()
+    except UserError as error:
+        say(f"Whoever reads the published copy sees the tables of before. {error}", error=True)
 
 
 @app.command()
@@ -405,6 +384,26 @@ def demo(
         demo_module.ui(home, port)
     else:
         demo_module.run(home)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help='The query, for instance "SELECT count(*) FROM icontact_users".')],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with the names of the columns.")] = False,
+) -> None:
+    """Show the rows of a SQL query on the published copy. It waits for no run, and no run waits for it."""
+    from icontact_assets.query import answer, text
+
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of --json and --csv.")
+    found = answer(_settings(), sql)
+    if as_json:
+        typer.echo(json.dumps(found.records(), indent=2))
+    elif as_csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([found.columns, *found.rows])
+    else:
+        show([list(map(text, row)) for row in found.rows], headers=found.columns)
 
 
 def _require_sandbox() -> None:

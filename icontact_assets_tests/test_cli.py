@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -172,7 +172,10 @@ def test_a_plan_is_shown_applied_and_undone(imported: Project) -> None:
     assert shown["add"] > 5
     assert shown["limits_exceeded"] == [f"{shown['add']} people would be added, at most 5 may be"]
     assert "@" not in done.stdout
-    assert shown["plan"] in run(project, "plan", "everybody").stdout
+    assert len(set(shown["add_ids"])) == shown["add"] > 10
+    told = run(project, "plan", "everybody").stdout
+    assert shown["plan"] in told
+    assert f"{', '.join(shown['add_ids'][:10])} ..." in told
     assert written(project) == 0
 
     other = run(project, "apply", "everybody", "--plan", "0" * 32)
@@ -195,3 +198,40 @@ def test_a_plan_is_shown_applied_and_undone(imported: Project) -> None:
     assert f"0 people added, {back['remove']} removed" in done.stdout
     assert "has no export to undo" in run(project, "undo", "nothing").stderr
     assert "There is no export named" in run(project, "plan", "nobody").stderr
+
+
+def test_a_query_is_answered_in_text_json_and_csv(imported: Project) -> None:
+    [(people,)] = imported.rows("SELECT count(*) FROM icontact.icontact_users")
+    sql = "SELECT count(*) AS people, max(ic_user_created) AS newest FROM icontact_users"
+    text, rows = run(imported, "query", sql), json.loads(run(imported, "query", sql, "--json").stdout)
+    assert (text.exit_code, text.stderr) == (0, "")
+    assert f"│ {people} " in text.stdout
+    assert rows[0]["people"] == people
+    assert datetime.fromisoformat(rows[0]["newest"]).utcoffset() == timedelta(0)
+    odd = """SELECT 'a,"b"' AS "x y", NULL AS n, 1e400::DOUBLE AS f, 2::HUGEINT ** 90 AS h, map([1], ['v']) AS m"""
+    assert run(imported, "query", odd.replace("1e400", "'inf'"), "--csv").stdout.splitlines()[0] == "x y,n,f,h,m"
+    found = json.loads(run(imported, "query", odd.replace("1e400", "'inf'"), "--json").stdout)
+    assert found[0]["n"] is found[0]["f"] is None
+    assert (found[0]["x y"], found[0]["m"]) == ('a,"b"', {"1": "v"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("SELECT * FROM nothing",), 1, "SHOW ALL TABLES"),
+        (("SELECT * FROM icontact_users WHERE",), 1, "Parser Error"),
+        (("--",), 2, "Missing argument"),
+        ((" ",), 1, "This is no query"),
+        (("DELETE FROM icontact_users",), 1, "The published copy is for reading"),
+        (("SELECT 1 AS a, 2 AS a", "--json"), 1, "named a: name them apart"),
+        (("SELECT 1", "--json", "--csv"), 2, "choose one of"),
+        ((), 2, "Missing argument"),
+    ],
+)
+def test_a_query_that_cannot_be_answered_says_why(
+    imported: Project, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    done = run(imported, "query", *arguments)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

@@ -98,7 +98,7 @@ def test_a_run_publishes_once_and_only_what_changed(imported: Project) -> None:
     assert published < next(at for at, text in enumerate(texts) if text.startswith("Finished execution of run"))
     assert settings.published_path.stat().st_ino != inode
     inode = settings.published_path.stat().st_ino
-    assert imported.run('key:"icontact/icontact_profiles"').success
+    assert imported.run('key:"icontact/raw_lists"', Window(days_ago(1), days_ago(1))).success
     assert settings.published_path.stat().st_ino == inode
 
 
