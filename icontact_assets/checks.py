@@ -1,4 +1,4 @@
-"""What Dagster shows about the raw tables beside their runs: is everything there, and if not, why. Numbers, no content.
+"""What Dagster shows about the tables beside their runs: is everything there, and if not, why. Numbers, no content.
 
 Each raw asset has one step of checks after it, which opens the database once, read-only. The checks are not
 partitioned: in Dagster 1.13 a check of a range run cannot say which of its days it is about, and planning one writes a
@@ -9,7 +9,7 @@ reports the checks itself, those of its own asset and of the assets that are ski
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from icontact_assets.ingest.coverage import entries
 from icontact_assets.ingest.due import STATISTIC_OF, DayState, days, messages
 from icontact_assets.ingest.landing import quarantined
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
+from icontact_assets.mapping.verify import COUNTS, KEYS, QUESTIONS, ROWS, TYPES, VALUES, verify
 from icontact_assets.metadata import failing_plainly, metadata_table
 from icontact_assets.records import Partitions, partitions_of, table_key
 from icontact_assets.resources import open_import, scope_of
@@ -32,6 +33,7 @@ from icontact_assets.warehouse.tables import (
     RAW_SENDS,
     RAW_STATISTICS,
     RAW_SUBSCRIPTIONS,
+    Column,
     Table,
 )
 from icontact_assets.warehouse.warehouse import WarehouseError
@@ -64,6 +66,30 @@ _DESCRIPTIONS = {
 
 _SHOWN = 50
 """Messages that a table in metadata names at most."""
+
+
+_MAPPED = {
+    KEYS: "Every row has a contact id, and no two have the same.",
+    ROWS: "There is a row for each contact that the table is made of, and no other.",
+    TYPES: "The columns are those of the field tables, with their types.",
+    VALUES: "Fields that are copied are those of the latest version of the contact in raw_contacts.",
+    COUNTS: "The counts of all contacts together are the events in raw_activity.",
+}
+
+
+def mapped_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks of a mapped asset, which its own step reports."""
+    return [dg.AssetCheckSpec(name, asset=key, description=_MAPPED[name]) for name in QUESTIONS[key.path[-1]]]
+
+
+def mapped_results(
+    connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[Column], aid: str | None
+) -> list[dg.AssetCheckResult]:
+    """Their results, in the transaction that computed the table. They are red, and the table is stored all the same."""
+    return [
+        dg.AssetCheckResult(check_name=answer.question, passed=answer.holds, metadata=answer.facts)
+        for answer in verify(connection, name, columns, aid=aid)
+    ]
 
 
 def raw_checks(settings: Settings, import_: Import, assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:

@@ -51,12 +51,15 @@ def test_snapshot(defs: dg.Definitions) -> None:
         checks.setdefault(check.asset_key.to_user_string(), set()).add(check.name)
     listing = {"listing_complete", "failed_partitions", "quarantine_empty"}
     own = {"failed_partitions", "quarantine_empty", "activity_read", "activity_settled", "statistics_tie_out"}
+    mapped = {"keys_unique", "rows_match_source", "types_as_declared"}
     assert checks == {
         **{f"{name}/raw_{r}": listing for name in ("one", "two") for r in ("contacts", "lists", "messages", "sends")},
         **{f"{name}/raw_activity": own for name in ("one", "two")},
         **{f"{name}/raw_statistics": {"failed_partitions"} for name in ("one", "two")},
         "two/raw_subscriptions": listing,
-        **{f"{name}/icontact_profiles": {"complete_data"} for name in ("one", "two")},
+        **{f"{name}/icontact_users": {*mapped, "values_match_raw_contacts"} for name in ("one", "two")},
+        **{f"{name}/icontact_activity": {*mapped, "counts_match_raw_activity"} for name in ("one", "two")},
+        **{f"{name}/icontact_profiles": {*mapped, "complete_data"} for name in ("one", "two")},
         "two/audience_readers": {"complete_data"},
         "two/export_readers": {"export_limits", "list_matches_audience", "no_consent_violation"},
     }

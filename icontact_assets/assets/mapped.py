@@ -11,6 +11,7 @@ import duckdb
 
 from icontact_assets.assets.pages import Page, column_lineage, described, keyed
 from icontact_assets.assets.worker import RESOURCE, worker
+from icontact_assets.checks import mapped_results, mapped_specs
 from icontact_assets.ingest.due import Scope, missing_for_audiences
 from icontact_assets.mapping.build import build_activity, build_profiles, build_users, unmapped
 from icontact_assets.mapping.expressions import field_table
@@ -171,9 +172,11 @@ def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefi
             with warehouse.write(f"computing {table.name}") as connection:
                 facts = table.body(connection)
                 shown = preview(connection, table.name, public_columns(table.name))
+                checks = mapped_results(connection, table.name, page.columns, import_.filter_by_aid)
                 if table.missing:
                     missing = table.missing(connection)
-        checks = [complete_data(missing, severity=dg.AssetCheckSeverity.WARN)] if table.missing else []
+        if table.missing:
+            checks.append(complete_data(missing, severity=dg.AssetCheckSeverity.WARN))
         return dg.MaterializeResult(
             metadata={**facts, "dagster/column_lineage": comes_from, "preview": shown}, check_results=checks
         )
@@ -186,9 +189,10 @@ def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefi
         automation_condition=_follow(import_, table.needs),
         resource_defs={RESOURCE: worker(settings)},
         required_resource_keys={RESOURCE},
-        check_specs=[dg.AssetCheckSpec(COMPLETE_DATA, asset=key, description=_COMPLETE_PROFILES)]
-        if table.missing
-        else None,
+        check_specs=[
+            *mapped_specs(key),
+            *([dg.AssetCheckSpec(COMPLETE_DATA, asset=key, description=_COMPLETE_PROFILES)] if table.missing else []),
+        ],
         **described(settings, page),
     )(run)
 

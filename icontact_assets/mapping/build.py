@@ -84,7 +84,7 @@ def build_users(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None
     )
     chosen = ""
     if aid is not None:
-        _tag_messages(connection, aid)
+        tag_messages(connection, aid)
         chosen = "WHERE v.id IN (SELECT contact_id FROM raw_activity SEMI JOIN temp.tagged USING (message_id))"
     connection.execute(
         f"CREATE OR REPLACE TABLE icontact_users AS SELECT {values}, "
@@ -105,11 +105,11 @@ def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = N
     """
     fields = field_table("icontact_activity")
     target = "icontact_activity"
-    tagged = None if aid is None else _tag_messages(connection, aid)
+    tagged = None if aid is None else tag_messages(connection, aid)
     subject = "\n".join([source_text("icontact_activity"), repr(aid), repr(tagged)])
     digest = f"{_VERSION}:{hashlib.blake2b(subject.encode(), digest_size=12).hexdigest()}"
     before = _digest(connection)
-    full = everything or before != digest or not _exists(connection, "icontact_activity")
+    full = everything or before != digest or not there(connection, "icontact_activity")
     if before is None or before.partition(":")[0] != _VERSION:
         connection.execute("DELETE FROM links")
     touched = "SELECT contact_id FROM touched_contacts"
@@ -138,7 +138,7 @@ def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = N
     return Built(_count(connection, target), computed, full)
 
 
-def _tag_messages(connection: duckdb.DuckDBPyConnection, aid: str) -> list[str]:
+def tag_messages(connection: duckdb.DuckDBPyConnection, aid: str) -> list[str]:
     """Put the messages whose latest version carries the AID into temp.tagged, and return them, sorted."""
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE tagged AS SELECT message_id "
@@ -204,9 +204,9 @@ def _insert(connection: duckdb.DuckDBPyConnection, which: str) -> None:
 
 def unmapped(connection: duckdb.DuckDBPyConnection) -> str | None:
     """What is read and not in the mapped tables yet, in one sentence. None if nothing is."""
-    if not _exists(connection, "icontact_users"):
+    if not there(connection, "icontact_users"):
         return "icontact_users was never computed"
-    if _digest(connection) is None or not _exists(connection, "icontact_activity"):
+    if _digest(connection) is None or not there(connection, "icontact_activity"):
         return "icontact_activity was never computed"
     waiting = _count(connection, "(SELECT DISTINCT contact_id FROM touched_contacts)")
     return f"new activity of {waiting} contacts is not in icontact_activity yet" if waiting else None
@@ -217,7 +217,7 @@ def build_profiles(connection: duckdb.DuckDBPyConnection) -> None:
 
     While one of the two was never computed, the profiles are those of the other. Raises NothingMapped without both.
     """
-    if not any(_exists(connection, name) for name in ("icontact_users", "icontact_activity")):
+    if not any(there(connection, name) for name in ("icontact_users", "icontact_activity")):
         raise NothingMapped(
             "There are no profiles yet, because icontact_users was never computed. Materialize raw_contacts, then "
             "icontact_users, then icontact_profiles."
@@ -236,7 +236,7 @@ def build_profiles(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _side(connection: duckdb.DuckDBPyConnection, schema: str, name: str, more: str) -> str:
     """One side of the profiles: the table, or no rows while it was never computed."""
-    if _exists(connection, name):
+    if there(connection, name):
         return f'"{schema}".{name}'
     columns = ", ".join(f'NULL::{field.sql_type} AS "{field.name}"' for field in field_table(name))
     return f"(SELECT {columns}{more} WHERE false)"
@@ -247,7 +247,8 @@ def _digest(connection: duckdb.DuckDBPyConnection) -> str | None:
     return rows[0][0] if rows else None
 
 
-def _exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+def there(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether the schema has a table or view of that name."""
     return bool(
         connection.execute(
             "SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = ?", [name]

@@ -1,0 +1,129 @@
+"""The checks of mapped tables: green on what the mapping makes, red on every way to break it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import dagster as dg
+import duckdb
+import pytest
+
+from icontact_assets.assets import mapped
+from icontact_assets.assets.mapped import mapped_columns
+from icontact_assets.mapping.build import Built, build_activity, build_users
+from icontact_assets.mapping.verify import QUESTIONS, verify
+from icontact_assets_tests.harness import Project
+from icontact_assets_tests.mapping.test_build import NOW, add_contact, add_event, add_message, fresh
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with fresh() as connection:
+        for n in range(1, 6):
+            add_contact(connection, id=str(n), email=f"p{n}@example.org", city="Ulm", create_date="2020-01-01 00:00:00")
+        later = NOW + timedelta(days=1)
+        add_contact(connection, later, id="1", email="p1@example.org", city="", deleted_at=later)
+        add_message(connection, "501", ["spring"])
+        for n, kind in enumerate(["open", "open", "click", "bounce", "unsubscribe"]):
+            add_event(connection, kind, str(n + 2), NOW, "https://example.org/a" if kind == "click" else None)
+        add_event(connection, "open", "3", NOW, None, message="502")
+        yield connection
+
+
+def compute(connection: duckdb.DuckDBPyConnection, aid: str | None = None) -> None:
+    build_users(connection, aid=aid)
+    build_activity(connection, aid=aid)
+
+
+def red(connection: duckdb.DuckDBPyConnection, name: str, aid: str | None = None) -> set[str]:
+    answers = verify(connection, name, mapped_columns(name), aid=aid)
+    assert [answer.question for answer in answers] == list(QUESTIONS[name])
+    return {answer.question for answer in answers if not answer.holds}
+
+
+@pytest.mark.parametrize("aid", [None, "spring", "nobody"])
+def test_what_the_mapping_makes_is_green(connection: duckdb.DuckDBPyConnection, aid: str | None) -> None:
+    compute(connection, aid)
+    assert {name: red(connection, name, aid) for name in QUESTIONS} == {name: set() for name in QUESTIONS}
+
+
+def test_profiles_of_contacts_alone_are_green(connection: duckdb.DuckDBPyConnection) -> None:
+    build_users(connection)
+    assert red(connection, "icontact_profiles") == set()
+
+
+BROKEN = {
+    "INSERT INTO icontact_users FROM icontact_users LIMIT 1": ("icontact_users", {"keys_unique"}),
+    "DELETE FROM icontact_users WHERE ic_contact_id = '2'": ("icontact_users", {"rows_match_source"}),
+    "UPDATE icontact_users SET ic_contact_id = NULL WHERE ic_contact_id = '2'": (
+        "icontact_users",
+        {"keys_unique", "rows_match_source"},
+    ),
+    "UPDATE icontact_users SET ic_contact_id = '99' WHERE ic_contact_id = '2'": (
+        "icontact_users",
+        {"rows_match_source"},
+    ),
+    "UPDATE icontact_users SET city = 'Bonn' WHERE ic_contact_id = '2'": (
+        "icontact_users",
+        {"values_match_raw_contacts"},
+    ),
+    "UPDATE icontact_users SET deleted_at = NULL": ("icontact_users", {"values_match_raw_contacts"}),
+    "ALTER TABLE icontact_users ALTER ic_user_created TYPE VARCHAR": ("icontact_users", {"types_as_declared"}),
+    "ALTER TABLE icontact_activity DROP channels": ("icontact_activity", {"types_as_declared"}),
+    "ALTER TABLE icontact_activity ADD more INTEGER": ("icontact_activity", {"types_as_declared"}),
+    "UPDATE icontact_activity SET email_open_ct = 7 WHERE ic_contact_id = '3'": (
+        "icontact_activity",
+        {"counts_match_raw_activity"},
+    ),
+    "DELETE FROM icontact_activity WHERE ic_contact_id = '3'": (
+        "icontact_activity",
+        {"rows_match_source", "counts_match_raw_activity"},
+    ),
+    "CREATE OR REPLACE VIEW icontact_profiles AS FROM icontact.icontact_profiles_before WHERE ic_contact_id <> '3'": (
+        "icontact_profiles",
+        {"rows_match_source"},
+    ),
+    "CREATE OR REPLACE VIEW icontact_profiles AS FROM icontact.icontact_profiles_before "
+    "UNION ALL FROM icontact.icontact_profiles_before": ("icontact_profiles", {"keys_unique"}),
+}
+
+
+@pytest.mark.parametrize("statement", BROKEN)
+def test_a_broken_table_is_red(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    compute(connection)
+    connection.execute("CREATE TABLE icontact_profiles_before AS FROM icontact_profiles")
+    connection.execute(statement)
+    name, expected = BROKEN[statement]
+    assert red(connection, name) == expected
+
+
+def test_a_new_event_that_nobody_was_told_of_is_red(connection: duckdb.DuckDBPyConnection) -> None:
+    compute(connection)
+    add_event(connection, "open", "5", NOW + timedelta(hours=1), None)
+    connection.execute("DELETE FROM touched_contacts")
+    build_activity(connection)
+    assert red(connection, "icontact_activity") == {"counts_match_raw_activity"}
+
+
+def test_the_step_of_the_asset_reports_them(imported: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None) -> Built:
+        built = build_users(connection, aid=aid)
+        connection.execute(
+            "DELETE FROM icontact_users WHERE ic_contact_id = (SELECT min(ic_contact_id) FROM icontact_users)"
+        )
+        return built
+
+    monkeypatch.setattr(mapped, "build_users", broken)
+    result = imported.run('key:"icontact/icontact_*"')
+    assert result.success
+    evaluations = {
+        (evaluation.asset_key.path[-1], evaluation.check_name): evaluation
+        for evaluation in result.get_asset_check_evaluations()
+    }
+    assert len(evaluations) == 4 + 4 + 4
+    failed = {key for key, evaluation in evaluations.items() if not evaluation.passed}
+    assert failed == {("icontact_users", "rows_match_source")}
+    evaluation = evaluations["icontact_users", "rows_match_source"]
+    assert evaluation.severity == dg.AssetCheckSeverity.ERROR
+    assert {name: value.value for name, value in evaluation.metadata.items()} == {"missing": 1, "surplus": 0}
