@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from docs.generate import errors
 from docs.generate.__main__ import generated
 from icontact_assets import demo
 from icontact_assets.init import DAGSTER
@@ -169,6 +170,10 @@ def test_the_map_shows_the_arrows_that_lint_checks() -> None:
 def test_what_is_generated_is_current() -> None:
     for path, text in generated().items():
         assert path.read_text() == text, f"{path.name} is out of date: run `python -m docs.generate`"
+
+
+def test_every_error_is_in_the_docs() -> None:
+    assert errors.unknown() == []
 
 
 def test_every_table_and_variable_and_setting_is_named() -> None:

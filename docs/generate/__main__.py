@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.generate import asset_graph, columns, mapped_fields, sandbox_tables
+from docs.generate import asset_graph, columns, errors, mapped_fields, sandbox_tables
 from docs.generate.markers import filled
 
 DOCS = Path(__file__).parents[1]
@@ -21,6 +21,7 @@ def generated() -> dict[Path, str]:
         DOCS / "columns.md": columns.page(),
         DOCS / "sandbox.md": sandbox,
         DOCS / "tables.md": tables,
+        DOCS / "troubleshooting.md": filled((DOCS / "troubleshooting.md").read_text(), "errors", errors.errors()),
     }
 
 
