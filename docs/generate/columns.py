@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from icontact_assets.mapping.expressions import field_table
-from icontact_assets.warehouse.tables import TABLES, VIEWS
+from icontact_assets.warehouse.tables import COVERAGE, TABLES, VIEWS
 
 BEGIN = """# Columns
 
@@ -46,7 +46,7 @@ def page() -> str:
     lines += ["| View | Of | |", "| --- | --- | --- |"]
     lines += [f"| `{view.name}` | `{view.of.name}` | {cell(view.description)} |" for view in VIEWS]
     lines += ["", "## Tables"]
-    for table in TABLES:
+    for table in (*TABLES, COVERAGE):
         lines += ["", f"### `{table.name}`", "", cell(table.description), *_key(table.key)]
         lines += _table((column.name, column.type, column.description) for column in table.columns)
     return "\n".join(lines) + "\n"

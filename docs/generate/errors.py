@@ -20,8 +20,8 @@ SECTIONS = {
     "The database": ("warehouse/", "resources.py", "frames.py"),
     "Mapped tables and audiences": ("mapping/build.py", "audiences/", "assets/"),
     "Exports": ("exports/",),
-    "Commands": ("cli.py", "doctor.py", "discover.py", "init.py", "status.py", "component.py", "build.py"),
     "Demo": ("demo.py",),
+    "Commands": ("",),
 }
 """What is on the page, by where it is raised. Each text is in the first section that fits."""
 NOT_SHOWN = ("mapping/expressions.py", "ingest/rows.py")
@@ -216,12 +216,10 @@ def errors() -> list[str]:
     shown: dict[str, dict[str, None]] = {title: {} for title in SECTIONS}
     for error in said():
         if not error.path.startswith(NOT_SHOWN):
-            section = next((title for title, places in SECTIONS.items() if error.path.startswith(places)), error.path)
-            shown.setdefault(section, {}).update(dict.fromkeys(map(_markdown, filter(_says_something, error.texts))))
+            section = next(title for title, places in SECTIONS.items() if error.path.startswith(places))
+            shown[section].update(dict.fromkeys(map(_markdown, filter(_says_something, error.texts))))
     lines = []
     for title, texts in shown.items():
-        if not texts:
-            continue
         lines += ["", f"### {title}", "", *(f"- {text}" for text in texts)]
     return lines[1:]
 
