@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +25,6 @@ from icontact_assets.records import (
     NEXT_AT,
     REMAINING,
     STATE,
-    audience_key,
     export_key,
     newest_audiences,
     under_way,
@@ -40,13 +39,14 @@ _ATTEMPTS_READ = 100
 """Finished runs of an export that are read. More failures than these would not make the wait any longer."""
 
 
-def follow_raw_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Runs mapped assets and audiences when what they are made of changed and is there. On from the start."""
-    mapped = dg.AssetSelection.groups(*(f"{import_.name}_mapped" for import_ in settings.imports))
-    audiences = [audience_key(settings, audience.name) for audience in settings.audiences]
+def follow_raw_sensor(keys: Iterable[dg.AssetKey], prefix: str = "") -> dg.SensorDefinition:
+    """Runs these mapped assets and audiences when what they are made of changed and is there. On from the start.
+
+    `prefix` comes before the name, here and in the other sensors.
+    """
     return dg.AutomationConditionSensorDefinition(
-        "follow_raw_assets",
-        target=mapped | dg.AssetSelection.assets(*audiences),
+        f"{prefix}follow_raw_assets",
+        target=dg.AssetSelection.assets(*keys),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
         description="Recomputes the mapped tables when raw data was read by hand or by a backfill, and then the "
@@ -55,7 +55,7 @@ def follow_raw_sensor(settings: Settings) -> dg.SensorDefinition:
     )
 
 
-def dead_runs_sensor(settings: Settings) -> dg.SensorDefinition:
+def dead_runs_sensor(settings: Settings, prefix: str = "") -> dg.SensorDefinition:
     """Marks runs as failed whose process is gone. On from the start.
 
     Dagster watches only workers that it started itself, and no longer than its code server lives. This sensor asks the
@@ -84,7 +84,7 @@ def dead_runs_sensor(settings: Settings) -> dg.SensorDefinition:
         )
 
     return dg.SensorDefinition(
-        name="dead_runs",
+        name=f"{prefix}dead_runs",
         evaluation_fn=evaluate,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -98,7 +98,9 @@ def _in_one_process(instance: dg.DagsterInstance, run_id: str) -> bool:
     return any(entry.message.startswith("Executing steps in process") for entry in logs)
 
 
-def export_sensor(settings: Settings, jobs: Mapping[str, dg.UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
+def export_sensor(
+    settings: Settings, jobs: Mapping[str, dg.UnresolvedAssetJobDefinition], prefix: str = ""
+) -> dg.SensorDefinition:
     """Requests exports that are due. `jobs` by name of the export. Reads only Dagster's own records."""
 
     def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
@@ -119,7 +121,7 @@ def export_sensor(settings: Settings, jobs: Mapping[str, dg.UnresolvedAssetJobDe
             yield dg.SkipReason("\n".join(skipped))
 
     return dg.SensorDefinition(
-        name="exports",
+        name=f"{prefix}exports",
         evaluation_fn=evaluate,
         jobs=list(jobs.values()),
         minimum_interval_seconds=60,

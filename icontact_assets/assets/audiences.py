@@ -7,7 +7,7 @@ import dagster as dg
 
 from icontact_assets.assets.mapped import complete_data, incomplete, never_computed
 from icontact_assets.assets.pages import Page, column_lineage, described
-from icontact_assets.assets.worker import RESOURCE, worker
+from icontact_assets.assets.worker import worker
 from icontact_assets.audiences.audience import Membership, compute
 from icontact_assets.mapping.lineage import columns_named
 from icontact_assets.metadata import code_block, failing_plainly
@@ -46,8 +46,8 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
         description=audience.description or f"Who is in the audience {code(audience.label)}. A row is a member.",
         group_name=f"{schema}_audiences",
         automation_condition=_follow(profiles),
-        resource_defs={RESOURCE: worker(settings)},
-        required_resource_keys={RESOURCE},
+        resource_defs=worker(settings),
+        required_resource_keys={*worker(settings)},
         check_specs=[
             dg.AssetCheckSpec(
                 COMPLETE_DATA, asset=key, description="The audience was computed from completely read data."

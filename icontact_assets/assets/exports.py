@@ -7,14 +7,14 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.assets.pages import Page, column_lineage, described
-from icontact_assets.assets.worker import RESOURCE, worker
+from icontact_assets.assets.worker import worker
 from icontact_assets.errors import UserError
 from icontact_assets.exports.choice import sources
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import ExportError, run_export
 from icontact_assets.exports.trigger import Computed, state
 from icontact_assets.metadata import failure, metadata_table
-from icontact_assets.plain import code, plain
+from icontact_assets.plain import code
 from icontact_assets.records import (
     COMPARED_AT,
     NEXT_AT,
@@ -94,8 +94,8 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         deps=[audience_key(settings, name) for name in sources(export)],
         description=export.description or _described(export),
         group_name=f"{import_.name}_audiences",
-        resource_defs={RESOURCE: worker(settings)},
-        required_resource_keys={RESOURCE},
+        resource_defs=worker(settings),
+        required_resource_keys={*worker(settings)},
         check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in _CHECKS.items()],
         **described(settings, page),
     )(run)
@@ -172,7 +172,7 @@ def _facts(report: ExportReport) -> dict[str, Any]:
     return {
         "result": report.result,
         "mode": report.mode,
-        "list": f"{plain(report.list_name)} ({report.list_id})",
+        "list": f"{report.list_name} ({report.list_id})",
         "members": report.members,
         "planned": report.planned,
         "added": report.added,

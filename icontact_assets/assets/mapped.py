@@ -10,7 +10,7 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.assets.pages import Page, column_lineage, described, keyed
-from icontact_assets.assets.worker import RESOURCE, worker
+from icontact_assets.assets.worker import worker
 from icontact_assets.checks import mapped_results, mapped_specs
 from icontact_assets.ingest.due import Scope, missing_for_audiences
 from icontact_assets.mapping.build import build_activity, build_profiles, build_users, unmapped
@@ -187,8 +187,8 @@ def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefi
         description=table.description,
         group_name=f"{import_.name}_mapped",
         automation_condition=_follow(import_, table.needs),
-        resource_defs={RESOURCE: worker(settings)},
-        required_resource_keys={RESOURCE},
+        resource_defs=worker(settings),
+        required_resource_keys={*worker(settings)},
         check_specs=[
             *mapped_specs(key),
             *([dg.AssetCheckSpec(COMPLETE_DATA, asset=key, description=_COMPLETE_PROFILES)] if table.missing else []),

@@ -11,7 +11,7 @@ import duckdb
 from icontact_assets.assets.outside import listing_key
 from icontact_assets.assets.pages import described, raw_page
 from icontact_assets.assets.report import observe_other_days, report_days, run_began, tag_retry_at
-from icontact_assets.assets.worker import RESOURCE, worker
+from icontact_assets.assets.worker import worker
 from icontact_assets.checks import report_failed
 from icontact_assets.errors import UserError
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactError
@@ -109,8 +109,8 @@ def _asset(
         description=table.description,
         group_name=f"{import_.name}_raw",
         op_tags=op_tags,
-        resource_defs={RESOURCE: worker(settings)},
-        required_resource_keys={RESOURCE},
+        resource_defs=worker(settings),
+        required_resource_keys={*worker(settings)},
         **described(settings, raw_page(import_.name, table, body)),
     )(run)
 

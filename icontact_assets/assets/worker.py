@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,13 +16,14 @@ from icontact_assets.private import OWNER
 from icontact_assets.resources import open_warehouse
 from icontact_assets.settings.models import Settings
 
-RESOURCE = "icontact_worker"
-"""The key under which the assets require it. Dagster sets it up once a run, before the first step."""
-
 
 @cache
-def worker(settings: Settings) -> dg.ResourceDefinition:
-    """Holds the lock of a run while its steps are executed, and then renews the published copy."""
+def worker(settings: Settings) -> Mapping[str, dg.ResourceDefinition]:
+    """Holds the lock of a run while its steps are executed, and then renews the published copy.
+
+    By the key under which assets require it: Dagster sets it up once a run, before the first step. In one run there may
+    be assets of other settings too, which have imports of other names.
+    """
 
     @dg.resource(description="A lock that says that the run's process lives. At the end, the copy for reading.")
     def held(context: dg.InitResourceContext) -> Iterator[None]:
@@ -32,13 +33,14 @@ def worker(settings: Settings) -> dg.ResourceDefinition:
             yield
             _publish(settings, context.log)
 
-    return held
+    return {f"icontact_worker_{settings.imports[0].name}": held}
 
 
 @contextmanager
 def _alive(home: Path, run_id: str, log: dg.DagsterLogManager) -> Iterator[None]:
     """The lock of a run. A kill leaves its file unlocked."""
-    lock = FileLock(_folder(home) / f"{run_id}.lock")
+    # Of several settings with the same home, all hold it.
+    lock = FileLock(_folder(home) / f"{run_id}.lock", is_singleton=True)
     try:
         OWNER.folder(_folder(home))
         lock.acquire()

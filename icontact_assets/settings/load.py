@@ -71,6 +71,14 @@ def load_settings(environ: Mapping[str, str] = os.environ, directory: Path | Non
         file, exists = SettingsFile(path, None, {}), False
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error}. Check the file and its permissions.") from error
+    return settings_in(file, environ, root, read_from=path if exists else None)
+
+
+def settings_in(file: SettingsFile, environ: Mapping[str, str], root: Path, *, read_from: Path | None) -> Settings:
+    """Settings from the environment and the content of a file. Relative paths count from `root`. Raises SettingsError.
+
+    `read_from`: the file, if there is one.
+    """
     home = _path(root, "ICONTACT_ASSETS_HOME", environ.get("ICONTACT_ASSETS_HOME") or ".icontact")
     database = environ.get("ICONTACT_ASSETS_DUCKDB")
     try:
@@ -81,7 +89,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, directory: Path | Non
     return _Resolver(environ, file, written).settings(
         base_url=_base_url(environ.get("ICONTACT_BASE_URL", PRODUCTION)),
         home=home,
-        file=path if exists else None,
+        file=read_from,
         readers=_readers(environ.get("ICONTACT_ASSETS_GROUP")),
         duckdb_path=_path(root, "ICONTACT_ASSETS_DUCKDB", database) if database else home / "warehouse.duckdb",
     )

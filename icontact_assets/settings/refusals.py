@@ -55,6 +55,10 @@ class SettingsFile:
         except Unreadable as error:
             raise SettingsError(f"{path}:{error.line}: {error.found}. {error.remedy}") from error
 
+    def section(self, key: str, content: Any) -> SettingsFile:
+        """A section of the file, with its content as somebody else read it."""
+        return SettingsFile(self.path, content, {at[1:]: line for at, line in self._lines.items() if at[:1] == (key,)})
+
     def place(self, at: Place) -> str:
         """File, line and key."""
         key = dotted(tuple(part if isinstance(part, int) else _short(part) for part in at))
