@@ -15,7 +15,7 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.errors import UserError
-from icontact_assets.warehouse.remedies import QueryFailed
+from icontact_assets.warehouse.remedies import query_failed
 from icontact_assets.warehouse.tables import Column
 
 
@@ -79,4 +79,4 @@ def failing_plainly() -> Iterator[None]:
     except UserError as error:
         raise failure(error) from error
     except duckdb.Error as error:
-        raise failure(QueryFailed(error)) from None
+        raise failure(query_failed(error)) from None

@@ -26,7 +26,7 @@ from icontact_assets.records import (
 )
 from icontact_assets.resources import open_export
 from icontact_assets.settings.models import Export, Settings
-from icontact_assets.warehouse.remedies import QueryFailed
+from icontact_assets.warehouse.remedies import query_failed
 from icontact_assets.warehouse.tables import (
     CONTACT_ADDRESSES,
     EXPORT_MEMBERS,
@@ -79,7 +79,7 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
                 yield from _check_results(error.report, key)
             raise failure(error, facts) from error
         except duckdb.Error as error:
-            raise failure(QueryFailed(error)) from None
+            raise failure(query_failed(error)) from None
         yield from _check_results(report, key)
         yield dg.MaterializeResult(
             metadata={

@@ -28,7 +28,7 @@ from icontact_assets.records import table_key
 from icontact_assets.resources import open_context, rates_of
 from icontact_assets.retries import retry_at
 from icontact_assets.settings.models import Import, Settings, SettingsError
-from icontact_assets.warehouse.remedies import QueryFailed
+from icontact_assets.warehouse.remedies import query_failed
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
     RAW_CONTACTS,
@@ -97,7 +97,7 @@ def _asset(
         except UserError as error:
             raise _failure(context, error, [error], {}) from error
         except duckdb.Error as error:
-            failed = QueryFailed(error)
+            failed = query_failed(error)
             raise _failure(context, failed, [failed], {}) from None
 
     return dg.asset(

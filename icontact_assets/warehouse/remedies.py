@@ -19,18 +19,18 @@ class QueryFailed(UserError):
     """DuckDB could not answer a query of ours. The text names the table that is missing, and no value of anybody's row,
     which DuckDB's own text may quote."""
 
-    def __init__(self, error: duckdb.Error) -> None:
-        found = _NO_TABLE.search(str(error)) if isinstance(error, duckdb.CatalogException) else None
-        if found:
-            text = (
-                f"There is no table {found[1]} in the database yet: materialize {found[1]} first, then run this again."
-            )
-        else:
-            text = (
-                f"DuckDB could not answer a query ({type(error).__name__}; its text is not shown, because it may quote "
-                "somebody's row). Update icontact_assets and run this again. If that does not help, report it."
-            )
-        super().__init__(text)
+
+def query_failed(error: duckdb.Error) -> QueryFailed:
+    """The error to show in the place of one that DuckDB raised."""
+    found = _NO_TABLE.search(str(error)) if isinstance(error, duckdb.CatalogException) else None
+    if found:
+        return QueryFailed(
+            f"There is no table {found[1]} in the database yet. Materialize {found[1]}, then run this again."
+        )
+    return QueryFailed(
+        f"DuckDB could not answer a query ({type(error).__name__}). Its text is not shown, because it may quote "
+        "somebody's row. Update icontact_assets and run this again. If that does not help, report it."
+    )
 
 
 def remedy(error: Exception) -> str:

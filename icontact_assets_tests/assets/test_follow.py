@@ -119,5 +119,5 @@ def test_an_error_of_duckdb_is_shown_without_what_it_quotes(project: Project, mo
 
     monkeypatch.setattr(mapped, "build_users", fail)
     result = project.run('key:"icontact/icontact_users"')
-    assert "could not answer a query (ConversionException" in failure_of(result, "icontact_users")
+    assert "could not answer a query (ConversionException)" in failure_of(result, "icontact_users")
     assert not [event for event in result.all_events if "planted" in str(event)]
