@@ -13,7 +13,7 @@ test: $(STAMP)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2
 
 ui: $(STAMP)
-	$(BIN)/icontact-assets demo --ui
+	$(BIN)/icontact-assets demo --ui $(if $(PORT),--port $(PORT))
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -372,7 +372,9 @@ def sandbox(context: typer.Context) -> None:
 def demo(
     home: Annotated[Path, typer.Option(help="Where the demo keeps its data; emptied first.")] = Path(".icontact/demo"),
     ui: Annotated[bool, typer.Option("--ui", help="Open the Dagster UI on the demo's data.")] = False,
-    port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the UI: 3000, or a free one if that is taken.", show_default=False)
+    ] = None,
 ) -> None:
     """Run the main job against a sandbox: from iContact to tables, and an audience back to a list."""
     _require_sandbox()

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import requests
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from icontact_assets.errors import UserError
 from icontact_assets.init import DAGSTER
 from icontact_assets.private import OWNER
+from icontact_assets.sandbox.kept import KeptError, began_at
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.terminal import say, show
 
@@ -28,6 +32,11 @@ if TYPE_CHECKING:
     from icontact_assets.settings.models import Settings
 
 DAYS = 45
+
+_HOST = "127.0.0.1"
+
+_WORLD = "sandbox"
+"""The file in the demo's folder that keeps its world."""
 
 _CONFIG = """\
 audiences:
@@ -63,17 +72,15 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
 
     `home` is emptied first. Afterwards it holds the database and Dagster's records.
     """
-    began = datetime.now(UTC).replace(microsecond=0)
     try:
-        if home.exists() and any(home.iterdir()) and not (home / "sandbox").is_file():
+        if home.exists() and any(home.iterdir()) and not (home / _WORLD).is_file():
             raise DemoFailed(f"{home} holds something other than a demo, and would be emptied. Name another folder.")
         shutil.rmtree(home, ignore_errors=True)
         OWNER.folder(home)
-        (home / "sandbox").write_text(f"{began.isoformat()} {contacts} {messages}")
     except OSError as error:
         raise DemoFailed(f"{home} cannot be used: {error}. Name another folder with --home.") from error
     started = time.monotonic()
-    with _sandbox(home) as sandbox, _environment(home, sandbox):
+    with _sandbox(home, contacts, messages) as sandbox, _environment(home, sandbox):
         from icontact_assets.settings.load import load_settings
 
         settings = load_settings()
@@ -88,37 +95,91 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
     say(f"The database is {settings.duckdb_path}. `make ui` opens Dagster on it.")
 
 
-def ui(home: Path, port: int = 3000) -> None:
-    """Open the Dagster UI on the demo's data, its sandbox running, until interrupted. Runs the demo first if needed."""
-    if not (home / "sandbox").is_file():
+def ui(home: Path, port: int | None = None) -> None:
+    """Open the Dagster UI on the demo's data, its sandbox running, until interrupted. Runs the demo first if needed.
+
+    The sandbox goes on with the demo's own world, at today's time. Without `port` it is 3000, or a free one if that is
+    taken. Raises DemoFailed.
+    """
+    chosen = _port(port)
+    if not (home / _WORLD).is_file():
         run(home)
     with _sandbox(home) as sandbox, _environment(home, sandbox):
         command = [
-            sys.executable,
-            "-m",
-            "dagster_dg_cli.cli",
-            "dev",
-            "-m",
-            "icontact_assets.definitions",
-            "-p",
-            str(port),
+            *(sys.executable, "-m", "dagster_dg_cli.cli", "dev"),
+            *("-m", "icontact_assets.definitions", "-h", _HOST, "-p", str(chosen), "--log-level", "warning"),
         ]
-        # Not in the working folder: what its .env says of an account must not take the place of the sandbox.
-        subprocess.run(command, check=False, cwd=home)  # noqa: S603 (our own interpreter)
+        # Not in the working folder: what its .env says of an account must not take the place of the sandbox. In a
+        # process group of its own: Ctrl-C reaches it once, from here.
+        server = subprocess.Popen(command, cwd=home, start_new_session=True)  # noqa: S603 (our own interpreter)
+        try:
+            if _answers(server, chosen):
+                say(
+                    f"Dagster is at http://{_HOST}:{chosen}. Begin with the asset graph: "
+                    f"open http://{_HOST}:{chosen}/asset-groups. Ctrl-C ends it."
+                )
+            if server.wait():
+                raise DemoFailed(f"Dagster ended with exit code {server.returncode}. What it said is above.")
+        except KeyboardInterrupt:
+            say("Ended.")
+        finally:
+            _end(server)
 
 
-def _sandbox(home: Path) -> Sandbox:
-    try:
-        now, contacts, messages = (home / "sandbox").read_text().split()
-    except (OSError, ValueError) as error:
-        raise DemoFailed(f"{home} holds no demo that can be resumed: {error}. Run `make demo`.") from error
-    return Sandbox(seed=7, contacts=int(contacts), messages=int(messages), days=DAYS, now=now, running=True)
+def _port(wanted: int | None) -> int:
+    """The port for the UI. Raises DemoFailed if the wanted one is taken."""
+    for port in (wanted,) if wanted is not None else (3000, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((_HOST, port))
+            except (OSError, OverflowError) as error:
+                taken = error
+            else:
+                chosen: int = probe.getsockname()[1]
+                return chosen
+    raise DemoFailed(
+        f"Port {wanted} cannot be used ({taken}). Name another (`make ui PORT=3005`, `--port 3005`), or none: then a "
+        "free one is taken."
+    )
+
+
+def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the UI answers. False if its process ends before."""
+    while server.poll() is None:
+        with suppress(requests.RequestException):
+            if requests.get(f"http://{_HOST}:{port}/server_info", timeout=5).ok:
+                return True
+        time.sleep(0.5)
+    return False
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the UI and all its processes. It ends its own when it is interrupted. What is left then is killed."""
+    with suppress(subprocess.TimeoutExpired):
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=15)
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+@contextmanager
+def _sandbox(home: Path, contacts: int = 0, messages: int = 0) -> Iterator[Sandbox]:
+    """The demo's world, which goes on where it is kept already. Raises DemoFailed."""
+    with ExitStack() as stack:
+        sandbox = Sandbox(seed=7, contacts=contacts, messages=messages, days=DAYS, state=home / _WORLD)
+        try:
+            stack.enter_context(sandbox)
+        except RuntimeError as error:
+            raise DemoFailed("The sandbox did not start. What it said is above.") from error
+        yield sandbox
 
 
 @contextmanager
 def _environment(home: Path, sandbox: Sandbox) -> Iterator[None]:
     """The variables of the demo for this process and those it starts, the former ones afterwards."""
-    lists = sandbox.control("truth")["lists"]
+    lists = sandbox.control("truth?resource=lists")
     config = home / "icontact.yaml"
     config.write_text(_CONFIG.format(list_id=lists[-1]["list_id"]))
     dagster_home = home / "dagster"
@@ -146,7 +207,11 @@ def _environment(home: Path, sandbox: Sandbox) -> Iterator[None]:
 
 
 def _started(home: Path) -> date:
-    began = datetime.fromisoformat((home / "sandbox").read_text().split()[0])
+    """The first UTC day of the world's history."""
+    try:
+        began = datetime.fromtimestamp(began_at(home / _WORLD), UTC)
+    except KeptError as error:
+        raise DemoFailed(f"{home} holds no demo that can be resumed. {error}") from error
     return (began - timedelta(days=DAYS)).date()
 
 
@@ -208,7 +273,7 @@ def _ask_sensor(defs: dg.Definitions, instance: dg.DagsterInstance, name: str) -
 
 
 def _members(sandbox: Sandbox, list_id: str) -> int:
-    subscriptions = sandbox.control("truth")["subscriptions"]
+    subscriptions = sandbox.control("truth?resource=subscriptions")
     return sum(row["list_id"] == list_id and row["status"] == "normal" and row["visible"] for row in subscriptions)
 
 

@@ -1,21 +1,30 @@
-"""`python -m icontact_assets.sandbox`: a sandbox from the command line. Prints one line when it listens."""
+"""`icontact-assets sandbox`: a sandbox from the command line. Says when it listens, and how to speak to it."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import threading
+import time
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from pydantic import ValidationError
 
 from icontact_assets.sandbox.control import State
-from icontact_assets.sandbox.seed import Plan
-from icontact_assets.sandbox.server import serve
+from icontact_assets.sandbox.kept import Kept, KeptError
+from icontact_assets.sandbox.seed import DAY, Plan
+from icontact_assets.sandbox.server import PortTaken, serve
+from icontact_assets.sandbox.service import variables
 from icontact_assets.sandbox.switches import Switches
-from icontact_assets.sandbox.times import instant_of
+from icontact_assets.sandbox.times import instant_of, utc_text
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m icontact_assets.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(prog="icontact-assets sandbox", description=__doc__)
     parser.add_argument("--port", type=int, default=8310, help="0 takes a free one")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--contacts", type=int, default=2000)
@@ -28,16 +37,77 @@ def main() -> None:
         help="the clock stands still until it is moved; default with --now",
     )
     parser.add_argument(
-        "--switch", action="append", default=[], metavar="NAME=VALUE", help="see docs/sandbox.md; may be repeated"
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="keep the world in this file. If it is there, its world goes on at real time",
+    )
+    parser.add_argument(
+        "--switch",
+        type=_switch,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="see docs/sandbox.md; may be repeated",
     )
     parser.add_argument("--with-parent", action="store_true", help="ends when standard input is closed")
     given = parser.parse_args()
-    switches = Switches.model_validate(dict(pair.partition("=")[::2] for pair in given.switch))
+    if given.state is not None and (given.now is not None or given.frozen):
+        parser.error("--state: a kept world goes on at real time, so leave out --now and --frozen")
     if given.with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    plan = Plan(given.seed, given.contacts, given.messages, given.days)
-    state = State(plan, switches, given.now, frozen=given.now is not None if given.frozen is None else given.frozen)
-    serve(state, given.port, lambda url: print(f"ready {url}", flush=True))
+    try:
+        serve(_state(given), given.port, lambda url: _announce(url, instructions=not given.with_parent))
+    except (KeptError, PortTaken) as error:
+        _warn(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _state(given: argparse.Namespace) -> State:
+    plan, switches = Plan(given.seed, given.contacts, given.messages, given.days), Switches(**dict(given.switch))
+    if given.state is None:
+        frozen = given.now is not None if given.frozen is None else given.frozen
+        return State(plan, switches, given.now, frozen=frozen)
+    kept = Kept(given.state, plan, int(time.time()))
+    world, end = kept.plan, kept.began + kept.plan.ahead * DAY
+    if not given.with_parent and replace(world, ahead=plan.ahead) != plan:
+        _warn(
+            f"{given.state} holds a world of --seed {world.seed} --contacts {world.contacts} --messages "
+            f"{world.messages} --days {world.days}, which goes on."
+        )
+    state = State(plan, switches, kept=kept)
+    if state.world.clock.now() > end:
+        _warn(f"Nothing new happens in this world since {utc_text(end)}. Remove {given.state} to begin another.")
+    return state
+
+
+def _switch(text: str) -> tuple[str, str]:
+    """A switch as it is written. Raises ArgumentTypeError, which names what is allowed."""
+    name, _, value = text.partition("=")
+    if name not in Switches.model_fields:
+        near, known = get_close_matches(name, Switches.model_fields), ", ".join(sorted(Switches.model_fields))
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {known}."
+        raise argparse.ArgumentTypeError(f"there is no switch {name!r}. {hint}")
+    try:
+        Switches.model_validate({name: value})
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(
+            f"{name}={value}: {error.errors()[0]['msg'].replace('Input should be', 'expected')}"
+        ) from error
+    return name, value
+
+
+def _announce(url: str, *, instructions: bool) -> None:
+    print(f"ready {url}", flush=True)
+    if instructions:
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables(url).items()]
+        print("Set this where icontact-assets or Dagster runs. Ctrl-C ends the sandbox.", *lines, sep="\n", flush=True)
+
+
+def _warn(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 def _end_with_parent() -> None:

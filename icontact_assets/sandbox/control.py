@@ -13,6 +13,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from icontact_assets.sandbox.faults import Plans
+from icontact_assets.sandbox.kept import EDIT, Kept, KeptError, Write
 from icontact_assets.sandbox.reading import changed
 from icontact_assets.sandbox.seed import FIRST_CONTACT, FIRST_LIST, FIRST_MESSAGE, FIRST_SEND, Plan, build
 from icontact_assets.sandbox.service import Service
@@ -41,15 +42,53 @@ class ControlError(Exception):
 
 
 class State:
-    """Everything one running sandbox holds: the world, its service, the planned faults, the request log."""
+    """Everything one running sandbox holds: the world, its service, the planned faults, the request log.
 
-    def __init__(self, plan: Plan, switches: Switches, now: float | None = None, *, frozen: bool = False) -> None:
+    A `kept` world goes on as it was left, at the real time. Raises KeptError if its writes cannot be carried out again.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        switches: Switches,
+        now: float | None = None,
+        *,
+        frozen: bool = False,
+        kept: Kept | None = None,
+    ) -> None:
+        self.kept: Kept | None = None
         self.first = (plan, now, frozen)
         self.first_switches = switches
         self.log: list[dict[str, Any]] = []
         self.numbers = itertools.count(1)
         self.plans = Plans()
-        self.rebuild(*self.first)
+        if kept is None:
+            self.rebuild(*self.first)
+        else:
+            self._go_on(kept)
+
+    def _go_on(self, kept: Kept) -> None:
+        self.rebuild(kept.plan, kept.began, frozen=True)
+        control, clock = Control(self), self.world.clock
+        for write in kept.writes:
+            clock.set(write.at)
+            try:
+                if write.method == EDIT:
+                    control.edit(write.path, orjson.loads(write.body))
+                    continue
+                done = self.service.repeat(write.method, write.path, write.body.encode()).status == 200
+            except (ControlError, ValueError, LookupError) as error:
+                raise KeptError(f"A write cannot be carried out again ({write.path}): begin another file.") from error
+            if not done:
+                raise KeptError(f"A write cannot be carried out again ({write.path}): begin another file.")
+        clock.set(max(time.time(), clock.now()))
+        clock.freeze(False)
+        self.kept = kept
+
+    def note(self, method: str, path: str, body: bytes) -> None:
+        """Keep a write that was carried out, if the world is kept."""
+        if self.kept is not None:
+            self.kept.note(Write(self.world.clock.now(), method, path, body.decode("utf-8", "replace")))
 
     def rebuild(self, plan: Plan, now: float | None, frozen: bool) -> None:
         """A new world without faults and log, under the first switches. Without `now` it is real time."""
@@ -295,7 +334,9 @@ class Control:
         """Edits the world. The reply names the row."""
         edit, change = self.check(path, given), self.edits[path][1]
         folder = self._folder(edit.folder)  # type: ignore[attr-defined]
-        result = change(folder, edit)
+        with self.state.world.clock.held():
+            result = change(folder, edit)
+            self.state.note(EDIT, path, orjson.dumps(given))
         folder.touch()
         return result
 
@@ -322,6 +363,8 @@ class Control:
         return {"now": utc_text(clock.now()), "timestamp": clock.now(), "frozen": clock.frozen}
 
     def _reset(self, change: Reset) -> Json:
+        if self.state.kept is not None:
+            raise ControlError("this world is kept in a file: start a sandbox on another file instead")
         plan, now, frozen = self.state.first
         self.state.rebuild(
             replace(plan, **change.model_dump(exclude_none=True, include={"seed", "contacts", "messages", "days"})),

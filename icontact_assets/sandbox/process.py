@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 import requests
 
-from icontact_assets.sandbox.service import APP_ID, PASSWORD, USERNAME
-from icontact_assets.sandbox.world import ACCOUNT
+from icontact_assets.sandbox.service import variables
 
 ACTIONS = ("reset", "log/clear", "faults/clear")
 
@@ -19,8 +19,9 @@ ACTIONS = ("reset", "log/clear", "faults/clear")
 class Sandbox:
     """Context manager around a sandbox process.
 
-    Its clock stands still at the real time of the start, or at `now` (ISO 8601), unless it is `running`. Request
-    limits are lifted. Switches are given by name, for instance `Sandbox(ids="mixed")`.
+    Its clock stands still at the real time of the start, or at `now` (ISO 8601). With `state`, a file, the world is
+    kept there, goes on where it is kept already, and its clock runs. Request limits are lifted. Switches are given by
+    name, for instance `Sandbox(ids="mixed")`.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Sandbox:
         messages: int = 8,
         days: int = 30,
         now: str | None = None,
-        running: bool = False,
+        state: Path | None = None,
         port: int = 0,
         **switches: Any,
     ) -> None:
@@ -39,14 +40,19 @@ class Sandbox:
         self._command = [
             sys.executable, "-m", "icontact_assets.sandbox", "--with-parent", "--port", str(port), "--seed", str(seed),
             "--contacts", str(contacts), "--messages", str(messages), "--days", str(days),
-            *(["--now", now] if now else []), *(["--no-frozen"] if running else ["--frozen"]),
+            *(["--now", now] if now else []), *(["--frozen"] if state is None else ["--state", str(state)]),
             *(part for name, value in chosen.items() for part in ("--switch", f"{name}={value}")),
         ]  # fmt: skip
         self.url = ""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(  # noqa: S603
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # Ctrl-C is for the process that uses it, which may need it to the end.
+            start_new_session=True,
         )
         assert self._process.stdout is not None  # noqa: S101 -- for the type checker
         word, _, self.url = self._process.stdout.readline().strip().partition(" ")
@@ -74,12 +80,7 @@ class Sandbox:
     def environment(self, folder: int = 7601) -> dict[str, str]:
         """The variables with which the project speaks to this sandbox, request limits lifted."""
         return {
-            "ICONTACT_BASE_URL": self.url,
-            "ICONTACT_APP_ID": APP_ID,
-            "ICONTACT_API_USERNAME": USERNAME,
-            "ICONTACT_API_PASSWORD": PASSWORD,
-            "ICONTACT_ACCOUNT_ID": str(ACCOUNT),
-            "ICONTACT_CLIENT_FOLDER_ID": str(folder),
+            **variables(self.url, folder),
             "ICONTACT_REQUESTS_PER_SECOND": "0",
             "ICONTACT_REQUESTS_PER_MINUTE": "0",
             "ICONTACT_REQUESTS_PER_DAY": "0",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -35,7 +35,6 @@ FIRST_CONTACT, FIRST_MESSAGE, FIRST_SEND, FIRST_LIST, FIRST_CAMPAIGN = 90_000_00
 AIDS = ("4101", "4102", "4103")
 FREE_MAIL = ("gmail.com", "yahoo.com", "outlook.com", "icloud.com", "aol.com")
 FOLDERS = ((7601, "Example Widgets"), (7602, "Example Gadgets"))
-AHEAD_DAYS = 21
 
 Bools = npt.NDArray[np.bool_]
 
@@ -48,17 +47,19 @@ class Plan:
     contacts: int = 2000
     messages: int = 40
     days: int = 90
+    ahead: int = 21
+    """Days beyond the start that are invented too."""
 
 
 def build(plan: Plan, clock: Clock, switches: Switches) -> World:
-    """The world of a plan: its history up to the clock's present and three weeks beyond. Same arguments, same world."""
+    """The world of a plan: its history up to the clock's present and some weeks beyond. Same arguments, same world."""
     folders = {}
     for number, (folder_id, name) in enumerate(FOLDERS):
         share = 1 if number == 0 else 5
         contacts = -(-plan.contacts // share) if plan.contacts else 0
         messages = -(-plan.messages // share) if plan.messages else 0
-        maker = _Maker(plan.seed * 1000 + number, Folder(folder_id, name), contacts, messages, plan.days, clock.now())
-        folders[folder_id] = maker.make()
+        share_of_plan = replace(plan, seed=plan.seed * 1000 + number, contacts=contacts, messages=messages)
+        folders[folder_id] = _Maker(share_of_plan, Folder(folder_id, name), clock.now()).make()
     return World(plan.seed, clock, folders, switches, itertools.count())
 
 
@@ -100,12 +101,12 @@ def _words(seed: int) -> _Words:
 class _Maker:
     """Fills one folder."""
 
-    def __init__(self, seed: int, folder: Folder, contacts: int, messages: int, days: int, now: int) -> None:
-        self.random = np.random.default_rng(seed)
-        self.folder, self.days, self.now = folder, days, now
-        self.contact_count, self.message_count = contacts, messages
-        self.start = now - days * DAY
-        self.words = _words(seed)
+    def __init__(self, plan: Plan, folder: Folder, now: int) -> None:
+        self.random = np.random.default_rng(plan.seed)
+        self.folder, self.days, self.ahead, self.now = folder, plan.days, plan.ahead, now
+        self.contact_count, self.message_count = plan.contacts, plan.messages
+        self.start = now - plan.days * DAY
+        self.words = _words(plan.seed)
 
     def make(self) -> Folder:
         self._small_resources()
@@ -159,7 +160,7 @@ class _Maker:
     def _contacts(self) -> None:
         """People, how eager each is, and on which lists. One id in fifty is missing: those contacts are gone."""
         random, count = self.random, self.contact_count
-        ahead = max(1, count * AHEAD_DAYS // (40 * max(self.days, AHEAD_DAYS)))
+        ahead = max(1, count * self.ahead // (40 * max(self.days, 21)))
         total = count + ahead
         ids = FIRST_CONTACT + np.arange(int(total * 1.02) + 1, dtype=np.int64)
         keep = np.ones(len(ids), np.bool_)
@@ -167,7 +168,7 @@ class _Maker:
         self.gone: Longs = ids[~keep]
         self.ids: Longs = ids[keep]
         created = self.start - DAY + np.sort(random.random(count) ** 0.7) * (self.now - self.start + DAY - 60)
-        later = self.now + 60 + np.sort(random.random(ahead)) * AHEAD_DAYS * DAY
+        later = self.now + 60 + np.sort(random.random(ahead)) * self.ahead * DAY
         self.created: Longs = np.concatenate([created, later]).astype(np.int64)
         self.eager = np.clip(random.lognormal(-1.6, 0.9, total), 0.0, 0.97)
         self.frail = random.random(total) < 0.02
@@ -229,15 +230,15 @@ class _Maker:
         self.strikes = np.zeros(total, np.int64)
 
     def _messages(self) -> None:
-        """Mailings over the history and three weeks beyond. One in ten is never sent, two are old confirmations."""
+        """Mailings over the history and beyond. One in ten is never sent, two are old confirmations."""
         random, count = self.random, self.message_count
-        ahead = max(1, count * AHEAD_DAYS // max(self.days, 1) // 2)
+        ahead = max(1, count * self.ahead // max(self.days, 1) // 2)
         old = min(2, count - 1) if count > 3 else 0
         times = np.concatenate(
             [
                 self.start
                 + (np.arange(count - old) + random.random(count - old) * 0.8) / (count - old) * (self.now - self.start),
-                self.now + 2 * HOUR + (np.arange(ahead) + random.random(ahead)) / ahead * AHEAD_DAYS * DAY,
+                self.now + 2 * HOUR + (np.arange(ahead) + random.random(ahead)) / ahead * self.ahead * DAY,
             ]
         )
         for number in range(old):

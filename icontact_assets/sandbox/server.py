@@ -42,6 +42,10 @@ CONTROL = "/_control/"
 TRANSPORT = "sandbox.transport"
 
 
+class PortTaken(Exception):
+    """The sandbox cannot listen on the port. The text says the remedy."""
+
+
 class _Protocol(HttpToolsProtocol):
     """Hands the connection to the application, so that a fault can break it."""
 
@@ -137,7 +141,10 @@ class Application:
                 instead = action
         answer: Answer | None = None
         if instead is None or instead.apply:
-            answer = self.state.service.answer(request.method, request.path, query, headers, request.body, tweaks)
+            with self.state.world.clock.held():
+                answer = self.state.service.answer(request.method, request.path, query, headers, request.body, tweaks)
+                if request.method != "GET" and answer.status == 200:
+                    self.state.note(request.method, request.path, request.body)
             due[:] = [strike for strike in due if strike.hits(answer.body)]
         for strike in due:
             strike.struck += 1
@@ -205,9 +212,12 @@ async def _reset(transport: Any) -> None:
 def serve(state: State, port: int, announce: Callable[[str], None]) -> None:
     """Serves a state on 127.0.0.1 until SIGINT or SIGTERM. Port 0 takes a free one.
 
-    `announce` gets the base address once it listens.
+    `announce` gets the base address once it listens. Raises PortTaken.
     """
-    listener = socket.create_server(("127.0.0.1", port), backlog=256)
+    try:
+        listener = socket.create_server(("127.0.0.1", port), backlog=256)
+    except OSError as error:
+        raise PortTaken(f"Port {port} cannot be used: {error.strerror}. Choose another with --port.") from error
     config = uvicorn.Config(
         Application(state), http=_Protocol, lifespan="off", interface="asgi3", log_level="error", access_log=False,
         proxy_headers=False, server_header=False, date_header=False, timeout_keep_alive=60, timeout_graceful_shutdown=1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,9 +34,21 @@ class Clock:
         self._since = time.monotonic()
         self._jumps = 0.0
         self.frozen = frozen
+        self._held: int | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """One instant for all that is done meanwhile."""
+        self._held = self.now()
+        try:
+            yield self._held
+        finally:
+            self._held = None
 
     def now(self) -> int:
         """The present, in whole seconds of Unix time."""
+        if self._held is not None:
+            return self._held
         return int(self._base if self.frozen else self._base + time.monotonic() - self._since)
 
     def limiter(self) -> float:
