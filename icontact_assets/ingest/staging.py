@@ -113,8 +113,7 @@ class StagedRead:
         `behind`: how far iContact's clock is behind ours. The read counts as of its time.
         """
         resumed = self._base == 0 and proof.start > 0
-        began = self._staging._began(self._id) if resumed else proof.began
-        self._staging._verify(self._id, proof, statistic, began=began - behind)
+        self._staging._verify(self._id, proof, statistic, None if resumed else proof.began, behind)
 
 
 @dataclass(frozen=True)
@@ -385,12 +384,7 @@ class Staging:
                 ),
             )
 
-    def _began(self, id_: str) -> datetime:
-        with self._use() as connection:
-            [(began,)] = connection.execute("SELECT began FROM read WHERE id=?", (id_,)).fetchall()
-        return datetime.fromisoformat(began)
-
-    def _verify(self, id_: str, proof: Proof, statistic: int | None, *, began: datetime) -> None:
+    def _verify(self, id_: str, proof: Proof, statistic: int | None, began: datetime | None, behind: timedelta) -> None:
         facts = {
             "total": proof.total,
             "duplicates": proof.doubled,
@@ -399,9 +393,11 @@ class Staging:
             "tail": proof.tail,
         }
         with self._use() as connection:
+            [(held,)] = connection.execute("SELECT began FROM read WHERE id=?", (id_,)).fetchall()
+            at = (began or datetime.fromisoformat(held)) - behind
             connection.execute(
                 "UPDATE read SET proof=?, statistic=?, began=? WHERE id=?",
-                (orjson.dumps(facts).decode(), statistic, began.isoformat(), id_),
+                (orjson.dumps(facts).decode(), statistic, at.isoformat(), id_),
             )
 
     def _held(self, id_: str) -> Known | None:
