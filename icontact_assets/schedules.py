@@ -3,7 +3,7 @@ hourly again for days that failed."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -18,14 +18,12 @@ from icontact_assets.warehouse.tables import RAW_ACTIVITY, RAW_TABLES
 
 
 def daily_schedule(import_: Import, job: dg.UnresolvedAssetJobDefinition, schedule: Schedule) -> dg.ScheduleDefinition:
-    """One range run a day over the trailing ended days."""
+    """One range run a day over the trailing ended days, and over those before that were missed since the newest day
+    that was ever asked for: while the machine was off, or the schedule."""
     hour, minute = schedule.daily_at.split(":")
 
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        window = Window.trailing(import_.start_date, context.scheduled_execution_time)
-        if window.last < window.first:
-            return dg.SkipReason(f"The first partition of {import_.name}, {import_.start_date}, has not ended yet.")
-        return dg.RunRequest(run_key=window.last.isoformat(), tags=range_tags(window))
+        return daily_request(context.instance, import_, context.scheduled_execution_time)
 
     return dg.ScheduleDefinition(
         name=f"{import_.name}_daily",
@@ -36,6 +34,18 @@ def daily_schedule(import_: Import, job: dg.UnresolvedAssetJobDefinition, schedu
         description=f"The last ended day of {import_.label}, with the {TRAILING_DAYS} trailing days, in one run.",
         default_status=dg.DefaultScheduleStatus.STOPPED,
     )
+
+
+def daily_request(instance: dg.DagsterInstance, import_: Import, at: datetime) -> dg.RunRequest | dg.SkipReason:
+    """The run of the daily schedule at `at` (aware), or why there is none. Reads Dagster's own records alone."""
+    window = Window.trailing(import_.start_date, at)
+    if window.last < window.first:
+        return dg.SkipReason(f"The first partition of {import_.name}, {import_.start_date}, has not ended yet.")
+    asked = partitions_of(instance, table_key(import_.name, RAW_ACTIVITY.name)).asked
+    # Whoever asked for nothing yet chooses how far back to begin.
+    missed = date.fromisoformat(max(asked)) + timedelta(days=1) if asked else window.first
+    first = max(import_.start_date, min(window.first, missed))
+    return dg.RunRequest(run_key=window.last.isoformat(), tags=range_tags(Window(first, window.last)))
 
 
 def hourly_schedule(import_: Import, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:

@@ -21,7 +21,7 @@ _FULL = {
     "|suppression.file: never.csv|limits.adds: 1|limits.removes: 2|limits.removed_share: 0.1|limits.empty_audience: stop"
     "|limits.shrink: 0.1|limits.growth: 0.1|approve: 0123456789abcdef0123456789abcdef|match: id|authorization: who"
     "|account: 1|client_folder: 2|pace.adds_per_day: 5|pace.quiet_hours: '22:00-07:00'|pace.time_zone: UTC|recheck: 12",
-    "schedule": "daily_at: '02:00'|time_zone: UTC",
+    "schedule": "daily_at: '02:00'|time_zone: UTC|overdue_hours: 30",
 }
 VARIABLES = (
     *("ICONTACT_APP_ID", "ICONTACT_API_USERNAME", "ICONTACT_API_PASSWORD", "ICONTACT_ACCOUNT_ID"),

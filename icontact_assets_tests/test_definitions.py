@@ -116,9 +116,9 @@ priorities: [[first, second]]
     }
 
 
-def tags_at(defs: dg.Definitions, name: str, instant: datetime) -> dict[str, str]:
+def tags_at(defs: dg.Definitions, instance: dg.DagsterInstance, name: str, instant: datetime) -> dict[str, str]:
     schedule = defs.resolve_schedule_def(name)
-    context = dg.build_schedule_context(scheduled_execution_time=instant)
+    context = dg.build_schedule_context(instance, scheduled_execution_time=instant)
     (request,) = schedule.evaluate_tick(context).run_requests or []
     return {
         key.removeprefix("dagster/asset_partition_range_"): value
@@ -127,17 +127,19 @@ def tags_at(defs: dg.Definitions, name: str, instant: datetime) -> dict[str, str
     }
 
 
-def test_daily_asks_for_the_ended_days_and_hourly_for_the_running_one(defs: dg.Definitions) -> None:
+def test_daily_asks_for_the_ended_days_and_hourly_for_the_running_one(defs: dg.Definitions, tmp_path: Path) -> None:
+    (tmp_path / "dagster").mkdir()
+    instance = dg.DagsterInstance.local_temp(str(tmp_path / "dagster"))
     at = datetime(2026, 5, 10, 2, 0, tzinfo=UTC)
-    assert tags_at(defs, "one_daily", at) == {"start": "2026-05-03", "end": "2026-05-09"}
-    assert tags_at(defs, "one_hourly", at) == {"start": "2026-05-10", "end": "2026-05-10"}
-    assert tags_at(defs, "one_daily", datetime(2026, 1, 3, 2, 0, tzinfo=UTC)) == {
+    assert tags_at(defs, instance, "one_daily", at) == {"start": "2026-05-03", "end": "2026-05-09"}
+    assert tags_at(defs, instance, "one_hourly", at) == {"start": "2026-05-10", "end": "2026-05-10"}
+    assert tags_at(defs, instance, "one_daily", datetime(2026, 1, 3, 2, 0, tzinfo=UTC)) == {
         "start": "2026-01-01",
         "end": "2026-01-02",
     }
     schedule = defs.resolve_schedule_def("one_daily")
     tick = schedule.evaluate_tick(
-        dg.build_schedule_context(scheduled_execution_time=datetime(2026, 1, 1, 2, 0, tzinfo=UTC))
+        dg.build_schedule_context(instance, scheduled_execution_time=datetime(2026, 1, 1, 2, 0, tzinfo=UTC))
     )
     assert not tick.run_requests
     assert "has not ended yet" in (tick.skip_message or "")

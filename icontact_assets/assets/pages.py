@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 from types import CodeType
@@ -81,6 +82,7 @@ class Described(TypedDict):
     tags: dict[str, str]
     kinds: set[str]
     metadata: dict[str, Any]
+    freshness_policy: dg.FreshnessPolicy | None
 
 
 def described(settings: Settings, page: Page, extra: Mapping[str, Any] | None = None) -> Described:
@@ -98,7 +100,14 @@ def described(settings: Settings, page: Page, extra: Mapping[str, Any] | None = 
             **_beside(page.beside),
             **(extra or {}),
         },
+        "freshness_policy": _fresh(settings) if page.layer in ("raw", "mapped") else None,
     }
+
+
+def _fresh(settings: Settings) -> dg.FreshnessPolicy | None:
+    # A window has no clock to change, as the time of a deadline would have.
+    hours = settings.schedule.overdue_hours
+    return dg.FreshnessPolicy.time_window(timedelta(hours=hours)) if hours else None
 
 
 def column_lineage(comes_from: Mapping[str, Iterable[tuple[dg.AssetKey, str]]]) -> dg.TableColumnLineage:
