@@ -23,8 +23,11 @@ from icontact_assets.terminal import say, show
 DAGSTER = Path(__file__).with_name("dagster.yaml")
 """Dagster's own settings, which belong in DAGSTER_HOME."""
 
+EXAMPLE = Path(__file__).with_name("icontact.example.yaml")
+"""Settings with every key."""
+
 _CONFIG = """\
-# What is read and where to it goes. The credentials are in .env. Every key is in docs/settings.md.
+# What is read and where to it goes. The credentials are in .env. Every key is in icontact.example.yaml.
 imports:
   - name: icontact # the schema in DuckDB, and the first part of each asset key
     label: iContact
@@ -162,6 +165,7 @@ def make_folder(folder: Path, credentials: Credentials, account_id: str, client_
             folder.mkdir(parents=True, mode=0o700)
         _create(folder / ".env", environment, 0o600)
         _create(folder / "icontact.yaml", _CONFIG.format(account_id=account_id, client_folder_id=client_folder_id))
+        (folder / EXAMPLE.name).write_text(EXAMPLE.read_text())
         (folder / "dagster").mkdir(exist_ok=True)
         _create(folder / "dagster" / "dagster.yaml", DAGSTER.read_text())
         _ignore(folder / ".gitignore", _IGNORED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,6 +17,8 @@ from icontact_assets.partitions import range_tags
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.written import Written
 from icontact_assets_tests.harness import Project, days_ago, execute
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 # As create-dagster 1.13 writes them.
 _PROJECT = """
@@ -218,6 +222,15 @@ def test_what_a_user_wants_to_be_different_of_an_asset(tmp_path: Path) -> None:
     assert raw.backfill_policy == dg.BackfillPolicy.single_run()
     jobs = {name: defs.resolve_job_def("icontact_import") for name, defs in (("plain", plain), ("new", translated))}
     assert set(jobs["plain"].graph.node_dict) == set(jobs["new"].graph.node_dict)
+
+
+def test_the_python_of_the_docs(own: Path) -> None:
+    found: dict[str, Any] = {}
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / "library.md").read_text(), re.DOTALL))
+    exec(compile(code, "library.py", "exec", dont_inherit=True), found)
+    graph = dg.Definitions.merge(found["defs"], dg.Definitions(assets=[found["readers"]])).resolve_asset_graph()
+    assert graph.get(dg.AssetKey(["icontact", "icontact_users"])).owners == ["team:marketing"]
+    assert graph.get(dg.AssetKey("readers")).parent_keys == {dg.AssetKey(["newsletter", "icontact_profiles"])}
 
 
 def test_a_key_is_not_changed(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from icontact_assets_tests.harness import Project, days_ago, execute
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-EXAMPLE = ROOT / "icontact.example.yaml"
+EXAMPLE = ROOT / "icontact_assets" / "icontact.example.yaml"
 # In the order of reading: what one page needs may be done on a page before. docs/sandbox.md has a test of its own.
 GUIDE = [
     ROOT / "README.md",

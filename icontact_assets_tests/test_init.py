@@ -54,6 +54,7 @@ def test_init_asks_and_the_folder_works(project: Project, tmp_path: Path, monkey
         ".env",
         ".gitignore",
         "icontact.yaml",
+        "icontact.example.yaml",
         "dagster/dagster.yaml",
     }
     assert not list(Path.cwd().iterdir())

@@ -352,7 +352,7 @@ def test_every_setting_says_what_it_is() -> None:
 
 
 def test_every_setting_is_in_the_example_and_among_those_that_are_tried() -> None:
-    example = (Path(__file__).parent.parent / "icontact.example.yaml").read_text()
+    example = (Path(__file__).parent.parent / "icontact_assets" / "icontact.example.yaml").read_text()
     keys = {field.alias or name.rpartition(".")[2] for name, field in fields(Written)}
     assert {key for key in keys if not re.search(rf"\b{key}:|`{key}`", example)} == set()
     tried = {(section, key.partition(".")[0]) for section, key in SETTINGS}

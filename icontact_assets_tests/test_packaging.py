@@ -1,0 +1,96 @@
+"""The sdist and the wheel: they build, and the wheel works without the checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# What is imported reads neither the environment nor the folder, in which both are wrong.
+_USE = """
+import os, sys
+import icontact_assets
+assert "dagster" not in sys.modules
+from icontact_assets import IContactComponent, build_defs
+from icontact_assets.cli import app
+del os.environ["ICONTACT_START_DATE"]
+flags = ["--app-id", "app", "--username", "me", "--account", "1", "--client-folder", "2"]
+app(["init", "made", *flags], standalone_mode=False)
+from dotenv import load_dotenv
+load_dotenv("made/.env")
+from icontact_assets.definitions import defs
+keys = defs.resolve_asset_graph().get_all_asset_keys()
+assert any(key.path[-1] == "icontact_profiles" for key in keys)
+print(icontact_assets.__file__)
+"""
+
+
+def files(folder: Path) -> set[str]:
+    """What git keeps of the package."""
+    return {
+        path.relative_to(folder.parent).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    """A folder with an sdist, and the wheel that was built from it."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "icontact_assets", source / "icontact_assets", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(source)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr[-2000:]
+    return tmp_path / "dist"
+
+
+def test_the_wheel_works_without_the_checkout(dist: Path, tmp_path: Path) -> None:
+    (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        assert {name for name in archive.namelist() if ".dist-info/" not in name} == files(ROOT / "icontact_assets")
+        archive.extractall(tmp_path / "installed")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+        assert files(ROOT / "icontact_assets") | {"pyproject.toml", "setup.cfg", "README.md", "LICENSE"} <= names
+    (described,) = (tmp_path / "installed").glob("*.dist-info")
+    metadata = Parser().parsestr((described / "METADATA").read_text())
+    assert metadata["Version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (metadata["License-Expression"], metadata["Requires-Python"]) == ("Apache-2.0", ">=3.11")
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert set(metadata.get_all("Provides-Extra") or []) == {"dev", "dg", "sandbox"}
+    entry_points = (described / "entry_points.txt").read_text()
+    assert "icontact-assets = icontact_assets.cli:app" in entry_points
+    assert "[dagster_dg_cli.registry_modules]\nicontact_assets = icontact_assets" in entry_points
+
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    (folder / "icontact.yaml").write_text("imports: none")
+    used = subprocess.run(
+        [sys.executable, "-c", _USE],
+        cwd=folder,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith(("ICONTACT_", "DAGSTER_"))},
+            "PYTHONPATH": str(tmp_path / "installed"),
+            "ICONTACT_START_DATE": "never",
+            "ICONTACT_API_PASSWORD": "secret",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert used.returncode == 0, used.stderr[-2000:]
+    assert used.stdout.endswith(f"{tmp_path / 'installed' / 'icontact_assets' / '__init__.py'}\n")
