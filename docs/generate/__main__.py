@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.generate import asset_graph, columns, errors, mapped_fields, sandbox_tables
+from docs.generate import asset_graph, columns, errors, options, sandbox_tables
 from docs.generate.markers import filled
 
 DOCS = Path(__file__).parents[1]
@@ -15,12 +15,14 @@ def generated() -> dict[Path, str]:
     sandbox = (DOCS / "sandbox.md").read_text()
     for name, table in sandbox_tables.TABLES.items():
         sandbox = filled(sandbox, name, table())
-    tables = filled((DOCS / "tables.md").read_text(), "fields", mapped_fields.fields())
+    settings = (DOCS / "settings.md").read_text()
+    for name, table in options.TABLES.items():
+        settings = filled(settings, name, table())
     return {
         DOCS / "asset-graph.svg": asset_graph.svg(),
         DOCS / "columns.md": columns.page(),
         DOCS / "sandbox.md": sandbox,
-        DOCS / "tables.md": tables,
+        DOCS / "settings.md": settings,
         DOCS / "troubleshooting.md": filled((DOCS / "troubleshooting.md").read_text(), "errors", errors.errors()),
     }
 

@@ -87,8 +87,13 @@ def error_classes() -> set[str]:
     return classes
 
 
-def said() -> Iterator[Said]:
+@cache
+def said() -> tuple[Said, ...]:
     """Every error that is made, in the order of the code."""
+    return tuple(_said())
+
+
+def _said() -> Iterator[Said]:
     classes = error_classes()
     for module in modules().values():
         for function, call in _calls(module.tree, None):

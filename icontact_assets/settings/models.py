@@ -141,7 +141,8 @@ class EveryImport(Model):
     workers: int = Field(default=1, ge=1, le=64)
     """Requests under way at once (`ICONTACT_WORKERS`)."""
     answer_mb: int = Field(default=16, ge=1, le=1024)
-    """The largest response that is read, in MB (`ICONTACT_ANSWER_MB`)."""
+    """The largest response that is read, in MB, unpacked. A larger page is asked for in smaller ones
+    (`ICONTACT_ANSWER_MB`)."""
 
 
 class ImportOptions(Named):

@@ -89,7 +89,7 @@ class ImportItem(ImportOptions):
     client_folder: Id
     """The id of the client folder, which `icontact-assets discover` shows."""
     start_date: Day | None = None
-    """The first day that is read."""
+    """The first day that is read. Without one, `ICONTACT_START_DATE`."""
 
 
 class ExportItem(ExportOptions):
