@@ -14,7 +14,7 @@ from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import ExportError, run_export
 from icontact_assets.exports.trigger import Computed, state
 from icontact_assets.metadata import failure, metadata_table
-from icontact_assets.plain import code
+from icontact_assets.plain import code, plain
 from icontact_assets.records import (
     COMPARED_AT,
     NEXT_AT,
@@ -172,7 +172,7 @@ def _facts(report: ExportReport) -> dict[str, Any]:
     return {
         "result": report.result,
         "mode": report.mode,
-        "list": f"{report.list_name} ({report.list_id})",
+        "list": f"{plain(report.list_name)} ({report.list_id})",
         "members": report.members,
         "planned": report.planned,
         "added": report.added,

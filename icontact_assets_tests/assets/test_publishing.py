@@ -16,6 +16,7 @@ from icontact_assets import frames
 from icontact_assets.ingest.window import Window
 from icontact_assets.resources import open_warehouse, reading
 from icontact_assets.warehouse import foreign
+from icontact_assets.warehouse.warehouse import WarehouseError
 from icontact_assets_tests.harness import Project, days_ago
 
 MAPPED = 'key:"icontact/icontact_users"'
@@ -132,6 +133,8 @@ def test_frames_are_read_while_a_run_writes(imported: Project, monkeypatch: pyte
     def people(**options: Any) -> int:
         return len(frames.read("icontact_users", columns=["ic_contact_id"], **options))
 
+    with pytest.raises(WarehouseError, match=r"There is no icontact\.icontact_user\. Materialize it, or name another"):
+        frames.read("icontact_user")
     with open_warehouse(imported.settings).write("a run") as connection:
         connection.execute("DELETE FROM icontact.icontact_users")
         found = people()
