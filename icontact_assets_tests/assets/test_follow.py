@@ -84,7 +84,7 @@ def test_what_was_read_is_followed_once_and_neither_a_job_nor_a_failure_is(impor
     sensor = Follower(imported)
     imported.checks = False
     assert sensor.tick() == set()
-    assert imported.run(window=DAYS).success
+    assert imported.run('key:"icontact/raw_contacts" or key:"icontact/raw_activity"', DAYS).success
     assert sensor.tick() == {"icontact_users", "icontact_activity", "icontact_profiles"}
     assert [sensor.tick(), sensor.tick()] == [{"audience_readers"}, set()]
     assert imported.job(DAYS).success
