@@ -17,7 +17,7 @@ from icontact_assets.settings import values, written
 from icontact_assets.settings.models import EveryImport, RequestLimits, Sharing
 from icontact_assets.settings.written import Written
 
-EXAMPLE = Path(__file__).parents[2] / "icontact.example.yaml"
+EXAMPLE = Path(__file__).parents[2] / "icontact_assets" / "icontact.example.yaml"
 KINDS = {
     values.Name: "a name",
     values.Owner: "an e-mail address, or `team:<name>`",
