@@ -15,6 +15,7 @@ from icontact_assets.assets.raw import raw_assets
 from icontact_assets.checks import raw_checks
 from icontact_assets.errors import UserError
 from icontact_assets.jobs import export_job, import_job
+from icontact_assets.notices import notice_sensor
 from icontact_assets.schedules import daily_schedule, hourly_schedule, retry_schedule
 from icontact_assets.sensors import dead_runs_sensor, export_sensor, follow_raw_sensor
 from icontact_assets.settings.models import Settings
@@ -78,6 +79,10 @@ def _definitions(settings: Settings, prefix: str) -> dg.Definitions:
         follow_raw_sensor((key for asset in following for key in asset.keys), prefix),
         dead_runs_sensor(settings, prefix),
     ]
+    if settings.notices is not None:
+        sensors.append(
+            notice_sensor(settings, [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)], prefix)
+        )
     if exports:
         sensors.append(export_sensor(settings, exports, prefix))
     return dg.Definitions(assets=assets, jobs=jobs, schedules=schedules, sensors=sensors)

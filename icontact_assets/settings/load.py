@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,17 @@ def _readers(group: str | None) -> Readers:
         ) from None
 
 
+def _notices(address: str | None) -> SecretStr | None:
+    if not address:
+        return None
+    if not re.fullmatch(r"[a-z]+://[!-~]+", address):
+        raise SettingsError(
+            "ICONTACT_ASSETS_NOTICES is not an address: write one as docs/settings.md shows, or unset the variable. "
+            "Its value is not shown."
+        )
+    return SecretStr(address)
+
+
 def _variables(environ: Mapping[str, str], prefix: str, model: type[Model]) -> dict[str, Any]:
     """The fields of a model that variables set, each named by the prefix and the field in capital letters."""
     texts = {name: text for name in model.model_fields if (text := environ.get(prefix + name.upper()))}
@@ -208,6 +220,7 @@ class _Resolver:
             exports=exports,
             schedule=self._written.schedule,
             owners=self._written.owners,
+            notices=_notices(self._environ.get("ICONTACT_ASSETS_NOTICES")),
         )
 
     def _known(self, at: Place, name: str | None, known: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from icontact_assets.settings.values import (
     Owner,
     Text,
     TimeZone,
+    not_ready,
 )
 
 PRODUCTION = "https://app.icontact.com/icp"
@@ -115,7 +116,7 @@ class Authorization(Named):
     def credentials(self) -> tuple[str, str, str]:
         """Application id, user name and password. Raises SettingsError naming the variables that are unset or wrong."""
         if self.app_id is None or self.username is None or self.password is None:
-            raise _not_ready(f"The authorization {self.name}", self.unset, self.faults)
+            raise SettingsError(not_ready(f"The authorization {self.name}", self.unset, self.faults))
         return self.app_id.get_secret_value(), self.username.get_secret_value(), self.password.get_secret_value()
 
 
@@ -168,7 +169,7 @@ class Import(ImportOptions, EveryImport, ClientFolder):
         missing = (*self.authorization.unset, *self.unset)
         faults = (*self.authorization.faults, *self.faults)
         if missing or faults or self.account_id is None or self.client_folder_id is None:
-            raise _not_ready(f"The import {self.name}", missing, faults)
+            raise SettingsError(not_ready(f"The import {self.name}", missing, faults))
         return self.account_id, self.client_folder_id
 
 
@@ -378,6 +379,8 @@ class Settings(Model):
     schedule: Schedule = Schedule()
     owners: tuple[Owner, ...] = ()
     """Who is shown as owner of every asset."""
+    notices: SecretStr | None = None
+    """Where a notice is sent when an import turns red or green (`ICONTACT_ASSETS_NOTICES`). None: nowhere."""
 
     @property
     def published_path(self) -> Path | None:
@@ -426,20 +429,6 @@ class Settings(Model):
         if export.consent == "strict":
             asked.add(self.import_of(export).name)
         return [import_ for import_ in self.imports if import_.name in asked]
-
-
-def _not_ready(who: str, unset: tuple[str, ...], faults: tuple[str, ...]) -> SettingsError:
-    said = []
-    if unset:
-        one = len(unset) == 1
-        said.append(
-            f"{', '.join(unset)} {'is' if one else 'are'} unset. Set {'it' if one else 'them'} in the environment that "
-            "Dagster runs in. `icontact-assets discover` shows account and client folder ids."
-        )
-    said += [
-        f"{fault}. Correct it in the environment that Dagster runs in. Its value is not shown." for fault in faults
-    ]
-    return SettingsError(f"{who} cannot ask iContact: {' '.join(said)}")
 
 
 _Item = TypeVar("_Item", Import, Audience, Export)

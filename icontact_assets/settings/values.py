@@ -121,3 +121,18 @@ class Named(Model):
     @classmethod
     def _or_nothing(cls, value: Any) -> Any:
         return "" if _blank(value) is None else value
+
+
+def not_ready(who: str, unset: tuple[str, ...], faults: tuple[str, ...]) -> str:
+    """Why somebody cannot ask iContact, with the remedy for each variable."""
+    said = []
+    if unset:
+        one = len(unset) == 1
+        said.append(
+            f"{', '.join(unset)} {'is' if one else 'are'} unset. Set {'it' if one else 'them'} in the environment that "
+            "Dagster runs in. `icontact-assets discover` shows account and client folder ids."
+        )
+    said += [
+        f"{fault}. Correct it in the environment that Dagster runs in. Its value is not shown." for fault in faults
+    ]
+    return f"{who} cannot ask iContact: {' '.join(said)}"
