@@ -7,6 +7,7 @@ import io
 import re
 import sys
 import unicodedata
+from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,7 @@ from markdown_it import MarkdownIt
 
 import icontact_assets
 from icontact_assets.build import build_defs
-from icontact_assets.metadata import metadata_table
+from icontact_assets.metadata import code_block, metadata_table
 from icontact_assets.plain import code, plain
 from icontact_assets.settings.load import load_settings
 from icontact_assets.terminal import say, show
@@ -148,6 +149,17 @@ def test_a_preview_shows_values_as_people_read_them() -> None:
     ]
 
 
-def test_nothing_in_metadata_is_markdown() -> None:
-    for path in Path(icontact_assets.__path__[0]).rglob("*.py"):
-        assert not re.search(r"MetadataValue\.md|MarkdownMetadataValue|from_markup|\[/\w*\]\"", path.read_text()), path
+@given(TEXTS)
+def test_a_block_of_code_holds_the_whole_text(text: str) -> None:
+    shown = rendered(str(code_block(text, "sql").value))
+    assert re.fullmatch(r'<pre><code class="language-sql">[^<]*</code></pre>\n', shown)
+
+
+def test_nothing_in_metadata_is_markdown_but_blocks_of_code() -> None:
+    root = Path(icontact_assets.__path__[0])
+    found = Counter(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        for _ in re.findall(r"MetadataValue\.md|MarkdownMetadataValue|from_markup|\[/\w*\]\"", path.read_text())
+    )
+    assert found == {"metadata.py": 1}

@@ -53,12 +53,17 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
                 COMPLETE_DATA, asset=key, description="The audience was computed from completely read data."
             )
         ],
-        **described(settings, page, {_sql_label(audience): code_block(mask(_sql(audience)), "sql")}),
+        **described(settings, page, {_sql_label(audience): code_block(_shown(audience), "sql")}),
     )(run)
 
 
 def _sql(audience: Audience) -> str:
     return audience.where or audience.query or ""
+
+
+def _shown(audience: Audience) -> str:
+    """The SQL in its lines, without addresses."""
+    return "\n".join(map(mask, _sql(audience).splitlines()))
 
 
 def _sql_label(audience: Audience) -> str:
