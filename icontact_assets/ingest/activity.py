@@ -18,7 +18,7 @@ from icontact_assets.ingest.coverage import (
     entries,
     read_through,
     record_failure,
-    record_poll,
+    record_polls,
     record_reads,
 )
 from icontact_assets.ingest.drift import Finding, SchemaDrift
@@ -370,27 +370,29 @@ class ActivityReader:
         return admitted
 
     def _land_polls(self, connection: duckdb.DuckDBPyConnection, polls: Sequence[Poll]) -> None:
-        ids = [poll.message_id for poll in polls]
-        known = _statistics(connection, ids)
-        coverage = entries(connection, "statistics", message_ids=ids)
+        first: dict[str, Poll] = {}
         for poll in polls:
-            previous = known.get(poll.message_id)
+            first.setdefault(poll.message_id, poll)
+        known = _statistics(connection, list(first))
+        coverage = entries(connection, "statistics", message_ids=list(first))
+        stored: list[tuple[Poll, date]] = []
+        recorded: dict[str, tuple[datetime, bool]] = {}
+        for message_id, poll in first.items():
+            previous = known.get(message_id)
             if poll.statistics != previous:
-                day, before = poll.at.date(), coverage.get(Listing("statistics", poll.message_id))
+                day, before = poll.at.date(), coverage.get(Listing("statistics", message_id))
                 if before and before.read_through:
                     day = min(max(self.request.window.last, before.read_through.date()), day)
-                key = {"message_id": poll.message_id, "day": day}
-                connection.execute(
-                    "DELETE FROM raw_statistics WHERE message_id=$message_id AND partition_date=$day", key
-                )
-                connection.execute(
-                    f"INSERT INTO raw_statistics (message_id, {', '.join(STATISTICS)}, observed_at, partition_date) "  # noqa: S608
-                    f"VALUES ($message_id, {', '.join('$' + name for name in STATISTICS)}, $at, $day)",
-                    {**key, **poll.statistics, "at": naive(poll.at)},
-                )
+                stored.append((poll, day))
             # First statistics that are all nothing are no change: a draft is polled as rarely as the oldest message.
             changed = any(poll.statistics.values()) if previous is None else poll.statistics != previous
-            record_poll(connection, poll.message_id, poll.at, changed=changed)
+            recorded[message_id] = (poll.at, changed)
+        _store_statistics(connection, stored)
+        record_polls(connection, recorded)
+        # A killed run may have left polls of the same messages.
+        again = [poll for poll in polls if first[poll.message_id] is not poll]
+        if again:
+            self._land_polls(connection, again)
 
     def _days(self, connection: duckdb.DuckDBPyConnection, done: ActivityRead) -> list[Day]:
         window, now = self.request.window, self.context.clock()
@@ -403,6 +405,28 @@ class ActivityReader:
             ).fetchall()
         )
         return [Day(state, rows.get(state.day, 0), done.new_by_day.get(state.day, 0)) for state in states]
+
+
+def _store_statistics(connection: duckdb.DuckDBPyConnection, polls: Sequence[tuple[Poll, date]]) -> None:
+    """Store statistics, each on a day. Those that the message has on that day are replaced."""
+    if not polls:
+        return
+    key = {"message_id": [poll.message_id for poll, _ in polls], "day": [day for _, day in polls]}
+    connection.execute(
+        "DELETE FROM raw_statistics s USING (SELECT unnest($message_id) AS message_id, unnest($day) AS day) p "
+        "WHERE s.message_id = p.message_id AND s.partition_date = p.day",
+        key,
+    )
+    figures = ", ".join(f"unnest(${name}::BIGINT[])" for name in STATISTICS)
+    connection.execute(
+        f"INSERT INTO raw_statistics (message_id, {', '.join(STATISTICS)}, observed_at, partition_date) "
+        f"SELECT unnest($message_id), {figures}, unnest($at), unnest($day)",
+        {
+            **key,
+            **{name: [poll.statistics[name] for poll, _ in polls] for name in STATISTICS},
+            "at": [naive(poll.at) for poll, _ in polls],
+        },
+    )
 
 
 def _doubt(landing: Landing, read: VerifiedRead, known: int, missed: set[tuple[str, str]]) -> None:
