@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-import requests
+import urllib3
 
 from icontact_assets.sandbox.service import variables
 
@@ -61,14 +61,13 @@ class Sandbox:
             raise RuntimeError(
                 f"the sandbox did not start (exit code {self._process.returncode}): {' '.join(self._command)}"
             )
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._pool = urllib3.PoolManager()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.close()
+        self._pool.clear()
         self._process.terminate()
         self._process.communicate()
 
@@ -92,10 +91,9 @@ class Sandbox:
         Raises ValueError with the sandbox's words for what it does not understand.
         """
         address = self.url.removesuffix("/icp") + "/_control/" + path
-        if values or path in ACTIONS:
-            answer = self._session.post(address, data=orjson.dumps(values), timeout=120)
-        else:
-            answer = self._session.get(address, timeout=120)
-        if answer.status_code != 200:
-            raise ValueError(answer.json()["error"])
-        return orjson.loads(answer.content)
+        posted = {"method": "POST", "body": orjson.dumps(values)} if values or path in ACTIONS else {"method": "GET"}
+        answer = self._pool.request(url=address, timeout=120, retries=False, **posted)
+        found = orjson.loads(answer.data)
+        if answer.status != 200:
+            raise ValueError(found["error"])
+        return found
