@@ -69,6 +69,7 @@ def after_the_job(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFact
     shared_sandbox.control("reset")
     project = Project.in_folder(shared_sandbox, tmp_path_factory.mktemp("imported"))
     project.config = AUDIENCE
+    project.environment["ICONTACT_ASSETS_PUBLISH"] = "true"
     assert project.job(Window(days_ago(1), days_ago(1))).success
     return project.settings.home
 
@@ -78,6 +79,7 @@ def imported(after_the_job: Path, project: Project) -> Project:
     """A project whose daily job ran over yesterday, with an audience and its export. Dagster has no records of it."""
     shutil.copytree(after_the_job, project.home / "home")
     project.config = AUDIENCE
+    project.environment["ICONTACT_ASSETS_PUBLISH"] = "true"
     return project
 
 

@@ -37,7 +37,7 @@ def modes(folder: Path) -> dict[str, int]:
 @pytest.mark.parametrize("umask", [0o000], indirect=True, ids=oct)
 @pytest.mark.usefixtures("umask")
 def test_a_run_keeps_everything_for_its_owner(project: Project) -> None:
-    project.environment["ICONTACT_REQUESTS_PER_DAY"] = "1000"
+    project.environment |= {"ICONTACT_REQUESTS_PER_DAY": "1000", "ICONTACT_ASSETS_PUBLISH": "true"}
     settings = project.settings
     assert project.run('key:"icontact/raw_lists"', Window(days_ago(1), days_ago(1))).success
     home = settings.home

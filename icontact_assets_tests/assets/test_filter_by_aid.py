@@ -12,7 +12,8 @@ from icontact_assets.ingest.window import Window
 from icontact_assets.resources import forecast_window
 from icontact_assets_tests.harness import Project, days_ago
 
-WEEK = Window(days_ago(7), days_ago(1))
+ASKED = Window(days_ago(2), days_ago(1))
+"""Short, because Dagster records each day of each asset; the messages released before it are due as well."""
 FILTER = ", filter_by_aid: spring-1"
 READ = f"""
 imports:
@@ -80,7 +81,7 @@ def test_a_filter_keeps_to_tagged_messages_and_may_be_switched_at_any_time_but_w
 
     # Without an export, messages without the tag cost nothing.
     project.config = READ
-    assert project.job(WEEK).success
+    assert project.job(ASKED).success
     assert asked(project) == {TAGGED: {"statistics", "opens", "clicks", "bounces", "unsubscribes"}}
     filtered = mapped(project)
     assert {row[0] for row in filtered[2]} == {LEFT, STAYED}
@@ -95,8 +96,8 @@ def test_a_filter_keeps_to_tagged_messages_and_may_be_switched_at_any_time_but_w
 
     # With the export, the opt-outs of every message are read, and nothing else of them.
     since = len(project.requests())
-    expected = forecast_window(project.settings, project.settings.imports[0], WEEK)
-    assert project.job(WEEK).success
+    expected = forecast_window(project.settings, project.settings.imports[0], ASKED)
+    assert project.job(ASKED).success
     assert TAGGED not in asked(project, since)
     assert set().union(*asked(project, since).values()) == {"statistics", "unsubscribes"}
     # A draft of which nothing is known may cost its listing too.
@@ -108,18 +109,18 @@ def test_a_filter_keeps_to_tagged_messages_and_may_be_switched_at_any_time_but_w
     assert mapped(project) == filtered
     [(messages,)] = project.rows("SELECT count(DISTINCT message_id) FROM icontact.raw_statistics")
     assert passes(project, "statistics_tie_out") == {"compared": 4 + messages - 1, "differing": 0}
-    assert passes(project, "activity_read")["days_read"] == 7
+    assert passes(project, "activity_read")["days_read"] == 2
     assert project.run('key:"icontact/export_everybody"').success
     on_it = project.sandbox.control("truth?resource=subscriptions")
     assert {row["contact_id"] for row in on_it if row["list_id"] == target} & {LEFT, STAYED} == {STAYED}
 
     # Off, everything is read and mapped. On again, nothing is asked for, and the tables are as before.
     project.config = EXPORTED.replace(FILTER, "")
-    assert project.job(WEEK).success
+    assert project.job(ASKED).success
     assert len(mapped(project)[2]) > 100
     assert project.stored_events() == true
     since = len(project.requests())
     project.config = EXPORTED
-    assert project.job(WEEK).success
+    assert project.job(ASKED).success
     assert asked(project, since) == {}
     assert mapped(project) == filtered

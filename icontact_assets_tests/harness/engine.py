@@ -5,6 +5,7 @@ To make either takes longer than most of what a test does with it.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from unittest import mock
 import duckdb
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from dagster._core.storage.event_log.in_memory import InMemoryEventLogStorage
+from dagster._core.storage.runs.in_memory import InMemoryRunStorage
 
 _make = duckdb.connect
 _idle: list[duckdb.DuckDBPyConnection] = []
@@ -74,11 +77,35 @@ def _scripts_of(config: Config) -> ScriptDirectory:
 
 
 @contextmanager
+def _events(storage: InMemoryEventLogStorage) -> Iterator[Any]:
+    """Dagster opens a connection or more for each event, although it holds one."""
+    with storage._db_lock, storage._held_conn.begin():
+        yield storage._held_conn
+
+
+@contextmanager
+def _runs(storage: InMemoryRunStorage) -> Iterator[Any]:
+    with storage._held_conn.begin():
+        yield storage._held_conn
+
+
+@contextmanager
 def shared_engine() -> Iterator[None]:
-    """The warehouse gets an engine that was used before, where one is idle. Dagster's scripts are read once."""
+    """The warehouse gets an engine that was used before, where one is idle.
+
+    Dagster's scripts are read once. Its records in memory are asked through the connection that holds them, and not
+    which columns and tables they have: all that this version makes. Python looks for garbage more seldom.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     with (
         mock.patch.object(duckdb, "connect", _connect),
         mock.patch.object(ScriptDirectory, "from_config", _scripts_of),
+        mock.patch.object(InMemoryEventLogStorage, "_connect", _events),
+        mock.patch.object(InMemoryEventLogStorage, "_has_asset_key_col_on_connection", return_value=True),
+        mock.patch.object(InMemoryEventLogStorage, "has_table", return_value=True),
+        mock.patch.object(InMemoryRunStorage, "connect", _runs),
     ):
         yield
     while _idle:

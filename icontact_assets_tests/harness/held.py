@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
@@ -53,16 +55,14 @@ class HeldWarehouse(Warehouse):
 
     def _open(self, spill: Path, options: str) -> Any:
         held = _held[self.path]
-        # Whoever runs SQL of the settings locks the configuration: that is for good.
-        if held.engine is not None and _is_locked(held.engine):
-            held.engine.close()
-            held.engine = None
-        if held.engine is None:
-            held.engine = super()._open(spill, "")
-        connection = held.engine.cursor()
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("USE warehouse_file")
-        return connection
+        if held.engine is not None:
+            try:
+                return _cursor(held.engine)
+            except duckdb.InvalidInputException:
+                # Whoever runs SQL of the settings locks the configuration: that is for good.
+                held.engine.close()
+        held.engine = super()._open(spill, "")
+        return _cursor(held.engine)
 
     def _is_ready(self, connection: Any, schema: str) -> bool:
         ready = _held[self.path].ready
@@ -71,5 +71,8 @@ class HeldWarehouse(Warehouse):
         return schema in ready
 
 
-def _is_locked(engine: Any) -> bool:
-    return bool(engine.execute("SELECT current_setting('lock_configuration')").fetchone()[0])
+def _cursor(engine: Any) -> Any:
+    connection = engine.cursor()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("USE warehouse_file")
+    return connection

@@ -59,6 +59,8 @@ class Project:
             "ICONTACT_ASSETS_HOME": str(folder / "home"),
             "ICONTACT_START_DATE": days_ago(40).isoformat(),
             "ICONTACT_WORKERS": "2",
+            # Only what is about the copy, or begins with one, pays for it.
+            "ICONTACT_ASSETS_PUBLISH": "false",
         }
         return cls(sandbox, folder, environment)
 

@@ -11,6 +11,7 @@ from typing import Any
 from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import (
     KINDS,
+    TODAY,
     Stage,
     check_equal,
     days_ago,
@@ -50,12 +51,11 @@ def due_probes(stage: Stage, then: datetime) -> int:
 
 
 def nothing_happened(stage: Stage) -> str:
-    first = days_ago(400)
     for row in stage.sandbox.control("truth")["sends"]:
         # Their time would come on the second day.
         if row["status"] != "released":
             stage.sandbox.control("sends/delete", send_id=int(row["send_id"]))
-    project = stage.project(ICONTACT_START_DATE=first.isoformat())
+    project = stage.project(ICONTACT_START_DATE=TODAY.isoformat())
     assert stage.run(project).green
     everything = stage.requests()
     stage.clear_log()
@@ -73,7 +73,7 @@ def few_moved(share: float) -> Callable[[Stage], str]:
     """A day later, one message in a hundred (the newest) has new rows."""
 
     def play(stage: Stage) -> str:
-        project = stage.project(ICONTACT_START_DATE=days_ago(400).isoformat())
+        project = stage.project(ICONTACT_START_DATE=TODAY.isoformat())
         assert stage.run(project).green
         everything = stage.requests()
         stage.clear_log()

@@ -88,7 +88,7 @@ def held(path: Path) -> Iterator[None]:
 
 def locked(stage: Stage) -> str:
     news(stage)
-    project = stage.project(ICONTACT_ASSETS_LOCK_WAIT="1")
+    project = stage.project(ICONTACT_ASSETS_LOCK_WAIT="1", ICONTACT_ASSETS_PUBLISH="true")
     assert stage.run(project, selection=SOME).green
     before = contents(project)
     grow(stage, 0)
