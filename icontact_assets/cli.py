@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -17,13 +16,23 @@ import typer
 from typer.core import TyperGroup
 
 from icontact_assets.errors import UserError
+from icontact_assets.reports import (
+    First,
+    ImportName,
+    Json,
+    Last,
+    days_asked,
+    one_import,
+    settings_of_this_environment,
+)
+from icontact_assets.reports import app as reports
 from icontact_assets.terminal import NO, say, show
 
 if TYPE_CHECKING:
     from icontact_assets.exports.context import ExportContext
     from icontact_assets.exports.plan import Plan
     from icontact_assets.exports.undo import Undo
-    from icontact_assets.settings.models import Export, Remove, Settings
+    from icontact_assets.settings.models import Export, Remove
 
 
 class _Commands(TyperGroup):
@@ -42,18 +51,26 @@ app = typer.Typer(
     help="iContact contacts and activity in tables of your own, and audiences back on lists.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(reports)
 
 
-def _settings() -> Settings:
-    from icontact_assets.settings.load import load_settings
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
 
-    return load_settings()
+        typer.echo(f"icontact-assets {version('icontact_assets')}")
+        raise typer.Exit
 
 
 @app.callback()
-def _begin(context: typer.Context) -> None:
+def _begin(
+    context: typer.Context,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
     # As Ctrl-C does: what has begun is recorded, locks are released.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Another folder's credentials are not those of a new one.
@@ -106,18 +123,18 @@ def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Che
     """Check settings, database, connection, credentials, account, client folder. Show the remedy for what is wrong."""
     from icontact_assets.doctor import examine
 
-    findings = list(examine(_settings(), import_name, os.environ.get("DAGSTER_HOME")))
+    findings = list(examine(settings_of_this_environment(), import_name, os.environ.get("DAGSTER_HOME")))
     show(findings, sentences=True)
     if any(finding.mark is NO for finding in findings):
         raise typer.Exit(1)
 
 
 @app.command()
-def discover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def discover(as_json: Json = False) -> None:
     """List the accounts, client folders and lists that the credentials may see, with their ids."""
     from icontact_assets.discover import VisibleFolder, VisibleList, visible_accounts
 
-    found = visible_accounts(_settings())
+    found = visible_accounts(settings_of_this_environment())
     if as_json:
         typer.echo(json.dumps([asdict(account) for account in found], indent=2))
         return
@@ -138,14 +155,7 @@ def discover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
 
 
 @app.command()
-def forecast(
-    import_name: Annotated[
-        str | None, typer.Option("--import", help="Of this import; needed if there are several.")
-    ] = None,
-    first: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day.")] = None,
-    last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def forecast(import_name: ImportName = None, first: First = None, last: Last = None, as_json: Json = False) -> None:
     """Show how many requests a run over some days will send, how long it takes, and how far today's budget reaches.
 
     Without days: the week that the daily schedule asks for. It reads what is stored. Only if nothing was ever read does
@@ -154,15 +164,13 @@ def forecast(
     from icontact_assets.ingest.window import Window
     from icontact_assets.resources import forecast_window
 
-    settings = _settings()
-    if import_name is None and len(settings.imports) > 1:
-        names = ", ".join(import_.name for import_ in settings.imports)
-        raise UserError(f"There are several imports ({names}): name one with --import.")
-    import_ = settings.import_named(import_name) if import_name else settings.imports[0]
+    settings = settings_of_this_environment()
+    import_ = one_import(settings, import_name)
     week = Window.trailing(import_.start_date, datetime.now(UTC))
     window = Window(first.date() if first else week.first, last.date() if last else week.last)
+    days_asked(import_, first and window.first, last and window.last)
     if window.last < window.first:
-        raise UserError(f"--from {window.first} is later than --to {window.last}: swap them.")
+        raise UserError(f"--from {window.first} is later than --to {window.last}: name both days.")
     expected = forecast_window(settings, import_, window)
     if as_json:
         typer.echo(json.dumps(asdict(expected), indent=2, default=str))
@@ -182,7 +190,7 @@ def forecast(
 @app.command()
 def plan(
     name: Annotated[str, typer.Argument(help="Name of the export.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show what an export would do now: counts, reasons, ids, and the hash to approve or apply it by."""
     from icontact_assets.exports.facts import make_plan
@@ -209,7 +217,7 @@ def undo(
     move_to: Annotated[str | None, typer.Option(help="Move those it added to this list.")] = None,
     unsubscribe: Annotated[bool, typer.Option("--unsubscribe", help="Unsubscribe those it added, for good.")] = False,
     plan_hash: Annotated[str | None, typer.Option("--plan", help="Apply the rollback plan of this hash.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show the rollback plan of a run. With --plan, apply it. The next run starts from the audience again."""
     from icontact_assets.exports.undo import Undo, plan_undo
@@ -225,7 +233,7 @@ def undo(
 def _export(name: str) -> tuple[ExportContext, Export]:
     from icontact_assets.resources import open_export
 
-    settings = _settings()
+    settings = settings_of_this_environment()
     export = settings.export(name)
     return open_export(settings, export), export
 
@@ -234,7 +242,7 @@ def _export_of_run(run_id: str, name: str | None) -> str:
     from icontact_assets.exports.undo import exports_of_run
     from icontact_assets.resources import open_import
 
-    settings = _settings()
+    settings = settings_of_this_environment()
     names: set[str] = set()
     for import_ in sorted(
         {settings.import_of(export) for export in settings.exports}, key=lambda import_: import_.name
@@ -322,7 +330,7 @@ def _publish() -> None:
     from icontact_assets.resources import open_warehouse
 
     try:
-        open_warehouse(_settings()).publish()
+        open_warehouse(settings_of_this_environment()).publish()
     except UserError as error:
         say(f"Whoever reads the published copy sees the tables of before. {error}", error=True)
 
@@ -331,7 +339,7 @@ def _publish() -> None:
 def explain(
     contact_id: Annotated[str, typer.Argument(help="iContact contact id.")],
     audience: Annotated[str, typer.Option("--audience", help="Name of the audience.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show whether a contact is in an audience, since when, and which parts of the condition it meets."""
     import orjson
@@ -345,7 +353,7 @@ def explain(
     if id_ is None:
         raise UserError("A contact is named by its iContact contact id, a number: the column ic_contact_id.")
     fields = [*field_table("icontact_users"), *field_table("icontact_activity")]
-    settings = _settings()
+    settings = settings_of_this_environment()
     wanted = settings.audience(audience)
     explanation = explain_module.explain(
         open_import(settings, settings.import_named(wanted.import_name)),
@@ -386,26 +394,6 @@ def demo(
         demo_module.ui(home, port)
     else:
         demo_module.run(home)
-
-
-@app.command()
-def query(
-    sql: Annotated[str, typer.Argument(help='The query, for instance "SELECT count(*) FROM icontact_users".')],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with the names of the columns.")] = False,
-) -> None:
-    """Show the rows of a SQL query on the published copy. It waits for no run, and no run waits for it."""
-    from icontact_assets.query import answer, text
-
-    if as_json and as_csv:
-        raise typer.BadParameter("choose one of --json and --csv.")
-    found = answer(_settings(), sql)
-    if as_json:
-        typer.echo(json.dumps(found.records(), indent=2))
-    elif as_csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([found.columns, *found.rows])
-    else:
-        show([list(map(text, row)) for row in found.rows], headers=found.columns)
 
 
 def _require_sandbox() -> None:

@@ -108,7 +108,7 @@ def export_sensor(
         skipped = []
         requested = False
         for export in settings.exports:
-            decision = _decide(context.instance, settings, export, running)
+            decision = decide_export(context.instance, settings, export, running)
             if isinstance(decision, Skip):
                 skipped.append(f"{export.name}: {decision.reason}")
             else:
@@ -130,9 +130,10 @@ def export_sensor(
     )
 
 
-def _decide(
+def decide_export(
     instance: dg.DagsterInstance, settings: Settings, export: Export, running: Sequence[dg.DagsterRun]
 ) -> Request | Skip:
+    """Whether an export is due, by Dagster's records. `running` are the runs under way."""
     sink = export_key(settings, export)
     records = instance.fetch_materializations(sink, limit=1).records
     exported = records[0].asset_materialization if records else None

@@ -30,7 +30,7 @@ EXAMPLE = ROOT / "icontact_assets" / "icontact.example.yaml"
 # In the order of reading: what one page needs may be done on a page before. docs/sandbox.md has a test of its own.
 GUIDE = [
     ROOT / "README.md",
-    *(DOCS / f"{page}.md" for page in ("settings", "tables", "completeness", "retries", "audiences", "exports")),
+    *(DOCS / f"{page}.md" for page in ("settings", "tables", "completeness", "retries", "audiences", "exports", "cli")),
 ]
 PAGES = [*GUIDE, ROOT / "CONTRIBUTING.md", *sorted(set(DOCS.glob("*.md")) - set(GUIDE))]
 
@@ -96,6 +96,7 @@ def test_commands_of_the_guide_run_in_order(project: Project, monkeypatch: pytes
             if match := re.search(found, said[word]):
                 filled_in[name] = match[0]
     assert set(said) >= {"init", "launch", "discover", "doctor", "forecast", "explain", "plan", "apply", "undo"}
+    assert set(said) >= {"status", "coverage", "query"}
     assert " is in the audience active_readers since " in said["explain"]
     assert re.search(r": [1-9]\d* people added, 0 removed", said["apply"])
     assert re.search(r": 0 people added, [1-9]\d* removed", said["undo"])

@@ -349,8 +349,7 @@ class Schedule(Model):
 
 
 class Sharing(Model):
-    """How the database is shared with other programs, by variables named `ICONTACT_ASSETS_` and the field in capital
-    letters."""
+    """How the database is shared with other programs. Its variables begin with `ICONTACT_ASSETS_`."""
 
     publish: bool = True
     """Whether a run that changed a table renews a copy for reading (`ICONTACT_ASSETS_PUBLISH`)."""

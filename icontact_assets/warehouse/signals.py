@@ -13,7 +13,7 @@ import duckdb
 
 @contextmanager
 def interrupted_by_signals(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """SIGINT and SIGTERM end the query at hand.
+    """SIGINT and SIGTERM end the query at hand, with the exception of their handler or KeyboardInterrupt.
 
     Python handles a signal when DuckDB returns, which may be an hour later: DuckDB does not look for signals while it
     waits for its own threads.
@@ -34,6 +34,11 @@ def interrupted_by_signals(connection: duckdb.DuckDBPyConnection) -> Iterator[No
     thread.start()
     try:
         yield
+    except RuntimeError as error:
+        # DuckDB raises this in the place of what a signal raised.
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from error
     finally:
         signal.set_wakeup_fd(before)
         pythons.close()

@@ -312,11 +312,6 @@ class Warehouse:
             try:
                 with interrupted_by_signals(connection):
                     yield connection
-            except RuntimeError as error:
-                # DuckDB raises this in the place of what a signal raised.
-                if str(error) != "Query interrupted":
-                    raise
-                raise KeyboardInterrupt from error
             except duckdb.Error as error:
                 # DuckDB 2.0 has no class of its own for a damaged file.
                 if not isinstance(error, _AT_FAULT) and type(error) is not duckdb.Error:
