@@ -20,7 +20,8 @@ from docs.generate.__main__ import generated
 from icontact_assets import demo
 from icontact_assets.init import DAGSTER
 from icontact_assets.settings.load import load_settings
-from icontact_assets.settings.models import EveryImport, RequestLimits, Sharing
+from icontact_assets.settings.models import EveryImport, Sharing
+from icontact_assets.settings.requests import RequestLimits
 from icontact_assets.warehouse.tables import TABLES, VIEWS
 from icontact_assets_tests.harness import Project, days_ago, execute
 

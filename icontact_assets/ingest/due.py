@@ -12,7 +12,7 @@ import duckdb
 from icontact_assets.ingest.coverage import entries, read_through
 from icontact_assets.ingest.staging import Listing
 from icontact_assets.ingest.window import ReadRequest
-from icontact_assets.settings.models import AgeStep
+from icontact_assets.settings.requests import AgeStep
 from icontact_assets.warehouse.times import aware, naive
 
 STATISTIC_OF = {

@@ -23,13 +23,13 @@ from icontact_assets.settings.models import (
     ExportOptions,
     Import,
     ImportOptions,
-    RequestLimits,
     Settings,
     SettingsError,
     Sharing,
     Suppression,
 )
 from icontact_assets.settings.refusals import SettingsFile, explain, shown
+from icontact_assets.settings.requests import RequestLimits
 from icontact_assets.settings.values import Model, Named
 from icontact_assets.settings.written import AuthorizationItem, ExportItem, ImportItem, Reference, Written
 

@@ -17,6 +17,9 @@ from pydantic import (
     field_validator,
 )
 
+MOST = 1_000_000_000
+"""A number larger than any that a setting counts, and small enough for every database and clock."""
+
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 HASH = re.compile(r"[0-9a-f]{32}")

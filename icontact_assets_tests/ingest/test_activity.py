@@ -16,7 +16,7 @@ from icontact_assets.ingest.due import Scope, days, messages
 from icontact_assets.ingest.window import Window
 from icontact_assets.records import REREAD_TAG
 from icontact_assets.resources import forecast_window, scope_of
-from icontact_assets.settings.models import BY_AGE, AgeStep
+from icontact_assets.settings.requests import BY_AGE, AgeStep
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import ENDED, EVENTS, TODAY, Project, days_ago, only
 

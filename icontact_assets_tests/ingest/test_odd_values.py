@@ -22,7 +22,7 @@ from icontact_assets.ingest.due import Scope
 from icontact_assets.ingest.staging import Staging
 from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.mapping.build import build_activity, build_users
-from icontact_assets.settings.models import BY_AGE
+from icontact_assets.settings.requests import BY_AGE
 from icontact_assets.warehouse.warehouse import Source, Warehouse
 from icontact_assets_tests.hostile import Hostile, http
 from icontact_assets_tests.odd import IDS_FROM, ODD, Listings, row, rows_of

@@ -22,7 +22,7 @@ from icontact_assets.ingest.due import (
     missing_for_audiences,
     missing_opt_outs,
 )
-from icontact_assets.settings.models import BY_AGE
+from icontact_assets.settings.requests import BY_AGE
 from icontact_assets.warehouse.tables import TABLES, VIEWS
 
 NOW = datetime(2026, 6, 30, 12)
