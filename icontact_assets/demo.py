@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import requests
 from rich.console import Console
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 DAYS = 45
 
 _HOST = "127.0.0.1"
+
+EVERY_SECONDS = 15.0
+"""Off a terminal, the demo says so often that it goes on."""
 
 _WORLD = "sandbox"
 """The file in the demo's folder that keeps its world."""
@@ -84,7 +88,7 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
         from icontact_assets.settings.load import load_settings
 
         settings = load_settings()
-        with _progress() as step:
+        with _progress(sandbox) as step:
             done = _main_job(settings, home, sandbox, step)
         show(
             _summary(settings, sandbox, done, time.monotonic() - started),
@@ -216,16 +220,45 @@ def _started(home: Path) -> date:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show which step begins: a bar in a terminal, a plain line elsewhere."""
-    console = Console()
-    if not console.is_terminal:
-        yield say
+def _progress(sandbox: Sandbox) -> Iterator[Callable[[str], None]]:
+    """Show which step begins and that it goes on: a bar in a terminal, a line every 15 seconds elsewhere."""
+    with _own_output() as output:
+        console = Console(file=output)
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            with Progress(*columns, console=console, transient=True) as progress:
+                task = progress.add_task("", total=None)
+                yield lambda text: progress.update(task, description=text)
+            return
+        began, ended = time.monotonic(), threading.Event()
+
+        def tell(text: str) -> None:
+            print(text, file=output, flush=True)
+
+        def go_on() -> None:
+            while not ended.wait(EVERY_SECONDS):
+                requests_sent = len(sandbox.control("log"))
+                tell(f"{time.monotonic() - began:.0f} s, {requests_sent:,} requests to iContact so far")
+
+        thread = threading.Thread(target=go_on, daemon=True)
+        thread.start()
+        try:
+            yield tell
+        finally:
+            ended.set()
+            thread.join()
+
+
+@contextmanager
+def _own_output() -> Iterator[TextIO]:
+    """Standard output under a descriptor of its own: Dagster redirects the usual one to a file while a step runs."""
+    try:
+        descriptor = os.dup(sys.stdout.fileno())
+    except (OSError, ValueError):
+        yield sys.stdout
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda text: progress.update(task, description=text)
+    with os.fdopen(descriptor, "w", encoding=sys.stdout.encoding) as output:
+        yield output
 
 
 def _main_job(settings: Settings, home: Path, sandbox: Sandbox, step: Callable[[str], None]) -> _Done:

@@ -10,7 +10,8 @@ import duckdb
 
 from icontact_assets.assets.outside import listing_key
 from icontact_assets.assets.pages import described, raw_page
-from icontact_assets.assets.report import observe_other_days, report_days, run_began, tag_retry_at
+from icontact_assets.assets.pulse import Pulse, tell_requests
+from icontact_assets.assets.report import report_days, rows_elsewhere, run_began, tag_retry_at
 from icontact_assets.assets.worker import worker
 from icontact_assets.checks import report_failed
 from icontact_assets.errors import UserError
@@ -134,6 +135,7 @@ def _listing_asset(settings: Settings, import_: Import, resource: str, table: Ta
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         window = window_of(context)
         with _open(settings, import_, context) as opened:
+            tell_requests(opened, resource, import_.page_size, context.log.info)
             changes = read_changes(opened, resource, window, reread_since=_reread_since(context))
         _log_findings(context, changes.findings)
         return _report_changes(context, import_, window, changes, opened.folder.session.clock_behind)
@@ -146,6 +148,7 @@ def _subscriptions_asset(settings: Settings, import_: Import, lists: list[str]) 
         window = window_of(context)
         total = Changes("subscriptions", asked=False, total=0, read_through=_clock())
         with _open(settings, import_, context) as opened:
+            tell_requests(opened, "subscriptions", import_.page_size, context.log.info)
             for list_id in _list_ids(opened, import_, lists):
                 since = _reread_since(context)
                 changes = read_changes(opened, "subscriptions", window, list_id=list_id, reread_since=since)
@@ -220,7 +223,7 @@ def _report_changes(
         "requests": changes.requests,
         **_drift_facts(changes.findings),
     }
-    outside = observe_other_days(context, window, import_.start_date, changes.rows_by_day)
+    elsewhere = rows_elsewhere(window, import_.start_date, changes.rows_by_day)
 
     def facts_of(day: date) -> dict[str, Any]:
         return {"dagster/partition_row_count": changes.rows_by_day.get(day, 0), **facts}
@@ -228,7 +231,7 @@ def _report_changes(
     unread = window.unread(changes.read_through, _clock())
     _refuse_unread(context, window, unread, facts_of, behind)
     report_days(context, window, changes.read_through, facts_of)
-    return dg.MaterializeResult(metadata={"rows_outside_partitions": outside})
+    return dg.MaterializeResult(metadata=elsewhere)
 
 
 def _refuse_unread(
@@ -287,16 +290,16 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
         facts = _activity_facts(done, unread)
         if done.stopped:
             facts["requests_missing"] = _forecast(import_, reader, reader.plan()).likely
-        outside = observe_other_days(context, reader.request.window, import_.start_date, done.new_by_day)
+        elsewhere = rows_elsewhere(reader.request.window, import_.start_date, done.new_by_day)
         if unread or done.failed:
             green = _read_days(context, done, unread, facts)
             behind = reader.context.folder.session.clock_behind
-            raise _NotAllRead(_why(import_, done, unread, behind), _causes(done), facts, green)
+            raise _NotAllRead(_why(import_, done, unread, behind), _causes(done), {**facts, **elsewhere}, green)
         states = {day.state.day: day for day in done.days}
         window = reader.request.window
         report_days(context, window, reader.read_through, lambda day: {**_day_facts(states[day]), **facts})
         _log_unsettled(context, done)
-        return dg.MaterializeResult(metadata={"rows_outside_partitions": outside})
+        return dg.MaterializeResult(metadata=elsewhere)
 
     # Not downstream of raw_statistics: a message whose statistics fail must not keep the others from being read. It
     # runs first, so that a short budget is spent on complete messages, newest first, and not on statistics alone.
@@ -351,9 +354,10 @@ def _log_unsettled(context: dg.AssetExecutionContext, done: ActivityRead) -> Non
 
 @contextmanager
 def _reader(settings: Settings, import_: Import, context: dg.AssetExecutionContext) -> Iterator[ActivityReader]:
+    pulse = Pulse(context.log.info)
+
     def progress(done: int, due: int) -> None:
-        if done % 100 == 0 or done == due:
-            context.log.info(f"{done} of {due} due messages polled.")
+        pulse.beat(f"due messages with {opened.folder.session.requests:,} requests", done, due)
 
     with _open(settings, import_, context) as opened:
         request = ReadRequest(window_of(context), run_began(context), wants_reread(context))

@@ -54,22 +54,19 @@ def report_days(
         context.add_asset_metadata(facts, partition_key=day.isoformat())
 
 
-def observe_other_days(
-    context: dg.AssetExecutionContext, window: Window, start_date: date, rows_by_day: Mapping[date, int]
-) -> int:
-    """Log an observation for each valid partition outside the window that got rows. Returns the rows of days that have
-    no partition."""
-    elsewhere = 0
-    for day, rows in sorted(rows_by_day.items()):
-        if window.first <= day <= window.last:
-            continue
-        if day < start_date or (is_open(day) and not _is_today(day)):
-            elsewhere += rows
-            continue
-        context.log_event(
-            dg.AssetObservation(asset_key=context.asset_key, partition=day.isoformat(), metadata={"rows_stored": rows})
-        )
-    return elsewhere
+def rows_elsewhere(window: Window, start_date: date, rows_by_day: Mapping[date, int]) -> dict[str, int]:
+    """Metadata of the rows that went to days outside the run's window: to other partitions, or to days that have none.
+
+    Which days these are is in the table. An event for each would cost more than to store its rows.
+    """
+    other, outside = 0, 0
+    for day, rows in rows_by_day.items():
+        if not window.first <= day <= window.last:
+            if day < start_date or (is_open(day) and not _is_today(day)):
+                outside += rows
+            else:
+                other += rows
+    return {"rows_of_other_days": other, "rows_outside_partitions": outside}
 
 
 def _is_today(day: date) -> bool:

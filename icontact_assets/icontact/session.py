@@ -112,7 +112,7 @@ class Session:
 
     `timeouts`: the seconds that a connection and an answer may take. `first_wait`: the most before the second try.
     `skew`: how far the service's clock is ahead of ours, by the header `Date` of its last usable answer. None: no such
-    header came.
+    header came. `after_reply` is called after each usable answer, in the thread that asked.
     """
 
     def __init__(
@@ -154,6 +154,7 @@ class Session:
         self.requests = 0
         self.repaired = 0
         self.skew: timedelta | None = None
+        self.after_reply: Callable[[], None] = _nothing
 
     @property
     def clock_behind(self) -> timedelta:
@@ -277,6 +278,7 @@ class Session:
             raise _Lost("the answer lacks what was asked for", processed=False, answered=True)
         if (theirs := _instant_of(response.headers.get("Date", ""))) is not None:
             self.skew = theirs - arrived
+        self.after_reply()
         return reply
 
     def _failure(self, where: str, error: Exception) -> Rejected | _Lost:
