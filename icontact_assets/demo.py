@@ -88,7 +88,7 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
         from icontact_assets.settings.load import load_settings
 
         settings = load_settings()
-        with _progress(sandbox) as step:
+        with progress(sandbox) as step:
             done = _main_job(settings, home, sandbox, step)
         show(
             _summary(settings, sandbox, done, time.monotonic() - started),
@@ -105,7 +105,7 @@ def ui(home: Path, port: int | None = None) -> None:
     The sandbox goes on with the demo's own world, at today's time. Without `port` it is 3000, or a free one if that is
     taken. Raises DemoFailed.
     """
-    chosen = _port(port)
+    chosen = free_port(port)
     if not (home / _WORLD).is_file():
         run(home)
     with _sandbox(home) as sandbox, _environment(home, sandbox):
@@ -130,7 +130,7 @@ def ui(home: Path, port: int | None = None) -> None:
             _end(server)
 
 
-def _port(wanted: int | None) -> int:
+def free_port(wanted: int | None) -> int:
     """The port for the UI. Raises DemoFailed if the wanted one is taken."""
     for port in (wanted,) if wanted is not None else (3000, 0):
         with socket.socket() as probe:
@@ -220,15 +220,15 @@ def _started(home: Path) -> date:
 
 
 @contextmanager
-def _progress(sandbox: Sandbox) -> Iterator[Callable[[str], None]]:
+def progress(sandbox: Sandbox) -> Iterator[Callable[[str], None]]:
     """Show which step begins and that it goes on: a bar in a terminal, a line every 15 seconds elsewhere."""
     with _own_output() as output:
         console = Console(file=output)
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            with Progress(*columns, console=console, transient=True) as progress:
-                task = progress.add_task("", total=None)
-                yield lambda text: progress.update(task, description=text)
+            with Progress(*columns, console=console, transient=True) as bar:
+                task = bar.add_task("", total=None)
+                yield lambda text: bar.update(task, description=text)
             return
         began, ended = time.monotonic(), threading.Event()
 

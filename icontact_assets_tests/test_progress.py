@@ -1,11 +1,17 @@
-"""A read says every 15 seconds how far it is. It writes no event for each day that it finds rows of."""
+"""A read says every 15 seconds how far it is, the demo that it goes on, and no day outside a run gets an event."""
 
 from __future__ import annotations
 
-import dagster as dg
+import socket
+import time
 
+import dagster as dg
+import pytest
+
+from icontact_assets import demo
 from icontact_assets.assets.pulse import Pulse
 from icontact_assets.ingest.window import Window
+from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.harness import ACTIVITY, Project, days_ago, only
 
 
@@ -47,3 +53,27 @@ def test_a_run_that_finds_rows_of_many_days_reports_them_at_once(project: Projec
     )
     [facts] = project.metadata(result, "raw_activity").values()
     assert facts["rows_of_other_days"] == elsewhere > 0
+
+
+def test_the_ui_takes_a_free_port_and_names_one_that_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(demo.DemoFailed, match=rf"Port {port} cannot be used .*make ui PORT=3005"):
+            demo.free_port(port)
+    assert demo.free_port(port) == port
+    assert demo.free_port(None) > 0
+
+
+def test_off_a_terminal_the_demo_says_that_it_goes_on(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "EVERY_SECONDS", 0.05)
+    with demo.progress(sandbox) as step:
+        step("Reading")
+        time.sleep(0.3)
+    first, *others = capfd.readouterr().out.splitlines()
+    assert first == "Reading"
+    assert others
+    assert all("requests to iContact so far" in line for line in others)
