@@ -4,13 +4,17 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test ui lint lock mutants docs
+.PHONY: demo test ui lint lock mutants docs pictures
 demo: $(STAMP)
 	$(BIN)/icontact-assets demo
 
 # Whatever the environment says, code is compiled once, not by each of the processes that tests start.
 test: $(STAMP)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2
+
+# The pictures of the docs, by the test that drives the UI in a browser.
+pictures: $(STAMP)
+	ICONTACT_ASSETS_PICTURES=docs/pictures $(BIN)/pytest icontact_assets_tests/browser
 
 ui: $(STAMP)
 	$(BIN)/icontact-assets demo --ui $(if $(PORT),--port $(PORT))

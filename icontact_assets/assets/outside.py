@@ -47,7 +47,7 @@ def _listing(import_: Import, table: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         key,
         description=f"{_LISTINGS[key.path[-1]]} In iContact, read for {code(import_.label)}.",
-        group_name=f"{import_.name}_icontact",
+        group_name=f"{import_.name}_source",
         kinds={_KIND},
         tags={IMPORT_TAG: import_.name},
     )
@@ -71,7 +71,7 @@ def _list(settings: Settings, key: dg.AssetKey, writers: list[tuple[Export, str]
         key,
         deps=list(dict.fromkeys(export_key(settings, writer) for writer, _ in writers)),
         description="A list in iContact that exports write to. A row is a subscription.",
-        group_name=f"{import_.name}_icontact",
+        group_name=f"{import_.name}_lists",
         kinds={_KIND},
         tags={IMPORT_TAG: import_.name},
         metadata={"list": dg.MetadataValue.text(name)},
