@@ -171,7 +171,7 @@ def serve(image: Image) -> None:
     services = yaml.safe_load((PROJECT / "deploy" / "compose.yaml").read_text())["services"]
     processes: dict[str, subprocess.Popen[bytes]] = {}
     began = time.time()
-    with Sandbox(messages=5, days=5, running=True) as sandbox:
+    with Sandbox(messages=5, days=5, state=image.root / "tmp" / "world") as sandbox:
         try:
             start(image, services, processes, sandbox.environment(), moved)
             import_a_day(ports["3000"])
