@@ -38,9 +38,7 @@ class Dev:
         self.home.mkdir(exist_ok=True)
         shutil.copy(DAGSTER, self.home / "dagster.yaml")
         self.environment = {**os.environ, **environment, "DAGSTER_HOME": str(self.home)}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -114,6 +112,14 @@ class Dev:
                 os.kill(pid, signal_)
         self._process.wait()
         self._process = None
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _below(pid: int) -> list[int]:

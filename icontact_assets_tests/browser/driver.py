@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import requests
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from icontact_assets_tests.dev import wait_for
@@ -64,6 +65,17 @@ class DagsterUi:
         self._pictures.mkdir(parents=True, exist_ok=True)
         self._page.evaluate(_WITHOUT_TRACES)
         self._page.screenshot(path=self._pictures / f"{name}.png", animations="disabled")
+
+    def wait_until_served(self) -> None:
+        """Wait until the webserver answers."""
+
+        def answers() -> bool:
+            try:
+                return requests.get(f"{self._url}/server_info", timeout=5).ok
+            except requests.ConnectionError:
+                return False
+
+        wait_for(answers, _DONE_MS / 1000)
 
     def show(self, path: str) -> Page:
         """Open a page."""
