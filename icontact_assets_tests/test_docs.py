@@ -74,7 +74,7 @@ def test_commands_of_the_guide_run_in_order(project: Project, monkeypatch: pytes
         if name not in ("ICONTACT_ACCOUNT_ID", "ICONTACT_CLIENT_FOLDER_ID", "ICONTACT_ASSETS_HOME"):
             monkeypatch.setenv(name, value)
     monkeypatch.chdir(project.home)
-    filled_in = {"2026-01-01": str(days_ago(7)), "2026-01-07": str(days_ago(1)), "~/icontact": str(folder)}
+    filled_in = {"2026-01-01": str(days_ago(2)), "2026-01-07": str(days_ago(1)), "~/icontact": str(folder)}
     said: dict[str, str] = {}
     for command in commands(GUIDE):
         # Another test installs it, and the UI runs until somebody ends it.
@@ -220,7 +220,7 @@ def test_services_run_on_the_projects_dagster_settings() -> None:
 def test_the_demo_ends_with_members_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     # The same demo on a smaller world and fewer days.
-    monkeypatch.setattr(demo, "DAYS", 20)
+    monkeypatch.setattr(demo, "DAYS", 10)
     monkeypatch.setattr(demo.run, "__kwdefaults__", {"contacts": 300, "messages": 10})
     shown = execute(f"icontact-assets demo --home {tmp_path / 'demo'}")
     numbers = dict(re.findall(r"│ (.+?) +│ +([\d,.]+) │", shown))

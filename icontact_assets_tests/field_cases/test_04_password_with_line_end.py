@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
 from icontact_assets import cli
+from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import Project, days_ago
 from icontact_assets_tests.leaks import FIT, UNFIT, assert_not_in, command_lines, files_below
 
@@ -78,7 +80,7 @@ def materialize(project: Project, **environ: str) -> tuple[str, list[bytes]]:
         return said.decode("utf-8", "surrogateescape"), [said, *seen, *files_below(project.home)]
 
 
-def test_a_run_says_so_before_anything_is_sent(project: Project) -> None:
+def test_a_run_says_so_before_anything_is_sent(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     planted = {
         "ICONTACT_APP_ID": UNFIT["beyond latin"],
         "ICONTACT_API_USERNAME": UNFIT["leading blank"],
@@ -86,7 +88,13 @@ def test_a_run_says_so_before_anything_is_sent(project: Project) -> None:
         "ICONTACT_ACCOUNT_ID": UNFIT["line end in the middle"],
         "ICONTACT_CLIENT_FOLDER_ID": FIT["percent"],
     }
-    said, written = materialize(project, **planted)
+    project.environment |= planted
+    home = project.home / "dagster"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as project.instance:
+        assert not project.job(Window(days_ago(1), days_ago(1))).success
+    said = "".join(capfd.readouterr())
+    written = [said, *files_below(project.home)]
     for variable in planted:
         assert f"{variable} " in said
     assert "Traceback" not in said

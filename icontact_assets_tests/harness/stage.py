@@ -136,8 +136,7 @@ class Stage:
             {
                 **self.sandbox.environment(),
                 "ICONTACT_ASSETS_HOME": str(home / "state"),
-                # Dagster records something for each day that got rows: no day earlier than runs ask for.
-                "ICONTACT_START_DATE": ENDED.first.isoformat(),
+                "ICONTACT_START_DATE": days_ago(40).isoformat(),
                 "ICONTACT_ASSETS_PUBLISH": "false",
                 **environment,
             },

@@ -79,7 +79,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come so far"
-        time.sleep(0.005)
+        time.sleep(0.05)
 
 
 def killed_at_requests(at: Sequence[float] | None = None) -> Callable[[Stage], str]:
