@@ -2,7 +2,8 @@
 
 The Dockerfile and the compose file pass their linters. The build commands are executed in an empty folder. Each
 service is started with its command and its environment, may write to `/data` and `/tmp` only, and becomes healthy.
-Then a run reads a day from a sandbox, and all services are stopped.
+Then a run reads a day from a sandbox, `icontact-assets doctor` finds nothing wrong, and all
+services are stopped: by force after a minute, as an engine does.
 
 python -m benchmarks.image
 """
@@ -175,7 +176,10 @@ def serve(image: Image) -> None:
         try:
             start(image, services, processes, sandbox.environment(), moved)
             import_a_day(ports["3000"])
-            assert (image.root / "data" / "icontact" / "warehouse.duckdb").stat().st_size > 0
+            assert (image.root / "data" / "icontact" / "published" / "warehouse.duckdb").stat().st_size > 0
+            doctor = image.root / "opt" / "icontact" / "bin" / "icontact-assets"
+            environment = {**image.environment, **sandbox.environment()}
+            subprocess.run([*PLAIN, doctor, "doctor"], env=environment, cwd=image.root / "data", check=True)
         except BaseException:
             for log in (image.root / "tmp").glob("*.log"):
                 print(f"--- {log.name}\n{log.read_text()[-3000:]}", file=sys.stderr)
@@ -222,17 +226,24 @@ def stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
         began = time.monotonic()
         try:
             print(f"{name} stopped with {process.wait(60)}: {time.monotonic() - began:.0f} s", flush=True)
+        except subprocess.TimeoutExpired:
+            print(f"{name} did not stop within a minute, and is killed", flush=True)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def import_a_day(port: int) -> None:
+def launch(port: int) -> str:
+    """The id of a new run over yesterday."""
     day = str((datetime.now(UTC) - timedelta(days=1)).date())
     tags = [{"key": f"dagster/asset_partition_range_{end}", "value": day} for end in ("start", "end")]
     launched = post(port, LAUNCH, job="icontact_import", tags=tags)["launchPipelineExecution"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
-    run = launched["run"]["runId"]
+    return str(launched["run"]["runId"])
+
+
+def import_a_day(port: int) -> None:
+    run = launch(port)
 
     def ended() -> bool:
         status = post(port, STATUS, id=run)["runOrError"]["status"]
