@@ -64,20 +64,27 @@ def project(sandbox: Sandbox, tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def after_the_job(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a project whose daily job has run. Copying it is much faster than running the job for each test."""
+def after_the_job(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The home of a project whose daily job has run, and the time at which its world began. Copying it is much faster
+    than running the job for each test."""
     shared_sandbox.control("reset")
+    began = shared_sandbox.control("clock")["now"]
     project = Project.in_folder(shared_sandbox, tmp_path_factory.mktemp("imported"))
     project.config = AUDIENCE
     project.environment["ICONTACT_ASSETS_PUBLISH"] = "true"
     assert project.job(Window(days_ago(1), days_ago(1))).success
-    return project.settings.home
+    return project.settings.home, began
 
 
 @pytest.fixture
-def imported(after_the_job: Path, project: Project) -> Project:
+def imported(after_the_job: tuple[Path, str], project: Project) -> Project:
     """A project whose daily job ran over yesterday, with an audience and its export. Dagster has no records of it."""
-    shutil.copytree(after_the_job, project.home / "home")
+    home, began = after_the_job
+    # The same world, some time later. Begun at another time, it would have had other events.
+    now = project.sandbox.control("clock")["now"]
+    project.sandbox.control("reset", now=began)
+    project.sandbox.control("clock", now=now)
+    shutil.copytree(home, project.home / "home")
     project.config = AUDIENCE
     project.environment["ICONTACT_ASSETS_PUBLISH"] = "true"
     return project
