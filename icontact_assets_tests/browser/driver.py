@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import requests
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from icontact_assets_tests.dev import wait_for
 
@@ -26,13 +27,14 @@ _FLAGS = (
 )
 _SHOWN_MS = 30_000
 """How long a page may take to show what is there already."""
-_SETTLED_MS = 3_000
-_DONE_MS = 240_000
+_PAUSE_SECONDS = 1.5
+_DONE_SECONDS = 240
 """How long a run may take."""
 
 _WITHOUT_TRACES = """
 for (const part of document.querySelectorAll("*")) {
-  if (part.children.length === 0 && /^(Stack Trace:|\\s*File ")/.test(part.textContent)) part.style.visibility = "hidden";
+  const text = part.textContent;
+  if (part.children.length === 0 && text.includes("Stack Trace:")) part.textContent = text.split("Stack Trace:")[0];
 }
 """
 
@@ -75,7 +77,7 @@ class DagsterUi:
             except requests.ConnectionError:
                 return False
 
-        wait_for(answers, _DONE_MS / 1000)
+        wait_for(answers, _DONE_SECONDS)
 
     def show(self, path: str) -> Page:
         """Open a page."""
@@ -97,32 +99,45 @@ class DagsterUi:
         return str(launched.get_attribute("href")).strip("/")
 
     def wait_for_run(self, path: str, status: str) -> Page:
-        """Watch the page of a run until it shows a status."""
+        """Open the page of a run when it has a status, and see that it says so."""
+        run = path.removeprefix("runs/")
+        self._wait(f'{{ runOrError(runId: "{run}") {{ ... on Run {{ status }} }} }}', f'"{status.upper()}"')
         page = self.show(path)
-        expect(page.get_by_text(status, exact=True).first).to_be_visible(timeout=_DONE_MS)
+        expect(page.get_by_text(status, exact=True).first).to_be_visible()
         return page
 
     def wait_for_backfill(self, path: str) -> None:
-        """Watch the page of a backfill until it succeeded. The word stands there twice then: it is a column, too."""
-        expect(self.show(path).get_by_text("Succeeded", exact=True)).to_have_count(2, timeout=_DONE_MS)
+        """Open the page of a backfill when it succeeded, and see that it says so: it has the word as a column, too."""
+        backfill = path.removeprefix("runs/b/")
+        query = f'{{ partitionBackfillOrError(backfillId: "{backfill}") {{ ... on PartitionBackfill {{ status }} }} }}'
+        self._wait(query, '"COMPLETED_SUCCESS"')
+        expect(self.show(path).get_by_text("Succeeded", exact=True)).to_have_count(2)
 
-    def show_until(self, path: str, part: Callable[[Page], Locator]) -> Page:
-        """Open a page, again and again, until it shows a part: what a page shows of a run may be of a moment ago."""
-
-        def shown() -> bool:
-            page = self.show(path)
-            page.wait_for_timeout(_SETTLED_MS)
-            return part(page).first.is_visible()
-
-        wait_for(shown, _DONE_MS / 1000)
-        return self._page
+    def wait_for_materialization(self, path: str) -> None:
+        """Wait until an asset was materialized."""
+        keys = ", ".join(f'"{part}"' for part in path.removeprefix("assets/").split("/"))
+        materialized = "... on AssetNode { assetMaterializations(limit: 1) { runId } }"
+        self._wait(f"{{ assetNodeOrError(assetKey: {{path: [{keys}]}}) {{ {materialized} }} }}", '"runId"')
 
     def wait_for_asset(self, path: str) -> Page:
-        """Watch an asset's page until it was materialized."""
+        """Open the page of an asset when it was materialized, and see that it says so."""
+        self.wait_for_materialization(path)
         page = self.show(path)
-        materialized = page.locator("a[href^='/runs/']").filter(has_text=re.compile("ago|now"))
-        expect(materialized.first).to_be_visible(timeout=_DONE_MS)
+        run = page.locator("a[href^='/runs/']").filter(has_text=re.compile("ago|now"))
+        expect(run.first).to_be_visible()
         return page
+
+    def _wait(self, query: str, answer: str) -> None:
+        """Ask the webserver until it answers so. The page is empty meanwhile: one that watches costs much."""
+        self._page.goto("about:blank")
+
+        def answered() -> bool:
+            time.sleep(_PAUSE_SECONDS)
+            said = requests.post(f"{self._url}/graphql", json={"query": query}, timeout=60)
+            assert "errors" not in said.json(), said.text
+            return answer in said.text
+
+        wait_for(answered, _DONE_SECONDS)
 
     def switch_on(self, sensor: str) -> None:
         """Switch a sensor on in the list of automations."""

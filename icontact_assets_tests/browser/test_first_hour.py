@@ -65,18 +65,17 @@ def _a_backfill_fills_every_day(ui: driver.DagsterUi, project: Project) -> None:
         for day, count in project.rows("SELECT partition_date, count(*) FROM icontact.raw_activity GROUP BY ALL")
     }
     day = max(counts)
-    page = ui.show_until(
-        f"assets/icontact/raw_activity?view=partitions&partition={day}",
-        lambda page: page.get_by_role("row", name=re.compile(f"partition_row_count.* {counts[day]}\\b")),
-    )
+    page = ui.show(f"assets/icontact/raw_activity?view=partitions&partition={day}")
+    row = page.get_by_role("row", name=re.compile(f"partition_row_count.* {counts[day]}\\b"))
+    driver.expect(row).to_be_visible()
     driver.expect(page.get_by_text(f"Materialized ({DAYS})")).to_be_visible()
     ui.picture("partitions")
 
 
 def _what_is_mapped_follows(ui: driver.DagsterUi, project: Project) -> None:
-    for asset in ("icontact_users", "icontact_activity", "icontact_profiles", "audience_active_readers"):
-        ui.wait_for_asset(f"assets/icontact/{asset}")
-    page = ui.show("assets/icontact/icontact_profiles")
+    for asset in ("icontact_users", "icontact_activity", "audience_active_readers"):
+        ui.wait_for_materialization(f"assets/icontact/{asset}")
+    page = ui.wait_for_asset("assets/icontact/icontact_profiles")
     page.get_by_text("preview", exact=True).first.click()
     ui.picture("profiles")
 
