@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from icontact_assets.audiences import audience, explain
 from icontact_assets.exports import live
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
+from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import (
     AUDIENCE,
     SCHEMA,
@@ -115,6 +117,13 @@ def store(prepared: Path, tmp_path: Path) -> Iterator[Store]:
     warehouse = HeldWarehouse(Path(shutil.copy(prepared, tmp_path)), SCHEMA)
     yield Store(warehouse)
     warehouse.let_go()
+
+
+@pytest.fixture
+def unlocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SQL of audiences is ours: an engine that is locked for it could not be used again."""
+    for module in (audience, explain):
+        monkeypatch.setattr(module, "read_for_users", Warehouse.read)
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ def members(store: Store, audience: Audience) -> list[str]:
     ]
 
 
+@pytest.mark.usefixtures("unlocked")
 def test_a_condition_chooses_profiles(store):
     store.profiles(
         {"ic_contact_id": "1", "email_open_ct": 3},
@@ -45,6 +46,7 @@ def test_a_condition_chooses_profiles(store):
     assert members(store, where("email_open_ct > 2 OR email_open_ct IS NULL -- quiet ones")) == ["1", "3"]
 
 
+@pytest.mark.usefixtures("unlocked")
 def test_a_query_chooses_contacts_each_once(store):
     store.profiles({"ic_contact_id": "1"}, {"ic_contact_id": "2"})
     sql = "SELECT ic_contact_id FROM icontact_profiles UNION ALL SELECT 2 UNION ALL SELECT NULL UNION ALL SELECT ' ';\n"
@@ -59,6 +61,7 @@ SPELLINGS = (
 )
 
 
+@pytest.mark.usefixtures("unlocked")
 def test_every_spelling_of_a_contact_id_is_one_member(store):
     store.profiles({"ic_contact_id": "90000001"})
     for value in SPELLINGS:
@@ -78,6 +81,7 @@ NO_IDS = (
 )
 
 
+@pytest.mark.usefixtures("unlocked")
 def test_what_is_not_a_contact_id_is_an_error_of_the_audience(store):
     store.profiles({"ic_contact_id": "1"})
     assert members(store, query("SELECT 1 AS ic_contact_id")) == ["1"]
@@ -96,6 +100,7 @@ def test_what_is_not_a_contact_id_is_an_error_of_the_audience(store):
     assert store.rows("SELECT contact_id FROM audience_members") == [("1",)]
 
 
+@pytest.mark.usefixtures("unlocked")
 def test_profiles_without_a_contact_id_do_not_count_nor_do_contacts_that_vanished(store):
     store.profiles(
         {"ic_contact_id": None, "email": PLANTED},
@@ -115,6 +120,7 @@ def test_times_compare_with_now_in_utc(store):
     assert members(store, where("last_active_ts >= now() - INTERVAL 1 HOUR")) == ["1"]
 
 
+@pytest.mark.usefixtures("unlocked")
 def test_who_entered_and_left_is_recorded_with_the_version(store):
     later = NOW + timedelta(days=1)
     store.profiles({"ic_contact_id": "1"}, {"ic_contact_id": "2"})
@@ -149,6 +155,7 @@ def test_two_audiences_do_not_mix(store):
     assert store.rows("SELECT audience, contact_id FROM audience_members") == [("everybody", "1")]
 
 
+@pytest.mark.usefixtures("unlocked")
 def test_incomplete_data_keeps_the_last_membership_and_says_why(store):
     store.profiles({"ic_contact_id": "1"})
     before = compute(store.warehouse, EVERYBODY, now=NOW, missing=None)
@@ -204,7 +211,7 @@ def test_a_query_cannot_write_files(store, tmp_path: Path):
     assert not (tmp_path / "out.csv").exists()
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.frozensets(st.integers(1, 6).map(str)), min_size=1, max_size=4))
 def test_the_changes_always_add_up_to_the_members(store, history):
     store.run("DELETE FROM audience_members")

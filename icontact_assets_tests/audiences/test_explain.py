@@ -45,7 +45,7 @@ def outline(part: Part) -> Any:
 
 
 @pytest.fixture
-def person(store: Store) -> Store:
+def person(store: Store, unlocked: None) -> Store:
     """One contact with some values, and another one whose values must never show."""
     store.profiles(
         {
@@ -135,6 +135,7 @@ def test_a_contact_without_a_profile(person):
     assert "There is no contact 77 in icontact_profiles" in render(found)
 
 
+@pytest.mark.usefixtures("unlocked")
 def test_a_contact_that_vanished_is_in_no_audience_whatever_the_condition_says(store):
     store.profiles({"ic_contact_id": "1", "deleted_at": datetime(2026, 9, 1, 7)})
     compute(store.warehouse, where("true"), now=NOW, missing=None)
@@ -154,6 +155,7 @@ def test_an_audience_by_query_has_no_parts_but_a_verdict(person):
     assert why(person, readers, "2").selected is False
 
 
+@pytest.mark.usefixtures("unlocked")
 def test_unknown_is_neither_true_nor_false(store):
     store.profiles({"ic_contact_id": "1"})
     opens, name = ("email_open_ct > 2", "unknown"), ("first_name IS NOT NULL", "false")
@@ -311,7 +313,8 @@ PEOPLE = st.fixed_dictionaries(
 TRUTH = {True: "true", False: "false", None: "unknown"}
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@pytest.mark.usefixtures("unlocked")
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(CONDITIONS, PEOPLE)
 def test_the_parts_together_say_what_the_whole_condition_says(store, text, values):
     store.profiles({"ic_contact_id": "1", **values})

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from icontact_assets.audiences.audience import compute
 from icontact_assets.exports.choice import Choice, ChoiceError, chosen, sources
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import ExportError, run_export
@@ -38,12 +37,7 @@ def become(store: Store, audience: str, *contact_ids: Any, now: datetime = NOW) 
     """Make these the members of an audience."""
     ids = ", ".join(f"('{id_}')" for id_ in contact_ids)
     query = f"FROM (VALUES {ids}) AS v(ic_contact_id)" if ids else "SELECT '' AS ic_contact_id"
-    compute(
-        store.warehouse,
-        Audience(name=audience, label=audience, import_name=SCHEMA, query=query),
-        now=now,
-        missing=None,
-    )
+    store.compute(Audience(name=audience, label=audience, import_name=SCHEMA, query=query), now)
 
 
 def choose(store: Store, wanted: Export) -> Choice:
@@ -238,7 +232,7 @@ def test_an_audience_that_was_kept_for_incomplete_data_is_not_trusted(store):
     become(store, "customers", 1)
     customers = Audience(name="customers", label="", import_name=SCHEMA, where="true")
     later = NOW + timedelta(hours=1)
-    compute(store.warehouse, customers, now=later, missing="message 310001 is half read.")
+    store.compute(customers, later, "message 310001 is half read.")
     with pytest.raises(ChoiceError) as caught:
         choose(store, export("e", exclude=("customers",)))
     assert str(caught.value) == (

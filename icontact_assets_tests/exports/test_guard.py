@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 import pytest
 
-from icontact_assets.audiences.audience import compute
 from icontact_assets.exports.consent import Suppressed
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.facts import make_plan
@@ -127,7 +126,7 @@ def test_an_audience_that_spells_a_contact_id_otherwise_adds_nobody_who_left(hou
     version(house, "raw_subscriptions", list_id=str(LIST), contact_id="3", status="unsubscribed")
     query = "SELECT unnest(['0001', '2.0', ' 3', '004', '5']) AS ic_contact_id"
     spelled = Audience(name="everybody", label="Everybody", import_name=SCHEMA, query=query)
-    compute(house.store.warehouse, spelled, now=house.clock.now, missing=None)
+    house.store.compute(spelled, house.clock.now)
     path = tmp_path / "never.csv"
     path.write_text("contact_id\n01\n5.0\n")
     house.contact(5)
@@ -407,7 +406,7 @@ def test_strict_consent_counts_what_the_person_did_in_the_audiences_folder(house
 
 def test_those_left_out_are_not_looked_up_in_another_folder_and_go_by_the_id_of_their_own(house):
     house.store.audience(1, 2)
-    compute(house.store.warehouse, CUSTOMERS, now=house.clock.now, missing=None)
+    house.store.compute(CUSTOMERS, house.clock.now)
     member(house, 1, "ada@example.com")
     member(house, 2, "bob@example.com")
     there(house, 2, "ada@example.com")

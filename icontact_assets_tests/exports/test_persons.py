@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icontact_assets.audiences.audience import AudienceError, compute
+from icontact_assets.audiences.audience import AudienceError
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.run import ExportError, run_export
 from icontact_assets.icontact.folder import Folder
@@ -106,7 +106,7 @@ def spelled(house: House, id_: str) -> None:
     """The audience is a query that yields this id, and 2."""
     query = f"SELECT '{id_}' AS ic_contact_id UNION ALL SELECT '2'"
     audience = Audience(name="everybody", label="Everybody", import_name=SCHEMA, query=query)
-    compute(house.store.warehouse, audience, now=house.clock(), missing=None)
+    house.store.compute(audience, house.clock())
 
 
 @pytest.mark.parametrize(

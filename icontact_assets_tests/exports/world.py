@@ -12,7 +12,6 @@ import pyarrow as pa
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from icontact_assets.audiences.audience import compute
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.models import Audience, Remove
 from icontact_assets_tests.exports.drawn import (
@@ -159,7 +158,7 @@ class World(RuleBasedStateMachine):
             values = ", ".join(f"('{id_:0{self.zeros}d}')" for id_ in sorted(ids))
             query = f"FROM (VALUES {values}) AS v(ic_contact_id)" if ids else "SELECT '' AS ic_contact_id"
             audience = Audience(name=name, label=name, import_name=SCHEMA, query=query)
-            compute(self.store.warehouse, audience, now=self.clock(), missing=None)
+            self.store.compute(audience, self.clock())
 
     def wanted(self, side: Side) -> set[int]:
         """Whom an export is for: the first takes all but customers, the second whom the first leaves, but for chance."""

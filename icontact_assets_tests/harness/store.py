@@ -73,13 +73,16 @@ class Store:
     def audience(self, *contact_ids: int | str, now: datetime = NOW) -> None:
         """Make these the members of the audience `everybody`."""
         self.profiles(*({"ic_contact_id": str(id_)} for id_ in contact_ids))
-        # No user wrote this SQL: an engine that it locked could not be used again.
+        self.compute(EVERYBODY, now)
+
+    def compute(self, audience: Audience, now: datetime = NOW, missing: str | None = None) -> None:
+        """Compute an audience of ours. No user wrote its SQL: an engine that it locked could not be used again."""
         with mock.patch.object(audiences, "read_for_users", type(self.warehouse).read):
-            compute(self.warehouse, EVERYBODY, now=now, missing=None)
+            compute(self.warehouse, audience, now=now, missing=missing)
 
     def incomplete(self, missing: str | None) -> None:
         """Compute the audience `everybody` while that data is incomplete; None: complete."""
-        compute(self.warehouse, EVERYBODY, now=NOW, missing=missing)
+        self.compute(EVERYBODY, missing=missing)
 
 
 @dataclass
