@@ -21,7 +21,7 @@ from icontact_assets.settings.models import Audience, Export, ExportLimits, Remo
 from icontact_assets_tests.harness import FREE, HOLDING, NOW, SCHEMA, House, Store
 
 on_one_database = hypothesis_settings(
-    max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 
 

@@ -26,7 +26,7 @@ def run_row(house: House, *columns: str) -> tuple:
     return row
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -35,6 +35,7 @@ def run_row(house: House, *columns: str) -> tuple:
             st.booleans(),
             st.sampled_from([None, None, None, "reading", "event"]),
         ),
+        min_size=6,
         max_size=12,
     )
 )

@@ -14,7 +14,7 @@ from icontact_assets_tests.exports.machine import ExportMachine
 from icontact_assets_tests.harness import Store
 
 QUICK = settings(
-    max_examples=4,
+    max_examples=3,
     stateful_step_count=10,
     deadline=None,
     database=None,
