@@ -67,6 +67,7 @@ def test_make_targets_exist() -> None:
 
 def test_commands_of_the_guide_run_in_order(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """As somebody who begins: in an empty folder, with what `init` asks for."""
+    project.sandbox.control("reset", contacts=60, messages=4, days=5)
     project.sandbox.control("lists/add", name="Archive")
     folder = project.home / "icontact"
     project.environment["ICONTACT_ASSETS_HOME"] = str(folder / ".icontact")
@@ -220,8 +221,8 @@ def test_services_run_on_the_projects_dagster_settings() -> None:
 def test_the_demo_ends_with_members_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     # The same demo on a smaller world and fewer days.
-    monkeypatch.setattr(demo, "DAYS", 10)
-    monkeypatch.setattr(demo.run, "__kwdefaults__", {"contacts": 300, "messages": 10})
+    monkeypatch.setattr(demo, "DAYS", 3)
+    monkeypatch.setattr(demo.run, "__kwdefaults__", {"contacts": 100, "messages": 4})
     shown = execute(f"icontact-assets demo --home {tmp_path / 'demo'}")
     numbers = dict(re.findall(r"│ (.+?) +│ +([\d,.]+) │", shown))
     before, after = (

@@ -49,7 +49,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
 def test_rows_equal_the_truth(project: Project, switches: dict[str, Any]) -> None:
     project.sandbox.control("reset", contacts=120, messages=5, days=12)
     project.sandbox.control("switches", **switches)
-    project.checks = False
+    project.quick()
     assert project.run(window=WINDOW).success
     truth = project.sandbox.control("truth")
     listed = {row["contact_id"] for row in truth["contacts"] if row["visible"] and row["status"] != "deleted"}

@@ -16,9 +16,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+SANDBOX = ("faker", "uvicorn", "httptools", "starlette", "websockets", "watchfiles", "uvloop")
+"""What only the sandbox needs: the packages of the extra `sandbox`, and those that they bring."""
+
 # What is imported reads neither the environment nor the folder, in which both are wrong.
-_USE = """
-import os, sys
+_USE = f"""
+import importlib, os, pkgutil, sys
+for name in {SANDBOX}:
+    sys.modules[name] = None  # An import of it fails.
 import icontact_assets
 assert "dagster" not in sys.modules
 from icontact_assets import IContactComponent, build_defs
@@ -31,6 +36,15 @@ load_dotenv("made/.env")
 from icontact_assets.definitions import defs
 keys = defs.resolve_asset_graph().get_all_asset_keys()
 assert any(key.path[-1] == "icontact_profiles" for key in keys)
+modules = [module.name for module in pkgutil.walk_packages(icontact_assets.__path__, "icontact_assets.")]
+assert {{"icontact_assets.build", "icontact_assets.cli", "icontact_assets.sandbox"}} < set(modules), modules
+for name in modules:
+    if name.split(".")[1] not in ("demo", "sandbox"):
+        importlib.import_module(name)
+from typer.testing import CliRunner
+done = CliRunner().invoke(app, ["demo"])
+assert done.exit_code == 1, done.exit_code
+assert "pip install 'icontact_assets[sandbox]'" in done.output, done.output
 print(icontact_assets.__file__)
 """
 
@@ -58,7 +72,7 @@ def dist(tmp_path: Path) -> Path:
     return tmp_path / "dist"
 
 
-def test_the_wheel_works_without_the_checkout(dist: Path, tmp_path: Path) -> None:
+def test_the_wheel_works_without_the_checkout_and_the_packages_of_the_sandbox(dist: Path, tmp_path: Path) -> None:
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:
         assert {name for name in archive.namelist() if ".dist-info/" not in name} == files(ROOT / "icontact_assets")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,7 +16,8 @@ import time_machine
 
 from icontact_assets.demo import DAGSTER
 from icontact_assets.ingest.window import Window
-from icontact_assets_tests.harness import AUDIENCE, EVENTS, TODAY, Project, days_ago, only
+from icontact_assets_tests.dev import wait_for
+from icontact_assets_tests.harness import ALL_RAW, AUDIENCE, EVENTS, TODAY, Project, days_ago, only
 
 ENDED = Window(days_ago(2), days_ago(1))
 """Short, because Dagster records each day of each asset; the messages released before it are due as well."""
@@ -35,7 +33,7 @@ def contents(project: Project) -> dict[str, list[Any]]:
 
 
 def test_rows_equal_the_truth_and_a_second_run_asks_nothing(project: Project) -> None:
-    assert project.run(window=ENDED).success
+    assert project.quick().run(window=ENDED).success
     truth = project.sandbox.control("truth")
     assert project.stored_events() == project.true_events()
     listed = {row["contact_id"] for row in truth["contacts"] if row["visible"] and row["status"] != "deleted"}
@@ -70,7 +68,7 @@ def test_a_range_of_three_days_with_an_empty_one(project: Project) -> None:
             contact_id=90000001,
             at=(at + timedelta(hours=1)).isoformat(),
         )
-    result = project.run(EVENTS, Window(days[0], days[2]))
+    result = project.quick().run(EVENTS, Window(days[0], days[2]))
     assert result.success
     found = project.metadata(result, "raw_activity")
     counts = dict(project.rows("SELECT partition_date, count(*) FROM icontact.raw_activity GROUP BY ALL"))
@@ -92,8 +90,7 @@ def test_windows_in_any_order_give_the_same_tables(project: Project, tmp_path: P
                 project.sandbox,
                 tmp_path,
                 {**project.environment, "ICONTACT_ASSETS_HOME": str(tmp_path / f"home{order}")},
-                checks=False,
-            )
+            ).quick()
             for index in order:
                 assert other.run(window=windows[index]).success
             assert other.run('key:"icontact/icontact_*"').success
@@ -102,7 +99,7 @@ def test_windows_in_any_order_give_the_same_tables(project: Project, tmp_path: P
 
 
 def test_changes_and_disappearances_are_versions(project: Project) -> None:
-    assert project.run(only("contacts"), Window(TODAY, TODAY)).success
+    assert project.quick().run(only("contacts"), Window(TODAY, TODAY)).success
     [(total,)] = project.rows("SELECT count(*) FROM icontact.raw_contacts")
     ids = [
         id_
@@ -137,7 +134,7 @@ def test_statistics_that_fail_for_one_message_keep_no_listing_from_being_read(pr
     released = [row["message_id"] for row in project.sandbox.control("truth")["sends"] if row["released"]]
     down = {"kind": "reply", "status": 400, "body": {"errors": ["broken"]}}
     project.sandbox.control("faults", faults=[{"path": f"/messages/{released[0]}/statistics", "do": down}])
-    result = project.run(EVENTS, ENDED)
+    result = project.quick().run(EVENTS, ENDED)
     assert not result.success
     assert project.stored_events() == project.true_events()
     failure = result.failure_data_for_node("icontact__raw_activity")
@@ -150,7 +147,7 @@ def test_statistics_that_fail_for_one_message_keep_no_listing_from_being_read(pr
 
 
 def test_activity_before_messages_is_an_error_with_the_remedy(project: Project) -> None:
-    result = project.run('key:"icontact/raw_activity"', window=ENDED)
+    result = project.quick().run('key:"icontact/raw_activity"', window=ENDED)
     assert not result.success
     failure = result.failure_data_for_node("icontact__raw_activity")
     assert failure is not None
@@ -165,7 +162,7 @@ def test_unreadable_rows_stand_in_quarantine_once(project: Project) -> None:
     [(message, opens)] = opened.most_common(1)
     broken = {"kind": "fields", "set": {"openTime": "not a time"}}
     project.sandbox.control("faults", faults=[{"path": f"/messages/{message}/opens", "do": broken}])
-    assert project.run(EVENTS, ENDED).success
+    assert project.quick().run(EVENTS, ENDED).success
     stored = project.rows("SELECT message_id, reason, sum(occurrences) FROM icontact.quarantine GROUP BY ALL")
     assert stored == [(message, "no readable openTime", opens)]
 
@@ -184,17 +181,14 @@ def test_killed_in_the_middle_the_run_is_seen_to_be_dead_and_the_next_one_ends_r
     home = project.home / "dagster"
     home.mkdir()
     shutil.copy(DAGSTER, home / "dagster.yaml")
-    project.environment["DAGSTER_HOME"] = str(home)
-    records = dg.DagsterInstance.from_config(str(home))
+    project.instance = records = dg.DagsterInstance.from_config(str(home))
     project.sandbox.control("faults", faults=[{"path": "/messages/", "do": {"kind": "delay", "seconds": 0.05}}])
-    process = project.begin('key:"icontact/raw_*"', ENDED)
-    deadline = time.monotonic() + 60
-    while len(project.requests()) < 25 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    process = project.fork(ALL_RAW, ENDED)
+    wait_for(lambda: len(project.requests()) >= 25, 60)
     look = look_for_dead_runs(project, records)
     assert [next(look), next(look)] == ["No run is without its process."] * 2
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     killed_after = len(project.requests())
     assert killed_after >= 25
     [run] = records.get_runs()
@@ -205,15 +199,13 @@ def test_killed_in_the_middle_the_run_is_seen_to_be_dead_and_the_next_one_ends_r
     assert run.status == dg.DagsterRunStatus.FAILURE
     assert list((project.settings.home / "runs").iterdir()) == []
     project.sandbox.control("faults/clear")
-    project.checks = False
-    assert project.run(window=ENDED).success
+    assert project.quick().run(window=ENDED).success
     assert project.stored_events() == project.true_events()
     whole = Project(
         project.sandbox,
         project.home,
         {**project.environment, "ICONTACT_ASSETS_HOME": str(project.home / "w")},
-        checks=False,
-    )
+    ).quick()
     before = len(project.requests())
     assert whole.run(window=ENDED).success
     needed = len(project.requests()) - before

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
+from icontact_assets_tests.dev import wait_for
 from icontact_assets_tests.harness import ACTIVITY, AUDIENCE, TODAY, Project, days_ago, only
 
 NOW = Window(TODAY, TODAY)
@@ -271,14 +269,10 @@ def test_fields_seen_before_a_kill_are_not_lost(project: Project) -> None:
             {"path": "/contacts$", "after": 4, "do": {"kind": "delay", "seconds": 60}},
         ],
     )
-    process = project.begin('key:"icontact/raw_contacts"', Window(days_ago(1), days_ago(1)))
-    deadline = time.monotonic() + 60
-    while len(project.requests()) < 4 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert len(project.requests()) >= 4
+    process = project.fork('key:"icontact/raw_contacts"', Window(days_ago(1), days_ago(1)))
+    wait_for(lambda: len(project.requests()) >= 5, 60)
+    process.kill()
+    process.join()
     project.sandbox.control("faults/clear")
     result = project.run('key:"icontact/raw_contacts"', window=Window(days_ago(1), days_ago(1)))
     assert result.success

@@ -300,25 +300,25 @@ def test_who_left_before_they_were_moved_is_not_put_back(house):
 @pytest.mark.parametrize("action", ["move", "subscribe"])
 def test_a_status_on_the_list_is_not_older_than_ten_minutes(house, monkeypatch, action):
     monkeypatch.setattr(apply, "BATCH", 1)
-    people(house, *range(11, 26))
+    people(house, *range(11, 16))
     house.sandbox.control("switches", resubscribe="success", move_unsubscribed="subscribe")
     if action == "move":
         house.export("mirror")
         house.store.audience()
     house.sandbox.control("log/clear")
-    house.fault(method="PUT" if action == "move" else "POST", nth=1, do=edit(leaves(25), when="after"))
+    house.fault(method="PUT" if action == "move" else "POST", nth=1, do=edit(leaves(15), when="after"))
     name = "move_subscription" if action == "move" else "subscribe"
     write = getattr(Folder, name)
 
-    def takes_a_minute(*arguments: Any, **options: Any) -> Any:
-        house.clock.now += timedelta(minutes=1)
+    def takes_three_minutes(*arguments: Any, **options: Any) -> Any:
+        house.clock.now += timedelta(minutes=3)
         return write(*arguments, **options)
 
-    monkeypatch.setattr(Folder, name, takes_a_minute)
+    monkeypatch.setattr(Folder, name, takes_three_minutes)
     house.export("mirror")
-    assert house.on_list()[25] == "unsubscribed"
+    assert house.on_list()[15] == "unsubscribed"
     written = [id_ for _, id_ in house.removals()] if action == "move" else posted(house)
-    assert sorted(written) == list(range(11, 25))
+    assert sorted(written) == list(range(11, 15))
 
 
 def test_a_permit_that_ages_while_one_waits_for_the_database_or_the_budget_is_no_crash(house):

@@ -103,16 +103,18 @@ def test_killed_in_the_middle_of_a_mirror_the_next_run_finishes_it_and_writes_to
     house.export("mirror")
     house.store.audience(*range(11, 41))
     house.sandbox.control("log/clear")
+    house.fault(nth=requests, do={"kind": "delay", "seconds": 30})
     house.store.warehouse.let_go()
     process = child.start(house.sandbox.url, house.store.warehouse.path, house.settings("mirror"))
     deadline = time.monotonic() + 120
     while len(house.sandbox.control("log")) < requests:
         assert time.monotonic() < deadline
         assert process.is_alive()
-        time.sleep(0.001)
+        time.sleep(0.05)
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL
+    house.sandbox.control("faults/clear")
     with Warehouse(house.store.warehouse.path, wait_seconds=1).read():
         pass
     house.export("mirror")

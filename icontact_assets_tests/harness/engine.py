@@ -6,17 +6,23 @@ To make either takes longer than most of what a test does with it.
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import dagster as dg
 import duckdb
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from dagster._core.storage.event_log.in_memory import InMemoryEventLogStorage
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.in_memory import InMemoryRunStorage
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from sqlalchemy import Engine, create_engine
 
 _make = duckdb.connect
 _idle: list[duckdb.DuckDBPyConnection] = []
@@ -54,6 +60,18 @@ class _Lent:
             _idle.append(self._engine)
 
 
+_inherited: list[duckdb.DuckDBPyConnection] = []
+
+
+def _leave_to_parent() -> None:
+    """The threads of an engine stay behind in the parent of a forked process, so that it neither uses nor closes it."""
+    _inherited.extend(_idle)
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 def _connect(database: str = ":memory:", **options: Any) -> Any:
     config = options.get("config") or {}
     if database != ":memory:" or config.keys() != _WAREHOUSE:
@@ -76,6 +94,16 @@ def _scripts_of(config: Config) -> ScriptDirectory:
     return _scripts[key]
 
 
+_engines: dict[str, Engine] = {}
+
+
+def _engine_of(url: str, **options: Any) -> Engine:
+    """Dagster makes one for each event that it stores on disk, and each compiles its statements anew."""
+    if url not in _engines:
+        _engines[url] = create_engine(url, **options)
+    return _engines[url]
+
+
 @contextmanager
 def _events(storage: InMemoryEventLogStorage) -> Iterator[Any]:
     """Dagster opens a connection or more for each event, although it holds one."""
@@ -89,12 +117,21 @@ def _runs(storage: InMemoryRunStorage) -> Iterator[Any]:
         yield storage._held_conn
 
 
+@cache
+def without_records() -> dg.DagsterInstance:
+    """An instance that knows its runs but keeps no event of them, for whoever looks at results and tables only."""
+    instance = dg.DagsterInstance.ephemeral()
+    instance.event_log_storage.store_event = lambda _event: None  # type: ignore[method-assign]
+    return instance
+
+
 @contextmanager
 def shared_engine() -> Iterator[None]:
     """The warehouse gets an engine that was used before, where one is idle.
 
-    Dagster's scripts are read once. Its records in memory are asked through the connection that holds them, and not
-    which columns and tables they have: all that this version makes. Python looks for garbage more seldom.
+    Dagster's scripts are read once. A file of its records keeps its engine. Its records in memory are asked through the
+    connection that holds them, and not which columns and tables they have: all that this version makes. Python looks
+    for garbage more seldom.
     """
     gc.collect()
     gc.freeze()
@@ -102,6 +139,8 @@ def shared_engine() -> Iterator[None]:
     with (
         mock.patch.object(duckdb, "connect", _connect),
         mock.patch.object(ScriptDirectory, "from_config", _scripts_of),
+        mock.patch.object(sqlite_event_log, "create_engine", _engine_of),
+        mock.patch.object(sqlite_run_storage, "create_engine", _engine_of),
         mock.patch.object(InMemoryEventLogStorage, "_connect", _events),
         mock.patch.object(InMemoryEventLogStorage, "_has_asset_key_col_on_connection", return_value=True),
         mock.patch.object(InMemoryEventLogStorage, "has_table", return_value=True),

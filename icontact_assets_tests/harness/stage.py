@@ -24,6 +24,7 @@ from icontact_assets.icontact.values import EASTERN
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.world import CONTACT_FIELDS
+from icontact_assets_tests.harness.engine import without_records
 from icontact_assets_tests.harness.project import TODAY, Project, days_ago
 
 READ_LIST = "5001"
@@ -142,6 +143,7 @@ class Stage:
             },
             config=CONFIG,
             checks=False,
+            instance=without_records(),
         )
 
     def run(self, project: Project, window: Window = OPEN, selection: str = ALL_RAW) -> Ended:
@@ -301,16 +303,13 @@ def contents(project: Project) -> dict[str, list[Any]]:
     return found
 
 
-def materialize(
-    project: Project, window: Window, selection: str = ALL_RAW, *, prefix: tuple[str, ...] = ()
-) -> subprocess.Popen[str]:
-    """`dagster asset materialize` in a process group of its own; `prefix` goes before it."""
+def materialize(project: Project, window: Window) -> subprocess.Popen[str]:
+    """`dagster asset materialize` of all raw assets in a process group of its own."""
     (project.home / "icontact.yaml").write_text(project.config)
     return subprocess.Popen(
         [
-            *prefix,
             *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),
-            *("--select", selection, "--partition-range", f"{window.first}...{window.last}"),
+            *("--select", ALL_RAW, "--partition-range", f"{window.first}...{window.last}"),
         ],
         env={**os.environ, **project.environment, "DAGSTER_HOME": ""},
         cwd=project.home,

@@ -20,7 +20,7 @@ LAG = timedelta(hours=26)
 @pytest.fixture
 def project(project: Project) -> Project:
     project.sandbox.control("reset", contacts=60, messages=6, days=12)
-    project.checks = False
+    project.quick()
     return project
 
 

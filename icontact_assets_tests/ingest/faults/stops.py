@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from filelock import FileLock
 
 from icontact_assets.ingest.window import Window
 from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.dev import wait_for
 from icontact_assets_tests.harness import ALL_RAW, ENDED, Project, Stage, check_equal, contents, materialize
 from icontact_assets_tests.ingest.faults.play import SPARE, Play, Row
 
@@ -59,29 +58,6 @@ def stopped(at: Sequence[float] | None = None) -> Callable[[Stage], str]:
     return play
 
 
-def child(environment: dict[str, str], home: Path, window: Window) -> None:
-    """A run in a process of its own."""
-    project = Project(None, home, environment)  # type: ignore[arg-type]
-    project.run(ALL_RAW, window)
-
-
-def start(project: Project, window: Window) -> multiprocessing.context.ForkServerProcess:
-    """`child` for a project: quicker to start than a command, as real to kill."""
-    (project.home / "icontact.yaml").write_text(project.config)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["icontact_assets_tests.ingest.faults.stops"])
-    process = context.Process(target=child, args=(project.environment, project.home, window))
-    process.start()
-    return process
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come so far"
-        time.sleep(0.05)
-
-
 def killed_at_requests(at: Sequence[float] | None = None) -> Callable[[Stage], str]:
     """A process is killed with -9 while request n waits for its answer, for every n or those at these shares."""
 
@@ -93,8 +69,8 @@ def killed_at_requests(at: Sequence[float] | None = None) -> Callable[[Stage], s
             stage.clear_log()
             project = stage.project()
             stage.plan({"nth": n, "do": {"kind": "delay", "seconds": 3600}})
-            process = start(project, ENDED)
-            wait_for(lambda n=n: len(stage.sandbox.control("log")) >= n)  # type: ignore[misc]
+            process = project.fork(ALL_RAW, ENDED)
+            wait_for(lambda n=n: len(stage.sandbox.control("log")) >= n, 180)  # type: ignore[misc]
             process.kill()
             process.join()
             stage.clear()
@@ -127,7 +103,7 @@ def killed_at_moments(kills: int, seed: int) -> Callable[[Stage], str]:
         project = stage.project()
         began = time.monotonic()
         process = materialize(project, ENDED)
-        wait_for(lambda: bool(stage.requests()))
+        wait_for(lambda: bool(stage.requests()), 180)
         reading_began = time.monotonic() - began
         _, words = process.communicate()
         assert process.returncode == 0, words[-2000:]
