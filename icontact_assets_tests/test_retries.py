@@ -19,7 +19,7 @@ from icontact_assets.records import REREAD_SINCE_TAG, REREAD_TAG, RETRY_AT_TAG
 from icontact_assets.retries import LATER, SOON, Failed, Retry, next_retry, retry_at
 from icontact_assets.schedules import retry_request
 from icontact_assets.warehouse.warehouse import WarehouseBusy
-from icontact_assets_tests.harness import Project, days_ago
+from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
 NOW = datetime(2026, 5, 10, 8, 45, tzinfo=UTC)
 ACTIVITY = dg.AssetKey(["icontact", "raw_activity"])
@@ -77,9 +77,8 @@ def test_days_that_failed_for_good_do_not_keep_older_ones_waiting() -> None:
 
 @pytest.fixture
 def project(project: Project) -> Project:
-    """Of a few messages. What the schedule looks at, the checks do not change."""
+    """Of a few messages."""
     project.sandbox.control("reset", contacts=60, messages=6, days=12)
-    project.checks = False
     return project
 
 
@@ -98,11 +97,6 @@ def ask(project: Project, at: datetime | None = None) -> tuple[dict[str, str] | 
 
 
 def run(project: Project, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
-    """The raw assets of the daily job. Whether they failed is all that the schedule asks of it."""
-    return project.run('key:"icontact/raw_*"', None, **tags)
-
-
-def run_job(project: Project, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
     job = project.definitions.resolve_job_def("icontact_import")
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     return job.execute_in_process(instance=project.instance, tags=tags, raise_on_error=False, run_config=quiet)
@@ -149,32 +143,32 @@ def carry_on(project: Project, first: dg.ExecuteInProcessResult, most: int = 12)
 
 
 def test_a_backfill_over_the_budget_is_retried_until_it_equals_the_truth(project: Project) -> None:
-    first = run(limited(project, 9), range_tags(BACKFILL))
+    limited(project, 12).config = AUDIENCE
+    first = run(project, range_tags(BACKFILL))
     assert not first.success
     assert project.stored_events() != project.true_events()
+    assert project.run('key:"icontact/icontact_*" or key:"icontact/audience_*"').success
+    assert project.rows("SELECT count(*) FROM icontact.audience_members") == [(0,)]
     results = carry_on(project, first)
     assert len(results) >= 3
     assert project.stored_events() == project.true_events()
     assert ask(project) == (None, "No ended day of icontact failed when it was last asked for.")
     asked = len(project.requests())
     home = {"ICONTACT_ASSETS_HOME": str(project.home / "whole"), "ICONTACT_REQUESTS_PER_DAY": "0"}
-    whole = Project(project.sandbox, project.home, {**project.environment, **home}, checks=False)
+    whole = Project(project.sandbox, project.home, {**project.environment, **home}, AUDIENCE)
     assert run(whole, range_tags(BACKFILL)).success
-    assert whole.stored_events() == project.stored_events()
-    contacts = "SELECT id, email, status FROM icontact.raw_contacts ORDER BY ALL"
-    assert project.rows(contacts) == whole.rows(contacts) != []
+    members = "SELECT contact_id FROM icontact.audience_members ORDER BY ALL"
+    assert project.rows(members) == whole.rows(members) != []
     # Each of the other runs may look again at the newest messages.
     assert asked <= len(project.requests()) - asked + 5 * len(results)
 
 
 def test_the_share_done_is_shown_by_the_failed_step_and_the_days_that_are_read(project: Project) -> None:
-    # The days before the first message need nothing, so they are read.
-    project.sandbox.control("reset", contacts=60, messages=6, days=5)
-    window = Window(days_ago(7), days_ago(1))
+    window = Window(days_ago(14), days_ago(1))
     first = limited(project, 18).run(window=window)
     facts = facts_of(first)
     green = project.metadata(first, "raw_activity")
-    assert facts["days_asked"] == 7
+    assert facts["days_asked"] == 14
     assert facts["days_read"] == len(green) > 0
     assert 0 < facts["messages_read"] < facts["messages_due"]
     # raw_statistics, which is stopped too, names a time of its own, a moment later.
@@ -240,7 +234,7 @@ def test_a_listing_that_is_refused_is_tried_again_after_a_day(project: Project) 
     day = Window(days_ago(2), days_ago(1))
     refused = {"kind": "reply", "status": 400, "body": {"errors": ["broken"]}}
     project.sandbox.control("faults", faults=[{"path": "/sends", "do": refused}])
-    result = run_job(project, range_tags(day))
+    result = run(project, range_tags(day))
     assert not result.success
     at = datetime.fromisoformat(tags_of(project, result)[RETRY_AT_TAG])
     assert abs(at - datetime.now(UTC) - LATER) < timedelta(minutes=1)

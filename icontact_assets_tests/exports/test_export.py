@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from icontact_assets.exports import apply
 from icontact_assets.exports.run import ExportError
 from icontact_assets.icontact.errors import BudgetSpent, Refused, Rejected, UnknownOutcome
 from icontact_assets_tests.harness import LIST, House
@@ -19,6 +20,12 @@ def people(house: House, *ids: int) -> None:
     for id_ in ids:
         house.contact(id_)
     house.store.audience(*ids)
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    """Ten people to a request."""
+    monkeypatch.setattr(apply, "BATCH", 10)
 
 
 def run_row(house: House, *columns: str) -> tuple:
@@ -221,30 +228,32 @@ def test_one_bad_row_does_not_fail_its_batch(house, how):
     assert house.on_list() == dict.fromkeys([*range(1, 7), *range(8, 21)], "normal")
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_a_request_that_is_at_fault_itself_stops_the_run(house):
-    people(house, *range(1, 111))
+    people(house, *range(1, 12))
     house.fault(method="POST", do={"kind": "reply", "status": 405, "body": {"errors": ["Method Not Allowed"]}})
     with pytest.raises(ExportError) as caught:
         house.export()
     assert isinstance(caught.value.__cause__, Rejected)
-    assert caught.value.report.remaining == 10
+    assert caught.value.report.remaining == 1
 
 
+@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("applied", [True, False])
 def test_after_a_lost_answer_the_list_is_read_before_anything_is_repeated(house, applied):
-    people(house, *range(1, 131))
+    people(house, *range(1, 14))
     house.contact(500, on="normal")
     house.fault(method="POST", nth=1, do={"kind": "reset", "apply": applied})
     report = house.export()
-    assert house.on_list() == dict.fromkeys([*range(1, 131), 500], "normal")
-    assert (report.added, report.remaining, report.list_size_after) == (130, 0, 131)
+    assert house.on_list() == dict.fromkeys([*range(1, 14), 500], "normal")
+    assert (report.added, report.remaining, report.list_size_after) == (13, 0, 14)
     posts = house.posts()
-    assert [len(post) for post in posts] == ([100, 30] if applied else [100, 100, 30])
+    assert [len(post) for post in posts] == ([10, 3] if applied else [10, 10, 3])
     methods = [(row["method"], row["path"].rpartition("/")[2]) for row in house.sandbox.control("log")]
     first = methods.index(("POST", "subscriptions"))
     assert methods[first + 1] == ("GET", "subscriptions")
     lost = house.store.rows("SELECT count(*) FROM export_outcomes WHERE reason LIKE '%answer was lost%'")
-    assert lost == [(100 if applied else 0,)]
+    assert lost == [(10 if applied else 0,)]
 
 
 def test_half_a_lost_batch_is_repeated_for_the_others_only(house):
@@ -293,30 +302,32 @@ def test_who_leaves_while_an_answer_is_lost_is_not_posted_again(house):
     assert house.on_list() == {1: "normal", 2: "unsubscribed"}
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_an_answer_lost_twice_stops_the_run_with_what_was_done(house):
-    people(house, *range(1, 121))
+    people(house, *range(1, 13))
     house.fault(method="POST", nth=[2, 3], do={"kind": "reset"})
     with pytest.raises(ExportError) as caught:
         house.export()
     assert isinstance(caught.value.__cause__, UnknownOutcome)
-    assert (caught.value.report.added, caught.value.report.remaining) == (100, 20)
-    assert run_row(house, "status", "added", "remaining") == ("failed", 100, 20)
+    assert (caught.value.report.added, caught.value.report.remaining) == (10, 2)
+    assert run_row(house, "status", "added", "remaining") == ("failed", 10, 2)
     house.export()
-    assert house.on_list() == dict.fromkeys(range(1, 121), "normal")
+    assert house.on_list() == dict.fromkeys(range(1, 13), "normal")
     first, *lost, last = house.posts()
-    assert (len(first), len(lost)) == (100, 2)
-    assert sorted(first + last) == list(range(1, 121))
+    assert (len(first), len(lost)) == (10, 2)
+    assert sorted(first + last) == list(range(1, 13))
 
 
+@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize(
     ("answer", "error", "unresolved"),
     [
         ({"status": 402, "body": {"errors": ["The bill of owner@example.com is unpaid"]}}, Refused, 0),
-        ({"status": 503, "body": {"errors": ["Service Unavailable"]}}, UnknownOutcome, 100),
+        ({"status": 503, "body": {"errors": ["Service Unavailable"]}}, UnknownOutcome, 10),
     ],
 )
 def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_resumes(house, answer, error, unresolved):
-    people(house, *range(1, 251))
+    people(house, *range(1, 26))
     house.fault(method="POST", after=1, times=2, do={"kind": "reply", **answer})
     with pytest.raises(ExportError) as caught:
         house.export()
@@ -324,25 +335,26 @@ def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_resumes(ho
     assert "@" not in str(caught.value)
     assert "\n" not in str(caught.value)
     report = caught.value.report
-    assert (report.added, report.remaining, report.list_size_after) == (100, 150, None)
-    assert sorted(house.outcomes().values()) == ["added"] * 100 + ["intended"] * unresolved
-    assert run_row(house, "status", "added", "remaining") == ("failed", 100, 150)
+    assert (report.added, report.remaining, report.list_size_after) == (10, 15, None)
+    assert sorted(house.outcomes().values()) == ["added"] * 10 + ["intended"] * unresolved
+    assert run_row(house, "status", "added", "remaining") == ("failed", 10, 15)
 
     house.sandbox.control("log/clear")
     house.sandbox.control("faults/clear")
     added_before = {id_ for id_, on in house.on_list().items() if on == "normal"}
     report = house.export()
-    assert (report.already_subscribed, report.added, report.remaining) == (100, 150, 0)
-    assert {id_ for post in house.posts() for id_ in post} == set(range(1, 251)) - added_before
+    assert (report.already_subscribed, report.added, report.remaining) == (10, 15, 0)
+    assert {id_ for post in house.posts() for id_ in post} == set(range(1, 26)) - added_before
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_a_spent_budget_ends_the_run_with_what_was_done(house):
-    people(house, *range(1, 251))
+    people(house, *range(1, 26))
     with pytest.raises(ExportError) as caught:
         house.export(requests={"per_day": 4})
     assert isinstance(caught.value.__cause__, BudgetSpent)
-    assert (caught.value.report.added, caught.value.report.remaining, caught.value.report.requests) == (100, 150, 4)
-    assert len(house.outcomes()) == 100
+    assert (caught.value.report.added, caught.value.report.remaining, caught.value.report.requests) == (10, 15, 4)
+    assert len(house.outcomes()) == 10
 
 
 def test_no_plan_no_write(house):
@@ -369,13 +381,14 @@ def test_old_statuses_are_read_again_right_before_the_batch(house):
     assert report.skipped == {"the contact is donotcontact": 1}
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_a_step_that_is_tried_again_in_its_run_remembers_the_people_it_added(house):
-    people(house, *range(1, 121))
+    people(house, *range(1, 13))
     house.fault(method="POST", nth=2, do={"kind": "reply", "status": 402})
     with pytest.raises(ExportError):
         house.export(run_id="one")
     house.export(run_id="one")
-    assert house.outcomes("one") == dict.fromkeys(range(1, 121), "added")
+    assert house.outcomes("one") == dict.fromkeys(range(1, 13), "added")
     assert house.store.rows("SELECT count(*) FROM export_runs") == [(1,)]
 
 
