@@ -1,6 +1,6 @@
 """iContact contacts and e-mail activity as Dagster assets in DuckDB. `icontact_assets.definitions` is the entry.
 
-In a project of one's own, the entries are `IContactComponent` and `build_defs`.
+A project of your own imports `IContactComponent` or `build_defs`.
 """
 
 from importlib import import_module

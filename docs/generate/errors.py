@@ -59,7 +59,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Said:
-    """An error that is made in the code, and the texts that it may have. What is filled in stands as `*name*`."""
+    """An error that is made in the code, and the texts that it may have. Placeholders are `*name*`."""
 
     path: str
     line: int
@@ -204,7 +204,7 @@ def _part(node: ast.expr, module: Module, function: ast.FunctionDef) -> Iterator
 
 
 def _markdown(text: str) -> str:
-    """A text as it is shown: what is filled in stands in italics, and in capital letters within code."""
+    """A text as it is shown: placeholders in italics, and in capital letters within code."""
     parts = text.split("`")
     parts[::2] = [part.replace("<", "&lt;") for part in parts[::2]]
     parts[1::2] = [re.sub(r"\*(\w+)\*", lambda name: name[1].upper(), part) for part in parts[1::2]]
