@@ -19,8 +19,9 @@ from icontact_assets.terminal import Cell, say, show
 if TYPE_CHECKING:
     import dagster as dg
 
+    from icontact_assets.ingest.due import DayState
     from icontact_assets.settings.models import Import, Settings
-    from icontact_assets.status import DayCoverage, ExportStatus, ImportStatus
+    from icontact_assets.status import ExportStatus, ImportStatus
 
 app = typer.Typer()
 
@@ -133,7 +134,7 @@ def _instance(home: str | None) -> dg.DagsterInstance | None:
         ) from error
 
 
-def _ranges(days: list[DayCoverage]) -> list[list[Cell]]:
+def _ranges(days: list[DayState]) -> list[list[Cell]]:
     rows: list[list[Cell]] = []
     for (state, why), group in groupby(days, key=lambda day: (day.state, day.reason)):
         alike = list(group)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from icontact_assets.errors import UserError
-from icontact_assets.ingest.due import messages
+from icontact_assets.ingest.due import DayState, messages
 from icontact_assets.resources import budget_of, reading, scope_of
 from icontact_assets.settings.models import Export, Import, Schedule, Settings
 from icontact_assets.warehouse.times import aware
@@ -21,23 +21,6 @@ if TYPE_CHECKING:
 
 _RUNS_SHOWN = 3
 _RUNS_READ = 100
-
-
-@dataclass(frozen=True)
-class DayCoverage:
-    """A UTC day of an import, as the view `coverage` has it."""
-
-    day: date
-    read: bool
-    settled: bool
-    open_messages: int
-    due_messages: int
-    reason: str | None
-
-    @property
-    def state(self) -> str:
-        """`settled`, `read` (but not settled) or `missing`."""
-        return "settled" if self.settled else "read" if self.read else "missing"
 
 
 @dataclass(frozen=True)
@@ -112,7 +95,7 @@ class Status:
     exports: list[ExportStatus]
 
 
-def coverage(settings: Settings, import_: Import, first: date | None, last: date | None) -> list[DayCoverage]:
+def coverage(settings: Settings, import_: Import, first: date | None, last: date | None) -> list[DayState]:
     """The days of an import from its start date to today, or those from `first` to `last`. Raises UserError if it was
     never run."""
     with reading(settings) as connection:
@@ -133,7 +116,7 @@ def status(settings: Settings, instance: dg.DagsterInstance | None) -> Status:
 
 def _coverage(
     connection: duckdb.DuckDBPyConnection, import_: Import, first: date | None, last: date | None
-) -> list[DayCoverage]:
+) -> list[DayState]:
     try:
         rows = connection.execute(
             "SELECT day, read, settled, open_messages, due_messages, reason "  # noqa: S608
@@ -146,7 +129,7 @@ def _coverage(
             f"No run of {import_.name} has read anything yet. Materialize its raw assets first, and wait for the run "
             "to end."
         ) from error
-    return [DayCoverage(*row) for row in rows]
+    return [DayState(*row) for row in rows]
 
 
 def _import_status(

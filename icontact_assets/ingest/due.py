@@ -81,6 +81,11 @@ class DayState:
     reason: str | None
     """Why it is not read, or not settled."""
 
+    @property
+    def state(self) -> str:
+        """`settled`, `read` (but not settled) or `missing`."""
+        return "settled" if self.settled else "read" if self.read else "missing"
+
 
 def messages(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetime) -> list[MessageState]:
     """Every message that could have been sent, newest release first, then those never released. `now` is aware."""
