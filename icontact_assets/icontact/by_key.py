@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
+from operator import lt
 
 from icontact_assets.icontact.listing import ATTEMPTS, OVERLAP, Known, Page, Proof, Sink, digest
-from icontact_assets.icontact.values import as_id, as_int
+from icontact_assets.icontact.values import as_id
 
 
 class KeyPagingUnsupported(Exception):
@@ -48,8 +48,8 @@ def read_by_key(
                 reported = count + page.total
             if page.rows:
                 sink.page(count, page.rows)
-                digests = [digest(row) for row in page.rows]
-                head, tail = (head or digests)[:OVERLAP], [*tail, *digests][-OVERLAP:]
+                head = head or [digest(row) for row in page.rows[:OVERLAP]]
+                tail = [*tail, *(digest(row) for row in page.rows[-OVERLAP:])][-OVERLAP:]
                 count += len(page.rows)
                 last = str(ids[-1])
             if len(page.rows) == page.total:
@@ -67,5 +67,5 @@ def read_by_key(
 
 
 def _ascending(after: str, ids: Sequence[str | None]) -> bool:
-    numbers = [number for id_ in (after, *ids) if (number := as_int(id_)) is not None]
-    return len(numbers) == len(ids) + 1 and all(a < b for a, b in pairwise(numbers))
+    numbers = [int(id_) for id_ in (as_id(after), *ids) if id_ is not None]
+    return len(numbers) == len(ids) + 1 and all(map(lt, numbers, numbers[1:]))

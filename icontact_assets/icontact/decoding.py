@@ -7,6 +7,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -81,12 +82,9 @@ def _is_plain(body: Any) -> bool:
         return False
     for value in body.values():
         if type(value) is list:
-            types: set[type] = set()
-            for row in value:
-                if type(row) is not dict:
-                    return False
-                types.update(map(type, row.values()))
-            if not types <= _PLAIN:
+            if not set(map(type, value)) <= {dict}:
+                return False
+            if not set(map(type, chain.from_iterable(map(dict.values, value)))) <= _PLAIN:
                 return False
         elif type(value) not in _PLAIN:
             return False

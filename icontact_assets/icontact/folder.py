@@ -359,7 +359,7 @@ def _holds(key: str) -> Callable[[Any], bool]:
             return False
         rows = body.get(key)
         if isinstance(rows, list):
-            return all(isinstance(row, dict) for row in rows)
+            return set(map(type, rows)) <= {dict}
         total, offset = as_int(body.get("total")), as_int(body.get("offset")) or 0
         return not rows and total is not None and (total == 0 or offset >= total)
 

@@ -154,7 +154,6 @@ class _Next:
     """A page whose first `matched` rows are known already."""
 
     page: Page
-    digests: list[str]
     matched: int
 
 
@@ -173,7 +172,7 @@ class _ByOffset:
         self._longest_page = 0
         self._first_page: Page | None = None
         self._sequence = hashlib.blake2b()
-        self._first: tuple[int | None, list[str]] | None = None
+        self._first: Page | None = None
         self._far_apart = False
         self.unstable = False
 
@@ -202,17 +201,18 @@ class _ByOffset:
         self._sink.start()
         self._sequence = hashlib.blake2b()
         page = self._page(0)
-        digests = [digest(row) for row in page.rows]
-        self._compare_first(page.total, digests)
+        self._compare_first(page)
         seen = _Seen()
-        doubled = self._to_end(seen, _Next(page, digests, 0))
+        doubled = self._to_end(seen, _Next(page, 0))
         self._far_apart = bool(doubled) and not self._shown_together(seen)
-        return Proof(seen.count, 0, began, 0, tuple(digests[:OVERLAP]), tuple(seen.tail), doubled=doubled)
+        head = tuple(digest(row) for row in page.rows[:OVERLAP])
+        return Proof(seen.count, 0, began, 0, head, tuple(seen.tail), doubled=doubled)
 
     def _rest(self, known: Known, began: datetime) -> Proof:
         """The rest of a read that was interrupted."""
-        first = [digest(row) for row in self._page(0).rows]
-        if len(first) < 2 or first[: len(known.head)] != list(known.head)[: len(first)]:
+        page = self._page(0)
+        first = [digest(row) for row in page.rows[: len(known.head)]]
+        if len(page.rows) < 2 or first != list(known.head)[: len(first)]:
             raise _Moved("the first rows are not the ones read before")
         seen = _Seen(known.count, list(known.tail))
         if self._to_end(seen, self._next(seen, min(self._overlap, len(known.tail)))):
@@ -254,14 +254,14 @@ class _ByOffset:
         digests = [digest(row) for row in page.rows]
         shift = _place(tail, digests)
         if shift is not None:
-            return shift, _Next(page, digests, shift + len(tail))
+            return shift, _Next(page, shift + len(tail))
         shift = (page.total or 0) - known.count
         if shift > 0:
             # More came before it than one page shows: if nothing came after it, it ends the listing.
             page = self._page(known.count + shift - len(tail))
             digests = [digest(row) for row in page.rows]
             if _place(tail, digests) == 0:
-                return shift, _Next(page, digests, len(tail))
+                return shift, _Next(page, len(tail))
         raise _Moved("the known end is not where it can be found")
 
     def _front(self, known: Known, seen: _Seen, shift: int) -> tuple[int, list[str]]:
@@ -302,17 +302,11 @@ class _ByOffset:
             seen.pages.append((seen.count - matched, seen.count + len(rows)))
             if rows:
                 self._sink.page(seen.count, rows)
-                for value in following.digests[matched:]:
-                    self._sequence.update(value.encode())
-                if self._id_key is not None:
-                    for row, value in zip(rows, following.digests[matched:], strict=True):
-                        id_ = as_id(row.get(self._id_key))
-                        if id_ is not None:
-                            seen.ids.append(hash(id_))
-                        # Rows without an id are told apart by their places.
-                        seen.rows.append(hash(value if id_ is not None else len(seen.rows)))
+                # A second pass, which compares all rows, can follow only where these are so.
+                if self._id_key is not None or self._longest_page == 1:
+                    self._remember(seen, rows)
                 seen.count += len(rows)
-                seen.tail = [*seen.tail, *following.digests[matched:]][-OVERLAP:]
+                seen.tail = [*seen.tail, *(digest(row) for row in rows[-OVERLAP:])][-OVERLAP:]
             if page.total is None:
                 if not rows:
                     break
@@ -332,14 +326,24 @@ class _ByOffset:
             raise _Moved(f"{doubled - equal} rows came whose {self._id_key} had come before with other values")
         return doubled
 
+    def _remember(self, seen: _Seen, rows: list[Row]) -> None:
+        for row in rows:
+            value = digest(row)
+            self._sequence.update(value.encode())
+            if self._id_key is not None:
+                id_ = as_id(row.get(self._id_key))
+                if id_ is not None:
+                    seen.ids.append(hash(id_))
+                # Rows without an id are told apart by their places.
+                seen.rows.append(hash(value if id_ is not None else len(seen.rows)))
+
     def _next(self, seen: _Seen, overlap: int) -> _Next:
         """The page behind what was read, which repeats its last rows."""
         page = self._page(seen.count - overlap)
-        digests = [digest(row) for row in page.rows]
-        matched = min(overlap, len(digests))
-        if digests[:matched] != seen.tail[len(seen.tail) - overlap :][:matched] or (overlap and not matched):
+        repeated = [digest(row) for row in page.rows[:overlap]]
+        if repeated != seen.tail[len(seen.tail) - overlap :][: len(repeated)] or (overlap and not repeated):
             raise _Moved(f"rows {seen.count - overlap} to {seen.count - 1} are not the ones read before")
-        return _Next(page, digests, matched)
+        return _Next(page, len(repeated))
 
     def _page(self, offset: int) -> Page:
         if offset == 0 and self._first_page is not None:
@@ -367,12 +371,11 @@ class _ByOffset:
             raise _Moved(f"the reported total rose from {seen.total} to {page.total}")
         seen.total = page.total
 
-    def _compare_first(self, total: int | None, digests: list[str]) -> None:
+    def _compare_first(self, page: Page) -> None:
         if self._first is not None:
-            before_total, before = self._first
-            n = min(len(before), len(digests))
-            self.unstable = total == before_total and before[:n] != digests[:n]
-        self._first = (total, digests)
+            n = min(len(self._first.rows), len(page.rows))
+            self.unstable = page.total == self._first.total and self._first.rows[:n] != page.rows[:n]
+        self._first = page
 
     def _shown_together(self, seen: _Seen) -> bool:
         """Whether of equal rows one response shows both. Those on two pages are asked for again, with all between."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import date, datetime
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from icontact_assets.icontact.listing import Row
 from icontact_assets.icontact.values import as_id, as_instant, as_int, as_text, is_integer
@@ -33,10 +35,6 @@ _ARROW = {
 
 OWN_DATE = "own_date"
 """Column beside a listing's own ones: the UTC day the row itself names (creation, release), NULL without one."""
-
-
-class Unreadable(Exception):
-    """A row that goes to quarantine. The text is the reason and holds no personal data."""
 
 
 KINDS = {
@@ -64,13 +62,95 @@ class Field:
     """Perhaps no row of a listing has it."""
 
 
+_PLAIN_ID = "^[1-9][0-9]{0,19}$"
+_PLAIN_INSTANT = (
+    "^(19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])$"
+)
+"""A time with an offset, that Arrow reads as `as_instant` does."""
+
+
+class _Page:
+    """Rows of a listing, column by column. Where all values of a column have their usual form, Arrow converts them at
+    once. Else `values.py` reads each."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.unreadable: dict[int, str] = {}
+        """Places of the rows that go to quarantine, and why. The reasons hold no personal data."""
+
+    def values(self, key: str) -> list[Any]:
+        return [row.get(key) for row in self.rows]
+
+    def texts(self, key: str) -> pa.Array:
+        values = self.values(key)
+        try:
+            return pa.array(values, pa.string())
+        except pa.ArrowException:
+            return pa.array(map(as_text, values), pa.string())
+
+    def ids(self, key: str) -> pa.Array:
+        values = self.values(key)
+        try:
+            found = pa.array(values, pa.string())
+            if not found.null_count and _all_match(found, _PLAIN_ID):
+                return found
+        except pa.ArrowException:
+            pass
+        ids = list(map(as_id, values))
+        for place, (id_, value) in enumerate(zip(ids, values, strict=True)):
+            if id_ is None:
+                self._refuse(place, f"no {key}" if value is None or value == "" else f"{key} is not an id")
+        return pa.array(ids, pa.string())
+
+    def counts(self, key: str) -> pa.Array:
+        values = self.values(key)
+        counts = list(map(as_int, values))
+        for place, (count, value) in enumerate(zip(counts, values, strict=True)):
+            if count is None and is_integer(value):
+                self._refuse(place, f"{key} has more than 64 bits")
+        return pa.array(counts, pa.int64())
+
+    def instants(self, key: str) -> pa.Array:
+        """UTC without a zone, as the tables hold it. NULL if there is none or it cannot be read."""
+        texts = self.texts(key)
+        if _all_match(texts, _PLAIN_INSTANT):
+            try:
+                return texts.cast(pa.timestamp("us", "UTC")).view(pa.timestamp("us"))
+            except pa.ArrowInvalid:
+                # The 30th of February.
+                pass
+        instants = map(as_instant, texts.to_pylist())
+        return pa.array([i and i.replace(tzinfo=None) for i in instants], pa.timestamp("us"))
+
+    def times_of_events(self, key: str) -> pa.Array:
+        """The same, but a row without one cannot be read."""
+        instants = self.instants(key)
+        if instants.null_count:
+            for place, missing in enumerate(instants.is_null().to_pylist()):
+                if missing:
+                    self._refuse(place, f"no readable {key}")
+        return instants
+
+    def _refuse(self, place: int, reason: str) -> None:
+        self.unreadable.setdefault(place, reason)
+
+
+def _all_match(texts: pa.Array, pattern: str) -> bool:
+    """Whether all texts that are not NULL match a pattern."""
+    return pc.all(pc.match_substring_regex(texts, pattern), min_count=0).as_py()  # type: ignore[no-any-return]
+
+
+def _days(instants: pa.Array) -> pa.Array:
+    return instants.cast(pa.date32())
+
+
 @dataclass(frozen=True)
 class RowReader:
     """Reads the rows of one listing into columns."""
 
     schema: pa.Schema
-    read: Callable[[Row], tuple[Any, ...]]
-    """A row as the columns of `schema`. Raises Unreadable."""
+    columns: Callable[[_Page], Sequence[pa.Array]]
+    """Rows as the columns of `schema`."""
     fields: Mapping[str, Field]
     """The fields that it reads."""
     unread: frozenset[str] = frozenset()
@@ -78,24 +158,28 @@ class RowReader:
     keeps_others: bool = False
     """Any other field is kept in `custom_fields`."""
 
-    def batch(self, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
-        """Rows in the order of `schema` as one Arrow batch."""
-        columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(self.schema)
-        return pa.record_batch(
-            [pa.array(column, type=field.type) for column, field in zip(columns, self.schema, strict=True)],
-            schema=self.schema,
-        )
+    def read(self, rows: Sequence[Row]) -> tuple[pa.RecordBatch, dict[int, str]]:
+        """The rows that can be read, in their order, and the places of the others with the reason.
+
+        A reason holds no personal data.
+        """
+        page = _Page(rows)
+        batch = pa.record_batch(self.columns(page), schema=self.schema)
+        if page.unreadable:
+            batch = batch.filter(pa.array([place not in page.unreadable for place in range(len(rows))]))
+        return batch, dict(sorted(page.unreadable.items()))
 
 
 def fields_seen(rows: Sequence[Row]) -> Seen:
     """The fields of these rows and the kinds of their values. Every row that is ever read passes here."""
-    pairs: set[tuple[str, type]] = set()
-    for row in rows:
-        pairs.update(zip(row, map(type, row.values()), strict=False))
-    seen: dict[str, set[str]] = {}
-    for name, type_ in pairs:
-        seen.setdefault(name, set()).add(KINDS[type_])
-    return seen
+    return {name: {KINDS[type_] for type_ in _types(rows, name)} for name in set(chain.from_iterable(rows))}
+
+
+def _types(rows: Sequence[Row], name: str) -> set[type]:
+    try:
+        return set(map(type, map(itemgetter(name), rows)))
+    except KeyError:
+        return {type(row[name]) for row in rows if name in row}
 
 
 def _schema(table: Table, leave_out: tuple[str, ...], *more: tuple[str, pa.DataType]) -> pa.Schema:
@@ -104,31 +188,6 @@ def _schema(table: Table, leave_out: tuple[str, ...], *more: tuple[str, pa.DataT
 
 
 _VERSION_COLUMNS = ("deleted_at", "observed_at", "partition_date")
-
-
-def _id(row: Row, key: str) -> str:
-    value = row.get(key)
-    id_ = as_id(value)
-    if id_ is None:
-        raise Unreadable(f"no {key}" if value is None or value == "" else f"{key} is not an id")
-    return id_
-
-
-def _count(row: Row, key: str) -> int | None:
-    value = as_int(row.get(key))
-    if value is None and is_integer(row.get(key)):
-        raise Unreadable(f"{key} has more than 64 bits")
-    return value
-
-
-def _instant(text: object) -> datetime | None:
-    """UTC without a zone, as the tables hold it. None if there is none or it cannot be read."""
-    instant = as_instant(as_text(text))
-    return None if instant is None else instant.replace(tzinfo=None)
-
-
-def _day(instant: datetime | None) -> date | None:
-    return None if instant is None else instant.date()
 
 
 _ID = Field(frozenset(("text", "number")))
@@ -159,14 +218,18 @@ _CONTACT_COLUMNS = {
 _CONTACT_FIELDS = {"contactId": _ID, **_CONTACT_COLUMNS}
 
 
-def _contact(row: Row) -> tuple[Any, ...]:
-    custom = {key: value for key, value in row.items() if key not in _CONTACT_FIELDS}
-    return (
-        _id(row, "contactId"),
-        *map(as_text, map(row.get, _CONTACT_COLUMNS)),
-        orjson.dumps(custom, option=orjson.OPT_SORT_KEYS).decode() if custom else None,
-        _day(_instant(row.get("createDate"))),
-    )
+def _contacts(page: _Page) -> list[pa.Array]:
+    others = set(chain.from_iterable(page.rows)) - _CONTACT_FIELDS.keys()
+    return [
+        page.ids("contactId"),
+        *map(page.texts, _CONTACT_COLUMNS),
+        pa.array([_json({key: row[key] for key in others if key in row}) for row in page.rows], pa.string()),
+        _days(page.instants("createDate")),
+    ]
+
+
+def _json(fields: Row) -> str | None:
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode() if fields else None
 
 
 _MESSAGE_FIELDS = {
@@ -184,17 +247,19 @@ _MESSAGE_UNREAD = frozenset(("textBody", "previewText", "replyToCampaignId", "sp
 _AID = re.compile(r"<!-- lytics-aid:(.+?) -->")
 
 
-def _message(row: Row) -> tuple[Any, ...]:
-    return (
-        _id(row, "messageId"),
-        as_text(row.get("campaignId")),
-        as_text(row.get("messageType")),
-        as_text(row.get("subject")),
-        as_text(row.get("messageName")),
-        as_text(row.get("createDate")),
-        sorted(set(_AID.findall(as_text(row.get("htmlBody")) or ""))),
-        _day(_instant(row.get("createDate"))),
-    )
+def _messages(page: _Page) -> list[pa.Array]:
+    return [
+        page.ids("messageId"),
+        page.texts("campaignId"),
+        page.texts("messageType"),
+        page.texts("subject"),
+        page.texts("messageName"),
+        page.texts("createDate"),
+        pa.array(
+            [sorted(set(_AID.findall(as_text(body) or ""))) for body in page.values("htmlBody")], _ARROW["VARCHAR[]"]
+        ),
+        _days(page.instants("createDate")),
+    ]
 
 
 _SEND_FIELDS = {
@@ -211,71 +276,71 @@ _SEND_FIELDS = {
 }
 
 
-def _send(row: Row) -> tuple[Any, ...]:
-    scheduled, released = _instant(row.get("scheduledTime")), _instant(row.get("releasedTime"))
-    return (
-        _id(row, "sendId"),
-        _id(row, "messageId"),
-        as_text(row.get("includeListIds")),
-        as_text(row.get("excludeListIds")),
-        as_text(row.get("includeSegmentIds")),
-        as_text(row.get("excludeSegmentIds")),
-        as_text(row.get("scheduledTime")),
-        as_text(row.get("releasedTime")),
+def _sends(page: _Page) -> list[pa.Array]:
+    scheduled, released = page.instants("scheduledTime"), page.instants("releasedTime")
+    return [
+        page.ids("sendId"),
+        page.ids("messageId"),
+        page.texts("includeListIds"),
+        page.texts("excludeListIds"),
+        page.texts("includeSegmentIds"),
+        page.texts("excludeSegmentIds"),
+        page.texts("scheduledTime"),
+        page.texts("releasedTime"),
         scheduled,
         released,
-        _count(row, "recipientCount"),
-        as_text(row.get("status")),
-        _day(released or scheduled),
-    )
+        page.counts("recipientCount"),
+        page.texts("status"),
+        _days(pc.coalesce(released, scheduled)),
+    ]
 
 
 _LIST_FIELDS = {"listId": _ID, "name": _TEXT, "publicname": _TEXT, "description": _TEXT}
 _LIST_UNREAD = frozenset(("emailOwnerOnChange", "welcomeOnManualAdd", "welcomeOnSignupAdd", "welcomeMessageId"))
 
 
-def _list(row: Row) -> tuple[Any, ...]:
-    return (
-        _id(row, "listId"),
-        as_text(row.get("name")),
-        as_text(row.get("publicname")),
-        as_text(row.get("description")),
-        None,
-    )
+def _lists(page: _Page) -> list[pa.Array]:
+    return [
+        page.ids("listId"),
+        page.texts("name"),
+        page.texts("publicname"),
+        page.texts("description"),
+        pa.nulls(len(page.rows), pa.date32()),
+    ]
 
 
 _SUBSCRIPTION_FIELDS = {"listId": _ID, "contactId": _ID, "status": _TEXT, "addDate": _TEXT}
 _SUBSCRIPTION_UNREAD = frozenset(("subscriptionId", "confirmationMessageId"))
 
 
-def _subscription(row: Row) -> tuple[Any, ...]:
-    added = _instant(row.get("addDate"))
-    list_id, contact_id = _id(row, "listId"), _id(row, "contactId")
-    return (
-        f"{list_id}_{contact_id}",
-        list_id,
-        contact_id,
-        as_text(row.get("status")),
-        as_text(row.get("addDate")),
+def _subscriptions(page: _Page) -> list[pa.Array]:
+    added = page.instants("addDate")
+    list_ids, contact_ids = page.ids("listId"), page.ids("contactId")
+    return [
+        pc.binary_join_element_wise(list_ids, contact_ids, "_"),
+        list_ids,
+        contact_ids,
+        page.texts("status"),
+        page.texts("addDate"),
         added,
-        _day(added),
-    )
+        _days(added),
+    ]
 
 
 _OWN_DATE = (OWN_DATE, pa.date32())
 
 LISTING_READERS = {
     "contacts": RowReader(
-        _schema(RAW_CONTACTS, _VERSION_COLUMNS, _OWN_DATE), _contact, _CONTACT_FIELDS, keeps_others=True
+        _schema(RAW_CONTACTS, _VERSION_COLUMNS, _OWN_DATE), _contacts, _CONTACT_FIELDS, keeps_others=True
     ),
     "messages": RowReader(
-        _schema(RAW_MESSAGES, _VERSION_COLUMNS, _OWN_DATE), _message, _MESSAGE_FIELDS, _MESSAGE_UNREAD
+        _schema(RAW_MESSAGES, _VERSION_COLUMNS, _OWN_DATE), _messages, _MESSAGE_FIELDS, _MESSAGE_UNREAD
     ),
-    "sends": RowReader(_schema(RAW_SENDS, _VERSION_COLUMNS, _OWN_DATE), _send, _SEND_FIELDS),
-    "lists": RowReader(_schema(RAW_LISTS, _VERSION_COLUMNS, _OWN_DATE), _list, _LIST_FIELDS, _LIST_UNREAD),
+    "sends": RowReader(_schema(RAW_SENDS, _VERSION_COLUMNS, _OWN_DATE), _sends, _SEND_FIELDS),
+    "lists": RowReader(_schema(RAW_LISTS, _VERSION_COLUMNS, _OWN_DATE), _lists, _LIST_FIELDS, _LIST_UNREAD),
     "subscriptions": RowReader(
         _schema(RAW_SUBSCRIPTIONS, _VERSION_COLUMNS, _OWN_DATE),
-        _subscription,
+        _subscriptions,
         _SUBSCRIPTION_FIELDS,
         _SUBSCRIPTION_UNREAD,
     ),
@@ -292,11 +357,8 @@ def activity_reader(kind: str) -> RowReader:
     time_key = f"{EVENT_TYPES[kind]}Time"
     fields = {"contactId": _ID, time_key: _TEXT, **({"clickLink": _TEXT} if kind == "clicks" else {})}
 
-    def read(row: Row) -> tuple[Any, ...]:
-        contact_id = _id(row, "contactId")
-        instant = _instant(row.get(time_key))
-        if instant is None:
-            raise Unreadable(f"no readable {time_key}")
-        return contact_id, instant, as_text(row.get("clickLink")) if kind == "clicks" else None
+    def columns(page: _Page) -> list[pa.Array]:
+        links = page.texts("clickLink") if kind == "clicks" else pa.nulls(len(page.rows), pa.string())
+        return [page.ids("contactId"), page.times_of_events(time_key), links]
 
-    return RowReader(_EVENT_SCHEMA, read, fields)
+    return RowReader(_EVENT_SCHEMA, columns, fields)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from icontact_assets.errors import UserError
 from icontact_assets.icontact.count import is_surroundings
 from icontact_assets.icontact.listing import OVERLAP, Known, Proof, Row, digest
-from icontact_assets.ingest.rows import RowReader, Seen, Unreadable, fields_seen
+from icontact_assets.ingest.rows import RowReader, Seen, fields_seen
 from icontact_assets.private import OWNER
 from icontact_assets.warehouse.lock import Lock, LockTaken
 
@@ -59,6 +59,10 @@ class Rejected:
     content: str
 
 
+def _rejected(row: Row, reason: str) -> Rejected:
+    return Rejected(digest(row), reason, orjson.dumps(row, option=orjson.OPT_SORT_KEYS).decode())
+
+
 @dataclass(frozen=True)
 class Poll:
     """The statistics of a message as they were at `at` (aware UTC)."""
@@ -85,16 +89,11 @@ class StagedRead:
 
     def page(self, offset: int, rows: list[Row]) -> None:
         """Keep one page. Rows that cannot be read are kept apart with the reason."""
-        good, bad = [], []
-        for row in rows:
-            try:
-                good.append(self._reader.read(row))
-            except Unreadable as error:
-                content = orjson.dumps(row, option=orjson.OPT_SORT_KEYS).decode()
-                bad.append(asdict(Rejected(digest(row), str(error), content)))
+        batch, unreadable = self._reader.read(rows)
+        bad = [asdict(_rejected(rows[place], reason)) for place, reason in unreadable.items()]
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, self._reader.schema) as writer:
-            writer.write_batch(self._reader.batch(good))
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
         page = _Page(
             offset,
             len(rows),
@@ -102,7 +101,7 @@ class StagedRead:
             orjson.dumps(bad) if bad else None,
             [digest(row) for row in rows[:OVERLAP]],
             [digest(row) for row in rows[-OVERLAP:]],
-            good[-1][0] if good else None,
+            batch.column(0)[-1].as_py() if batch.num_rows else None,
             fields_seen(rows),
         )
         self._staging._keep(self._id, page)
