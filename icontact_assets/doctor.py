@@ -204,6 +204,11 @@ def dagster(home: str | None) -> tuple[Cell, str]:
             "lacks `run_monitoring: {enabled: true}`, without which a run that never starts, or never ends when it is "
             "cancelled, stays so for ever"
         )
+    if not settings.keys() & {"instance_class", "storage", "run_storage", "event_log_storage", "schedule_storage"}:
+        wrong.append(
+            "lacks the `instance_class` of our dagster.yaml, with which a run over many days takes a fraction of the "
+            "time"
+        )
     if runs.get("tag_concurrency_limits") or runs.get("max_concurrent_runs") == 1:
         wrong.append(
             "limits how many runs there are at once (`concurrency: runs`): a killed run keeps the others queued until "

@@ -50,7 +50,9 @@ def test_doctor_finds_all_well(project: Project) -> None:
         ("concurrency: {pools: {granularity: op, default_limit: 1}}", "no import uses a pool any more"),
         ("concurrency: {runs: {max_concurrent_runs: 1}}", "keeps the others queued"),
         ("concurrency: {runs: {tag_concurrency_limits: [{key: a, limit: 1}]}}", "keeps the others queued"),
+        ("run_monitoring: {enabled: true}", "lacks the `instance_class` of our dagster.yaml"),
         (DAGSTER.read_text(), "watches runs"),
+        ("run_monitoring: {enabled: true}\nstorage: {sqlite: {base_dir: /records}}", "watches runs"),
     ],
 )
 def test_doctor_says_what_a_dagster_yaml_lacks(tmp_path: Path, written: str | None, says: str) -> None:
