@@ -12,7 +12,6 @@ from icontact_assets.assets.exports import export_asset
 from icontact_assets.assets.mapped import mapped_assets
 from icontact_assets.assets.outside import outside_assets
 from icontact_assets.assets.raw import raw_assets
-from icontact_assets.checks import raw_checks
 from icontact_assets.errors import UserError
 from icontact_assets.jobs import export_job, import_job
 from icontact_assets.notices import notice_sensor
@@ -63,7 +62,7 @@ def _definitions(settings: Settings, prefix: str) -> dg.Definitions:
         job = import_job(settings, import_)
         raw = raw_assets(settings, import_)
         read += raw
-        assets += [*raw, *raw_checks(settings, import_, raw)]
+        assets += raw
         following += mapped_assets(settings, import_)
         jobs.append(job)
         schedules += [daily_schedule(import_, job, settings.schedule), retry_schedule(settings, import_, job)]

@@ -1,15 +1,15 @@
 """What Dagster shows about the tables beside their runs: is everything there, and if not, why. Numbers, no content.
 
-Each raw asset has one step of checks after it, which opens the database once, read-only. The checks are not
-partitioned: in Dagster 1.13 a check of a range run cannot say which of its days it is about, and planning one writes a
-row per day. So a check is about all days that were ever asked for, and names the oldest and the newest of them.
+An asset's own step reports its checks. They are not partitioned: in Dagster 1.13 a check of a range run cannot say
+which of its days it is about, and planning one writes a row per day. So a check is about all days that were ever asked
+for, and names the oldest and the newest of them.
 
-A step after an asset does not run when the asset fails, which is when there is most to say. The failing step then
-reports the checks itself, those of its own asset and of the assets that are skipped with it (`report_failed`).
+When a step fails there is most to say. It then reports its own checks and those of the assets that are skipped with it
+(`report_failed`).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from icontact_assets.ingest.due import STATISTIC_OF, DayState, days, messages
 from icontact_assets.ingest.landing import quarantined
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
 from icontact_assets.mapping.verify import COUNTS, KEYS, QUESTIONS, ROWS, TYPES, VALUES, verify
-from icontact_assets.metadata import failing_plainly, metadata_table
+from icontact_assets.metadata import metadata_table
 from icontact_assets.records import Partitions, partitions_of, table_key
 from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Import, Settings
@@ -92,10 +92,28 @@ def mapped_results(
     ]
 
 
-def raw_checks(settings: Settings, import_: Import, assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
-    """The checks of these raw assets of an import."""
-    names = {key.path[-1] for asset in assets for key in asset.keys}
-    return [_checks(settings, import_, table) for table in _RESOURCES if table.name in names]
+def raw_specs(import_: Import, table: Table) -> list[dg.AssetCheckSpec]:
+    """The checks of a raw asset, which its own step reports."""
+    names = ["failed_partitions"]
+    if _RESOURCES[table]:
+        names.append("quarantine_empty")
+    if table is RAW_ACTIVITY:
+        names += ["activity_read", "activity_settled", "statistics_tie_out"]
+    elif table is not RAW_STATISTICS:
+        names.append("listing_complete")
+    return [dg.AssetCheckSpec(name, asset=_key(import_, table), description=_DESCRIPTIONS[name]) for name in names]
+
+
+def raw_results(
+    context: dg.AssetExecutionContext, settings: Settings, import_: Import, table: Table
+) -> list[dg.AssetCheckResult]:
+    """Their results, once what the step read is stored. The database is opened only for those about its rows. Raises
+    WarehouseError."""
+    partitions = partitions_of(context.instance, _key(import_, table))
+    if table is RAW_STATISTICS:
+        return [_failed_partitions(partitions)]
+    with open_import(settings, import_, waiting=context.log.warning).read() as connection:
+        return _results(connection, settings, import_, table, partitions)
 
 
 def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_: Import, table: Table) -> None:
@@ -130,43 +148,6 @@ def _key(import_: Import, table: Table) -> dg.AssetKey:
     return table_key(import_.name, table.name)
 
 
-def _checks(settings: Settings, import_: Import, table: Table) -> dg.AssetsDefinition:
-    names = ["failed_partitions"]
-    if _RESOURCES[table]:
-        names.append("quarantine_empty")
-    if table is RAW_ACTIVITY:
-        names += ["activity_read", "activity_settled", "statistics_tie_out"]
-    elif table is not RAW_STATISTICS:
-        names.append("listing_complete")
-
-    @dg.multi_asset_check(
-        name=f"{import_.name}__{table.name}_checks",
-        specs=[dg.AssetCheckSpec(name, asset=_key(import_, table), description=_DESCRIPTIONS[name]) for name in names],
-        can_subset=True,
-    )
-    def run(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        chosen = {key.name for key in context.selected_asset_check_keys}
-        partitions = partitions_of(context.instance, _key(import_, table))
-        with failing_plainly():
-            results = _read_results(settings, import_, table, partitions, context.log.warning)
-        yield from (result for result in results if result.check_name in chosen)
-
-    return run
-
-
-def _read_results(
-    settings: Settings, import_: Import, table: Table, partitions: Partitions, waiting: Callable[[str], None]
-) -> list[dg.AssetCheckResult]:
-    """Every check of a raw asset. The database is opened only for those that are about its rows."""
-    if table is RAW_STATISTICS:
-        return [_failed_partitions(partitions)._replace(asset_key=_key(import_, table))]
-    warehouse = open_import(settings, import_, waiting=waiting)
-    if not partitions.asked:
-        warehouse.prepare()
-    with warehouse.read() as connection:
-        return _results(connection, settings, import_, table, partitions)
-
-
 def _results(
     connection: duckdb.DuckDBPyConnection, settings: Settings, import_: Import, table: Table, partitions: Partitions
 ) -> list[dg.AssetCheckResult]:
@@ -177,7 +158,7 @@ def _results(
         results += _activity(connection, settings, import_, partitions, datetime.now(UTC))
     elif table is not RAW_STATISTICS:
         results.append(_listing_complete(connection, *_RESOURCES[table]))
-    return [result._replace(asset_key=_key(import_, table)) for result in results]
+    return results
 
 
 def _failed_partitions(partitions: Partitions) -> dg.AssetCheckResult:

@@ -158,7 +158,6 @@ def test_retry_is_evaluated_against_the_records_on_disk(defs: dg.Definitions, tm
 def test_two_folders_with_equal_ids_never_mix(project: Project) -> None:
     project.config = CONFIG
     project.sandbox.control("reset", contacts=60, messages=5, days=8)
-    project.checks = False
     tables = [f'key:"{name}/{prefix}_*"' for name in ("one", "two") for prefix in ("raw", "icontact")]
     assert project.run(" or ".join(tables), Window(days_ago(1), days_ago(1))).success
     mails = {}

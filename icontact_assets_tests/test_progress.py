@@ -41,7 +41,6 @@ def test_it_claims_no_share_of_what_is_not_known() -> None:
 
 
 def test_a_run_that_finds_rows_of_many_days_reports_them_at_once(project: Project) -> None:
-    project.checks = False
     yesterday = Window(days_ago(1), days_ago(1))
     assert project.run(only("messages", "sends"), yesterday).success
     result = project.run(ACTIVITY, yesterday)

@@ -26,7 +26,6 @@ OWN = ("id", "email", "status", "bounce_count", "create_date")
 def test_worked_example_over_http(project: Project, tmp_path: Path) -> None:
     control = project.sandbox.control
     control("reset", contacts=0, messages=0, days=1)
-    project.checks = False
     for contact in EXAMPLE["icontact_users"]:
         eastern = datetime.fromisoformat(contact["create_date"]).replace(tzinfo=ZoneInfo("America/New_York"))
         control(

@@ -13,7 +13,7 @@ from icontact_assets.assets.pages import described, raw_page
 from icontact_assets.assets.pulse import Pulse, tell_requests
 from icontact_assets.assets.report import report_days, rows_elsewhere, run_began, tag_retry_at
 from icontact_assets.assets.worker import worker
-from icontact_assets.checks import report_failed
+from icontact_assets.checks import raw_results, raw_specs, report_failed
 from icontact_assets.errors import UserError
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactError
 from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Plan
@@ -86,7 +86,7 @@ def _asset(
 ) -> dg.AssetsDefinition:
     def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         try:
-            yield body(context)
+            yield body(context)._replace(check_results=raw_results(context, settings, import_, table))
         except _NotAllRead as error:
             # What a body logs is lost when it raises. What it yields is not.
             yield from error.green  # type: ignore[misc]
@@ -110,6 +110,7 @@ def _asset(
         description=table.description,
         group_name=f"{import_.name}_raw",
         op_tags=op_tags,
+        check_specs=raw_specs(import_, table),
         resource_defs=worker(settings),
         required_resource_keys={*worker(settings)},
         **described(settings, raw_page(import_.name, table, body)),

@@ -20,7 +20,6 @@ class Daemon:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        project.checks = False
         self.restart()
 
     def restart(self) -> None:

@@ -15,13 +15,12 @@ DAY = Window(days_ago(1), days_ago(1))
 
 
 def test_audience_over_half_read_activity_does_not_move(project: Project) -> None:
-    project.config, project.checks = AUDIENCE, False
+    project.config = AUDIENCE
     refused = {"kind": "reply", "status": 400, "body": {"errors": ["broken"]}}
     project.sandbox.control("faults", faults=[{"path": "/unsubscribes", "do": refused}])
     read = " or ".join(f'key:"icontact/raw_{name}"' for name in ("messages", "sends", "contacts", "activity"))
     assert not project.run(read, DAY).success
     assert project.rows("SELECT count(*) > 0 FROM icontact.raw_activity") == [(True,)]
-    project.checks = True
     assert project.run('key:"icontact/icontact_*" or key:"icontact/audience_*"').success
     [record] = project.instance.fetch_materializations(dg.AssetKey(["icontact", "audience_readers"]), limit=1).records
     assert record.asset_materialization is not None

@@ -82,7 +82,6 @@ def test_a_filter_keeps_to_tagged_messages_and_may_be_switched_at_any_time_but_w
 ) -> None:
     project.sandbox.control("reset", contacts=60, messages=5, days=12)
     target = plant(project)
-    project.checks = False
 
     # Without an export, messages without the tag cost nothing.
     project.config = READ
@@ -102,9 +101,7 @@ def test_a_filter_keeps_to_tagged_messages_and_may_be_switched_at_any_time_but_w
     # With the export, the opt-outs of every message are read, and nothing else of them.
     since = len(project.requests())
     expected = forecast_window(project.settings, project.settings.imports[0], ASKED)
-    project.checks = True
     assert project.run(RAW, ASKED).success
-    project.checks = False
     assert project.run(COMPUTED).success
     assert TAGGED not in asked(project, since)
     assert set().union(*asked(project, since).values()) == {"statistics", "unsubscribes"}

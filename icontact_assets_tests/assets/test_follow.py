@@ -54,7 +54,7 @@ def export_sensor_says(project: Project) -> str | None:
 
 def test_a_first_load_is_followed_as_it_comes(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.sandbox.control("reset", contacts=60, messages=4, days=5)
-    project.config, project.checks = AUDIENCE, False
+    project.config = AUDIENCE
     sensor = Follower(project)
     assert sensor.tick() == set()
     assert export_sensor_says(project) == (
@@ -83,7 +83,6 @@ def test_a_first_load_is_followed_as_it_comes(project: Project, monkeypatch: pyt
 
 def test_what_was_read_is_followed_once_and_neither_a_job_nor_a_failure_is(imported: Project) -> None:
     sensor = Follower(imported)
-    imported.checks = False
     assert sensor.tick() == set()
     assert imported.run('key:"icontact/raw_contacts" or key:"icontact/raw_activity"', DAY).success
     assert sensor.tick() == {"icontact_users", "icontact_activity", "icontact_profiles"}

@@ -35,16 +35,9 @@ def listings(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) 
     """The home of a project that has read every listing."""
     shared_sandbox.control("reset")
     project = Project.in_folder(shared_sandbox, tmp_path_factory.mktemp("listings"))
-    project.config, project.checks = config("warn"), False
+    project.config = config("warn")
     assert project.run(only(*LISTINGS), NOW).success
     return project.settings.home
-
-
-@pytest.fixture
-def project(project: Project) -> Project:
-    """Nothing here is about checks."""
-    project.checks = False
-    return project
 
 
 @pytest.fixture

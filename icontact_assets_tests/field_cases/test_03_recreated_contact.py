@@ -22,7 +22,7 @@ LEFT, FINE, THERE, BACK = 90000901, 90000902, 90000903, 90000911
 @pytest.fixture
 def empty(project: Project) -> Project:
     project.sandbox.control("reset", contacts=0, messages=0, days=1)
-    project.config, project.checks = CONFIG, False
+    project.config = CONFIG
     return project
 
 

@@ -46,8 +46,6 @@ class Project:
     home: Path
     environment: dict[str, str]
     config: str = ""
-    checks: bool = True
-    """Whether the checks of assets run after them."""
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
     _built: tuple[Settings, dg.Definitions] | None = field(default=None, init=False)
 
@@ -65,8 +63,8 @@ class Project:
         return cls(sandbox, folder, environment)
 
     def quick(self) -> Project:
-        """This project, where only results and tables matter: no checks of assets, and no events on record."""
-        self.checks, self.instance = False, without_records()
+        """This project, where only results and tables matter: no events are on record."""
+        self.instance = without_records()
         return self
 
     @property
@@ -87,12 +85,7 @@ class Project:
         self, selection: str = 'key:"icontact/raw_*"', window: Window | None = None, **tags: str
     ) -> dg.ExecuteInProcessResult:
         """Materialize a selection of assets, for a window of days where they are partitioned."""
-        left_out = () if self.checks else (dg.AssetChecksDefinition,)
-        assets = [
-            asset
-            for asset in self.definitions.assets or []
-            if isinstance(asset, dg.AssetsDefinition) and not isinstance(asset, left_out)
-        ]
+        assets = [asset for asset in self.definitions.assets or [] if isinstance(asset, dg.AssetsDefinition)]
         return dg.materialize(
             assets,
             selection=dg.AssetSelection.from_string(selection),

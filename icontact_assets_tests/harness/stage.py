@@ -142,7 +142,6 @@ class Stage:
                 **environment,
             },
             config=CONFIG,
-            checks=False,
             instance=without_records(),
         )
 

@@ -30,7 +30,7 @@ def by_message(requests: list[dict[str, Any]]) -> Counter[str]:
 
 @pytest.fixture
 def project(project: Project) -> Project:
-    """Of a few messages, without the checks of assets."""
+    """Of a few messages."""
     project.sandbox.control("reset", contacts=60, messages=6, days=12)
     project.quick()
     return project
