@@ -26,13 +26,16 @@ from icontact_assets.ingest.due import STATISTIC_OF, DayState, MessageState, Sco
 from icontact_assets.ingest.events import land_events
 from icontact_assets.ingest.landing import Landing, reader_of, suspicious
 from icontact_assets.ingest.staging import Listing, Poll, VerifiedRead
+from icontact_assets.ingest.statistics import store_statistics, stored_statistics
 from icontact_assets.ingest.threads import in_threads
 from icontact_assets.ingest.window import ReadRequest
 from icontact_assets.warehouse.tables import STATISTICS
-from icontact_assets.warehouse.times import naive
 
 _LAND_SECONDS = 20.0
 """Verified reads wait in staging at most this long while a run is under way."""
+
+_BATCH_ROWS = 100_000
+"""So many rows land in one transaction, unless one listing has more. DuckDB holds them in memory until its end."""
 
 _FAILURES_IN_A_ROW = 10
 """So many messages without an answer, one after the other, say that iContact fails, not they: the rest waits."""
@@ -103,22 +106,13 @@ def plan(connection: duckdb.DuckDBPyConnection, scope: Scope, request: ReadReque
     kinds: dict[str, dict[str, Entry]] = {}
     for listing, entry in entries(connection, "activity", message_ids=ids).items():
         kinds.setdefault(listing.message_id, {})[listing.kind] = entry
-    statistics = _statistics(connection, ids)
+    statistics = stored_statistics(connection, ids)
     recipients = connection.execute(
         "SELECT message_id, max(recipient_count) FROM raw_sends WHERE recipient_count IS NOT NULL GROUP BY message_id"
     ).fetchall()
     return Plan(
         [Held(state, statistics.get(state.id, {}), kinds.get(state.id, {})) for state in states], dict(recipients)
     )
-
-
-def _statistics(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> dict[str, dict[str, int | None]]:
-    """iContact's own statistics of messages as last stored."""
-    rows = connection.execute(
-        f"SELECT message_id, {', '.join(STATISTICS)} FROM current_statistics WHERE list_contains(?, message_id)",  # noqa: S608
-        [list(ids)],
-    ).fetchall()
-    return {row[0]: dict(zip(STATISTICS, row[1:], strict=True)) for row in rows}
 
 
 @dataclass(frozen=True)
@@ -313,13 +307,24 @@ class ActivityReader:
             raise MessageFailed(failed)
 
     def _land(self, done: ActivityRead, *, with_days: bool = False) -> None:
-        """Move what is verified from staging into the tables, with the coverage and the touched contacts, at once."""
-        staging = self.context.staging
-        polls = staging.polls()
-        reads = [read for read in staging.verified() if read.listing.resource == "activity"]
+        """Move what is verified from staging into the tables, with the coverage and the touched contacts.
+
+        A transaction has whole listings.
+        """
+        polls = self.context.staging.polls()
+        reads = [read for read in self.context.staging.verified() if read.listing.resource == "activity"]
         if not (polls or reads or done.failed.keys() - done.recorded):
             return
-        reported = len(done.findings)
+        *others, last = _batches(reads)
+        for batch in others:
+            self._land_batch(done, polls, batch)
+            polls = []
+        self._land_batch(done, polls, last, with_days=with_days)
+
+    def _land_batch(
+        self, done: ActivityRead, polls: list[Poll], reads: list[VerifiedRead], *, with_days: bool = False
+    ) -> None:
+        staging, reported = self.context.staging, len(done.findings)
         with self.context.write("storing activity") as connection:
             landing = Landing(connection, staging, self.context.drift, self.context.clock())
             self._land_polls(connection, polls)
@@ -373,7 +378,7 @@ class ActivityReader:
         first: dict[str, Poll] = {}
         for poll in polls:
             first.setdefault(poll.message_id, poll)
-        known = _statistics(connection, list(first))
+        known = stored_statistics(connection, list(first))
         coverage = entries(connection, "statistics", message_ids=list(first))
         stored: list[tuple[Poll, date]] = []
         recorded: dict[str, tuple[datetime, bool]] = {}
@@ -387,7 +392,7 @@ class ActivityReader:
             # First statistics that are all nothing are no change: a draft is polled as rarely as the oldest message.
             changed = any(poll.statistics.values()) if previous is None else poll.statistics != previous
             recorded[message_id] = (poll.at, changed)
-        _store_statistics(connection, stored)
+        store_statistics(connection, stored)
         record_polls(connection, recorded)
         # A killed run may have left polls of the same messages.
         again = [poll for poll in polls if first[poll.message_id] is not poll]
@@ -407,26 +412,17 @@ class ActivityReader:
         return [Day(state, rows.get(state.day, 0), done.new_by_day.get(state.day, 0)) for state in states]
 
 
-def _store_statistics(connection: duckdb.DuckDBPyConnection, polls: Sequence[tuple[Poll, date]]) -> None:
-    """Store statistics, each on a day. Those that the message has on that day are replaced."""
-    if not polls:
-        return
-    key = {"message_id": [poll.message_id for poll, _ in polls], "day": [day for _, day in polls]}
-    connection.execute(
-        "DELETE FROM raw_statistics s USING (SELECT unnest($message_id) AS message_id, unnest($day) AS day) p "
-        "WHERE s.message_id = p.message_id AND s.partition_date = p.day",
-        key,
-    )
-    figures = ", ".join(f"unnest(${name}::BIGINT[])" for name in STATISTICS)
-    connection.execute(
-        f"INSERT INTO raw_statistics (message_id, {', '.join(STATISTICS)}, observed_at, partition_date) "
-        f"SELECT unnest($message_id), {figures}, unnest($at), unnest($day)",
-        {
-            **key,
-            **{name: [poll.statistics[name] for poll, _ in polls] for name in STATISTICS},
-            "at": [naive(poll.at) for poll, _ in polls],
-        },
-    )
+def _batches(reads: Sequence[VerifiedRead]) -> list[list[VerifiedRead]]:
+    """The reads in their order, and in a last batch what is left: perhaps none."""
+    batches: list[list[VerifiedRead]] = [[]]
+    rows = 0
+    for read in reads:
+        rows += read.rows
+        if batches[-1] and rows > _BATCH_ROWS:
+            batches.append([])
+            rows = read.rows
+        batches[-1].append(read)
+    return batches
 
 
 def _doubt(landing: Landing, read: VerifiedRead, known: int, missed: set[tuple[str, str]]) -> None:

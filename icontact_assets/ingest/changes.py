@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 
 import duckdb
 import orjson
+import pyarrow as pa
 
 from icontact_assets.icontact.errors import IContactError, Incomplete
 from icontact_assets.icontact.folder import Folder
@@ -162,7 +163,7 @@ def _land(context: ImportContext, read: VerifiedRead, window: Window) -> Changes
 def _load(landing: Landing, read: VerifiedRead) -> list[Rejected]:
     """Make the temporary table `page_rows` of a read's pages. Returns the rows that could not be read."""
     connection = landing.connection
-    connection.register("nothing", reader_of(read.listing).schema.empty_table())
+    connection.register("nothing", pa.Table.from_batches([], reader_of(read.listing).schema))
     connection.execute("CREATE OR REPLACE TEMP TABLE page_rows AS FROM nothing")
     connection.unregister("nothing")
     [(_, rejected)] = landing.load("page_rows", [read])

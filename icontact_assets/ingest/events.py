@@ -61,9 +61,9 @@ def land_events(landing: Landing, reads: Sequence[VerifiedRead]) -> dict[date, i
     return dict(by_day.fetchall())
 
 
-def _constants(read: VerifiedRead) -> dict[str, object]:
+def _constants(read: VerifiedRead) -> dict[str, str]:
     return {
         "message_id": read.listing.message_id,
         "event_type": EVENT_TYPES[read.listing.kind],
-        "from_start": read.base == 0,
+        "from_start": str(read.base == 0),
     }

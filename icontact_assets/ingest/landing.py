@@ -11,6 +11,7 @@ import pyarrow as pa
 from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDrift
 from icontact_assets.ingest.rows import LISTING_READERS, RowReader, activity_reader
 from icontact_assets.ingest.staging import Listing, Rejected, Staging, VerifiedRead
+from icontact_assets.warehouse.arrays import text_array
 from icontact_assets.warehouse.times import naive
 
 SECOND_OPINION = timedelta(hours=1)
@@ -45,9 +46,9 @@ class Landing:
         self,
         table: str,
         reads: Iterable[VerifiedRead],
-        constants: Callable[[VerifiedRead], Mapping[str, object]] = lambda _: {},
+        constants: Callable[[VerifiedRead], Mapping[str, str]] = lambda _: {},
     ) -> Iterator[tuple[VerifiedRead, list[Rejected]]]:
-        """Insert the rows of these reads into a table, in listing order, with columns that are the same in a read.
+        """Insert the rows of these reads into a table, in listing order, with texts that are the same in a read.
 
         Yields each read with the rows that could not be read. All rows are there when it has ended.
         """
@@ -65,7 +66,7 @@ class Landing:
             for page, bad in self._staging.pages(read):
                 rejected += bad
                 for name, value in constants(read).items():
-                    page = page.append_column(name, pa.repeat(value, page.num_rows))
+                    page = page.append_column(name, text_array([value] * page.num_rows))
                 waiting.append(page)
                 if sum(rows.num_rows for rows in waiting) >= _BATCH_ROWS:
                     write()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 from icontact_assets.icontact.listing import Row
 from icontact_assets.icontact.values import as_id, as_instant, as_int, as_text, is_integer
+from icontact_assets.warehouse.arrays import list_array, number_array, text_array
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
     RAW_CONTACTS,
@@ -62,6 +64,7 @@ class Field:
     """Perhaps no row of a listing has it."""
 
 
+_EPOCH, _UNIT = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _PLAIN_ID = "^[1-9][0-9]{0,19}$"
 _PLAIN_INSTANT = (
     "^(19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])$"
@@ -84,31 +87,31 @@ class _Page:
     def texts(self, key: str) -> pa.Array:
         values = self.values(key)
         try:
-            return pa.array(values, pa.string())
-        except pa.ArrowException:
-            return pa.array(map(as_text, values), pa.string())
+            return text_array(values)
+        except TypeError:
+            return text_array([as_text(value) for value in values])
 
     def ids(self, key: str) -> pa.Array:
         values = self.values(key)
         try:
-            found = pa.array(values, pa.string())
+            found = text_array(values)
             if not found.null_count and _all_match(found, _PLAIN_ID):
                 return found
-        except pa.ArrowException:
+        except TypeError:
             pass
-        ids = list(map(as_id, values))
+        ids = [as_id(value) for value in values]
         for place, (id_, value) in enumerate(zip(ids, values, strict=True)):
             if id_ is None:
                 self._refuse(place, f"no {key}" if value is None or value == "" else f"{key} is not an id")
-        return pa.array(ids, pa.string())
+        return text_array(ids)
 
     def counts(self, key: str) -> pa.Array:
         values = self.values(key)
-        counts = list(map(as_int, values))
+        counts = [as_int(value) for value in values]
         for place, (count, value) in enumerate(zip(counts, values, strict=True)):
             if count is None and is_integer(value):
                 self._refuse(place, f"{key} has more than 64 bits")
-        return pa.array(counts, pa.int64())
+        return number_array(counts, pa.int64())
 
     def instants(self, key: str) -> pa.Array:
         """UTC without a zone, as the tables hold it. NULL if there is none or it cannot be read."""
@@ -120,7 +123,8 @@ class _Page:
                 # The 30th of February.
                 pass
         instants = map(as_instant, texts.to_pylist())
-        return pa.array([i and i.replace(tzinfo=None) for i in instants], pa.timestamp("us"))
+        since = [None if instant is None else (instant - _EPOCH) // _UNIT for instant in instants]
+        return number_array(since, pa.timestamp("us"))
 
     def times_of_events(self, key: str) -> pa.Array:
         """The same, but a row without one cannot be read."""
@@ -166,7 +170,8 @@ class RowReader:
         page = _Page(rows)
         batch = pa.record_batch(self.columns(page), schema=self.schema)
         if page.unreadable:
-            batch = batch.filter(pa.array([place not in page.unreadable for place in range(len(rows))]))
+            readable = [place for place in range(len(rows)) if place not in page.unreadable]
+            batch = batch.take(number_array(readable, pa.int64()))
         return batch, dict(sorted(page.unreadable.items()))
 
 
@@ -223,7 +228,7 @@ def _contacts(page: _Page) -> list[pa.Array]:
     return [
         page.ids("contactId"),
         *map(page.texts, _CONTACT_COLUMNS),
-        pa.array([_json({key: row[key] for key in others if key in row}) for row in page.rows], pa.string()),
+        text_array([_json({key: row[key] for key in others if key in row}) for row in page.rows]),
         _days(page.instants("createDate")),
     ]
 
@@ -255,9 +260,7 @@ def _messages(page: _Page) -> list[pa.Array]:
         page.texts("subject"),
         page.texts("messageName"),
         page.texts("createDate"),
-        pa.array(
-            [sorted(set(_AID.findall(as_text(body) or ""))) for body in page.values("htmlBody")], _ARROW["VARCHAR[]"]
-        ),
+        list_array([sorted(set(_AID.findall(as_text(body) or ""))) for body in page.values("htmlBody")]),
         _days(page.instants("createDate")),
     ]
 
@@ -316,8 +319,9 @@ _SUBSCRIPTION_UNREAD = frozenset(("subscriptionId", "confirmationMessageId"))
 def _subscriptions(page: _Page) -> list[pa.Array]:
     added = page.instants("addDate")
     list_ids, contact_ids = page.ids("listId"), page.ids("contactId")
+    ids = zip(list_ids.to_pylist(), contact_ids.to_pylist(), strict=True)
     return [
-        pc.binary_join_element_wise(list_ids, contact_ids, "_"),
+        text_array([f"{list_id}_{contact_id}" for list_id, contact_id in ids]),
         list_ids,
         contact_ids,
         page.texts("status"),

@@ -8,18 +8,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from icontact_assets.warehouse.arrays import text_array
+
 _AT_ONCE = 10_000
 
 
 def texts(columns: Mapping[str, Iterable[str | None]]) -> pa.Table:
-    """Columns of texts as a table to register. pyarrow's own converters would import pandas, which takes 43 MB."""
-    arrays = []
-    for values in columns.values():
-        builder = pa.lib.StringBuilder()
-        for value in values:
-            builder.append(value)
-        arrays.append(builder.finish())
-    return pa.Table.from_arrays(arrays, list(columns))
+    """Columns of texts as a table to register."""
+    return pa.Table.from_arrays([text_array(list(values)) for values in columns.values()], list(columns))
 
 
 def each(connection: duckdb.DuckDBPyConnection, sql: str, values: Any = None) -> Iterator[tuple[Any, ...]]:

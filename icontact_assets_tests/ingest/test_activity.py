@@ -12,6 +12,8 @@ import duckdb
 import pytest
 import time_machine
 
+from icontact_assets.ingest import activity
+from icontact_assets.ingest.activity import ActivityReader
 from icontact_assets.ingest.due import Scope, days, messages
 from icontact_assets.ingest.window import Window
 from icontact_assets.records import REREAD_TAG
@@ -147,6 +149,27 @@ def test_an_empty_answer_where_figures_say_otherwise_is_asked_for_again(project:
     project.sandbox.control("faults", faults=[{"path": path, "nth": 1, "do": answer}])
     assert project.run(EVENTS, ENDED).success
     assert project.stored_events() == project.true_events()
+
+
+def test_what_a_run_landed_before_it_was_stopped_is_not_landed_again(project: Project, monkeypatch) -> None:
+    monkeypatch.setattr(activity, "_BATCH_ROWS", 1)
+    land, landed = ActivityReader._land_batch, list[int]()
+
+    def stopped(self: ActivityReader, done: Any, polls: Any, reads: Any, **options: Any) -> None:
+        if len(landed) == 3:
+            raise KeyboardInterrupt
+        land(self, done, polls, reads, **options)
+        landed.append(len(reads))
+
+    monkeypatch.setattr(ActivityReader, "_land_batch", stopped)
+    assert not project.run(EVENTS, ENDED).success
+    some = project.stored_events()
+    assert 0 < some.total() < project.true_events().total()
+    monkeypatch.setattr(ActivityReader, "_land_batch", land)
+    asked = len(project.requests())
+    assert project.run(EVENTS, ENDED).success
+    assert project.stored_events() == project.true_events()
+    assert not any(r["path"].endswith(("/opens", "/clicks")) for r in project.requests()[asked:])
 
 
 def test_a_message_without_a_send_and_without_statistics_is_read_by_its_listings(project: Project) -> None:

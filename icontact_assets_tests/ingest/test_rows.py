@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -75,3 +78,20 @@ def test_a_day_of_a_page_is_that_of_its_time(rows: list[dict[str, Any]]) -> None
     instants = [as_instant(as_text(row.get("addDate"))) for row in good]
     assert batch.column("own_date").to_pylist() == [instant and instant.date() for instant in instants]
     assert batch.column("subscription_id").to_pylist() == [f"5_{as_id(row.get('contactId'))}" for row in good]
+
+
+def test_no_page_takes_the_memory_of_pandas(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from icontact_assets.ingest.rows import LISTING_READERS, activity_reader
+from icontact_assets.ingest.staging import Listing, Staging
+readers = {{**LISTING_READERS, "clicks": activity_reader("clicks")}}
+row = {{"contactId": 5, "clickTime": "2026-01-01", "messageId": "1", "sendId": "2", "listId": "3", "createDate": None}}
+with Staging(Path({str(tmp_path)!r}) / "staging") as staging:
+    for name, reader in readers.items():
+        staging.open(Listing(name), reader)[0].page(0, [row, {{}}])
+print("pandas" in sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
