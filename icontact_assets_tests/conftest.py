@@ -22,7 +22,7 @@ from icontact_assets_tests.harness import (
     Project,
     Store,
     days_ago,
-    shared_engine,
+    shared_records,
 )
 from icontact_assets_tests.plain_ids import plain_id
 
@@ -36,7 +36,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.fixture(scope="session", autouse=True)
 def engine() -> Iterator[None]:
-    with shared_engine():
+    with shared_records():
         yield
 
 

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
 CATALOG = "warehouse_file"
 """The name under which the file is attached. DuckDB would call it by its file's name, which may be an import's too."""
+
+_idle: list[duckdb.DuckDBPyConnection] = []
+"""Engines without a file, to be used again: to start one takes longer than to attach a file to it."""
+
+_of_parent: list[duckdb.DuckDBPyConnection] = []
+
+
+def _leave_to_parent() -> None:
+    # The threads of an engine stay behind in the parent of a forked process, which can neither use nor close it.
+    _of_parent.extend(_idle)
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def new_engine(spill: Path) -> duckdb.DuckDBPyConnection:
@@ -16,3 +33,35 @@ def new_engine(spill: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(spill)})
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+@contextmanager
+def engine(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to such a DuckDB, which this process may have used before. At the end it is closed, and what it has
+    attached is detached."""
+    lent = _idle.pop() if _idle else new_engine(spill)
+    connection = lent.cursor()
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET temp_directory = '{str(spill).replace(chr(39), chr(39) * 2)}'")
+        yield connection
+    finally:
+        connection.close()
+        if _emptied(lent, spill):
+            _idle.append(lent)
+        else:
+            lent.close()
+
+
+def _emptied(lent: duckdb.DuckDBPyConnection, spill: Path) -> bool:
+    """Whether an engine has no file attached any more and is fit to be used again."""
+    try:
+        files = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'"
+        for (name,) in lent.execute(files).fetchall():
+            lent.execute(f'DETACH "{name}"')
+        lent.execute("RESET threads")
+    except duckdb.Error:
+        # A query of a user has locked the configuration, or an error has damaged the engine.
+        return False
+    # One that has spilled keeps to its folder.
+    return not spill.exists()

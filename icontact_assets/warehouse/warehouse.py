@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from icontact_assets.errors import UserError
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
 from icontact_assets.warehouse.copies import publish, replace_by_copy
-from icontact_assets.warehouse.engine import CATALOG, new_engine
+from icontact_assets.warehouse.engine import CATALOG, engine
 from icontact_assets.warehouse.foreign import Patience, holder
 from icontact_assets.warehouse.remedies import first_line, remedy
 from icontact_assets.warehouse.signals import interrupted_by_signals
@@ -308,9 +308,9 @@ class Warehouse:
     def _connected(self, purpose: str, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         exists = self.exists()
         with self._locked(purpose), self._closed_to_others(), self._spill_folder() as spill:
-            connection = self._open(spill, "READ_ONLY" if read_only else "" if exists else _STORAGE)
             try:
-                with interrupted_by_signals(connection):
+                options = "READ_ONLY" if read_only else "" if exists else _STORAGE
+                with self._opened(spill, options) as connection, interrupted_by_signals(connection):
                     yield connection
             except duckdb.Error as error:
                 # DuckDB 2.0 has no class of its own for a damaged file.
@@ -318,7 +318,6 @@ class Warehouse:
                     raise
                 raise WarehouseError(self._unusable(error)) from error
             finally:
-                connection.close()
                 self.left = self.version()
 
     @contextmanager
@@ -371,9 +370,14 @@ class Warehouse:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _open(self, spill: Path, options: str) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _opened(self, spill: Path, options: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        with engine(spill) as connection:
+            self._attach(connection, spill, options)
+            yield connection
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection, spill: Path, options: str) -> None:
         path = str(self.path).replace("'", "''")
-        connection = new_engine(spill)
         attach = f"ATTACH '{path}' AS {CATALOG} ({', '.join(filter(None, ('TYPE duckdb', options)))})"
 
         def step_aside() -> None:
@@ -386,14 +390,12 @@ class Warehouse:
             try:
                 connection.execute(attach)
                 connection.execute(f"USE {CATALOG}")
-                return connection
+                return
             except duckdb.Error as error:
                 who = holder(error)
                 if who is None:
-                    connection.close()
                     raise WarehouseError(self._unusable(error)) from error
                 if not patience.wait(who):
-                    connection.close()
                     raise WarehouseBusy(self._held(who)) from error
 
     def _held(self, who: str) -> str:

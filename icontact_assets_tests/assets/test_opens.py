@@ -16,7 +16,7 @@ def opens(project: Project) -> int:
     """How often a run of all raw assets with their checks, in a process of its own, opens the database."""
     with (
         patch.object(context, "_REMEMBERED", {}),
-        patch.object(Warehouse, "_open", autospec=True, side_effect=Warehouse._open) as opened,
+        patch.object(Warehouse, "_attach", autospec=True, side_effect=Warehouse._attach) as opened,
     ):
         result = project.run(window=WINDOW)
     assert result.success

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from icontact_assets_tests.harness.command import execute
-from icontact_assets_tests.harness.engine import shared_engine
 from icontact_assets_tests.harness.held import HeldWarehouse
 from icontact_assets_tests.harness.project import (
     AUDIENCE,
@@ -12,6 +11,7 @@ from icontact_assets_tests.harness.project import (
     days_ago,
     rows_of,
 )
+from icontact_assets_tests.harness.records import shared_records
 from icontact_assets_tests.harness.stage import (
     ACTIVITY,
     ALL_RAW,
@@ -55,7 +55,7 @@ __all__ = [
     "days_ago",
     "execute",
     "rows_of",
-    "shared_engine",
+    "shared_records",
     "Clock",
     "EVERYBODY",
     "FREE",

@@ -17,7 +17,8 @@ from icontact_assets.warehouse.warehouse import Warehouse
 class _Held:
     """A file that is open, and its lock."""
 
-    engine: Any = None
+    connection: Any = None
+    opened: ExitStack = field(default_factory=ExitStack)
     lock: ExitStack = field(default_factory=ExitStack)
     ready: set[str] = field(default_factory=set)
     in_use: bool = False
@@ -36,7 +37,7 @@ class HeldWarehouse(Warehouse):
         """Close the file, for another process or to look at it otherwise. The next connection opens it again."""
         held = _held.pop(self.path, None)
         if held is not None:
-            held.engine.close()
+            held.opened.close()
             held.lock.close()
 
     @contextmanager
@@ -53,16 +54,22 @@ class HeldWarehouse(Warehouse):
         finally:
             held.in_use = False
 
-    def _open(self, spill: Path, options: str) -> Any:
+    @contextmanager
+    def _opened(self, spill: Path, options: str) -> Iterator[Any]:
         held = _held[self.path]
-        if held.engine is not None:
-            try:
-                return _cursor(held.engine)
-            except duckdb.InvalidInputException:
-                # Whoever runs SQL of the settings locks the configuration: that is for good.
-                held.engine.close()
-        held.engine = super()._open(spill, "")
-        return _cursor(held.engine)
+        try:
+            connection = _cursor(held.connection) if held.connection else None
+        except duckdb.InvalidInputException:
+            # Whoever runs SQL of the settings locks the configuration: that is for good.
+            held.opened.close()
+            connection = None
+        if connection is None:
+            held.connection = held.opened.enter_context(super()._opened(spill, ""))
+            connection = _cursor(held.connection)
+        try:
+            yield connection
+        finally:
+            connection.close()
 
     def _is_ready(self, connection: Any, schema: str) -> bool:
         ready = _held[self.path].ready

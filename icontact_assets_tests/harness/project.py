@@ -22,7 +22,7 @@ from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import Settings
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness.engine import without_records
+from icontact_assets_tests.harness.records import without_records
 
 AUDIENCE = """
 audiences:

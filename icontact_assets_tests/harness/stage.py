@@ -24,8 +24,8 @@ from icontact_assets.icontact.values import EASTERN
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.world import CONTACT_FIELDS
-from icontact_assets_tests.harness.engine import without_records
 from icontact_assets_tests.harness.project import TODAY, Project, days_ago
+from icontact_assets_tests.harness.records import without_records
 
 READ_LIST = "5001"
 """The list whose subscriptions are read."""

@@ -137,7 +137,7 @@ def test_the_views_show_the_latest_version_of_each_row_to_any_program(warehouse:
 
 def test_a_schema_is_prepared_where_a_file_lacks_it(warehouse: Warehouse, tmp_path: Path) -> None:
     def opens(ask: Callable[[], object]) -> int:
-        with patch.object(Warehouse, "_open", autospec=True, side_effect=Warehouse._open) as opened:
+        with patch.object(Warehouse, "_attach", autospec=True, side_effect=Warehouse._attach) as opened:
             ask()
         return opened.call_count
 
