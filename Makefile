@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test ui lint lock mutants docs pictures
+.PHONY: demo test ui lint lock mutants docs pictures bench
 demo: $(STAMP)
 	$(BIN)/icontact-assets demo
 
@@ -36,17 +36,22 @@ mutants: $(STAMP)
 docs: .venv-docs/.installed
 	.venv-docs/bin/zensical build --clean --strict
 
-.venv-docs/.installed: requirements-docs.lock
+.venv-%/.installed: requirements-%.lock
 	@if command -v uv >/dev/null 2>&1; then \
-		uv venv --quiet --allow-existing .venv-docs && uv pip install --quiet --python .venv-docs/bin/python -r $<; \
+		uv venv --quiet --allow-existing $(@D) && uv pip install --quiet --python $(@D)/bin/python -r $<; \
 	else \
-		$(PYTHON) -m venv .venv-docs && .venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r $<; \
+		$(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<; \
 	fi
 	@touch $@
+
+# dlt and py-spy are in an environment of their own too. `make bench CASE=extract` measures one case, FULL=1 the full sizes.
+bench: $(STAMP) .venv-bench/.installed
+	$(BIN)/python -m benchmarks $(CASE) $(if $(FULL),--full) $(if $(RUNS),--runs $(RUNS)) $(if $(WRITE),--write) $(if $(CHECK),--check)
 
 lock:
 	uv pip compile pyproject.toml --extra dev --extra dg --extra sandbox --universal --no-header --no-annotate --python-version 3.11 -o requirements.lock
 	uv pip compile --group docs --universal --no-header --no-annotate --python-version 3.11 -o requirements-docs.lock
+	uv pip compile --group bench --universal --no-header --no-annotate --python-version 3.11 -o requirements-bench.lock
 
 $(STAMP): pyproject.toml setup.cfg requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
