@@ -25,7 +25,6 @@ from icontact_assets.warehouse.lock import Lock, LockTaken
 _VERSION = 4
 """Of the file's tables. It counts up when they change."""
 
-
 _TABLES = frozenset({"read", "page", "poll", "owner"})
 _TABLES_BEFORE = frozenset({"reading", "probe"})
 """Of versions up to 3."""
@@ -75,17 +74,23 @@ class Poll:
 class StagedRead:
     """One read of one listing. It is the sink that the listing reader fills; `verify` ends it."""
 
-    def __init__(self, staging: Staging, listing: Listing, reader: RowReader, id_: str, base: int) -> None:
+    def __init__(
+        self, staging: Staging, listing: Listing, reader: RowReader, id_: str, base: int, began: str, *, held: bool
+    ) -> None:
+        """`held`: there are pages of it."""
         self.listing = listing
         self._staging = staging
         self._reader = reader
         self._id = id_
         self._base = base
+        self._began = began
+        self._held = held
 
     def start(self) -> None:
         """A read from the first row begins. What came before is forgotten."""
-        self._base = 0
-        self._staging._restart(self._id)
+        if self._base or self._held:
+            self._base, self._held, self._began = 0, False, datetime.now(UTC).isoformat()
+            self._staging._restart(self._id, self._began)
 
     def page(self, offset: int, rows: list[Row]) -> None:
         """Keep one page. Rows that cannot be read are kept apart with the reason."""
@@ -104,6 +109,7 @@ class StagedRead:
             batch.column(0)[-1].as_py() if batch.num_rows else None,
             fields_seen(rows),
         )
+        self._held = True
         self._staging._keep(self._id, page)
 
     def verify(self, proof: Proof, statistic: int | None = None, *, behind: timedelta = timedelta()) -> None:
@@ -111,8 +117,8 @@ class StagedRead:
 
         `behind`: how far iContact's clock is behind ours. The read counts as of its time.
         """
-        resumed = self._base == 0 and proof.start > 0
-        self._staging._verify(self._id, proof, statistic, None if resumed else proof.began, behind)
+        began = datetime.fromisoformat(self._began) if self._base == 0 and proof.start > 0 else proof.began
+        self._staging._verify(self._id, proof, statistic, began - behind)
 
 
 @dataclass(frozen=True)
@@ -265,14 +271,14 @@ class Staging:
                 held = self._held(found[0])
                 fresh = not_before is None or (found[2] and datetime.fromisoformat(found[2]) >= not_before)
                 if held is not None and found[1] == 0 and fresh:
-                    return StagedRead(self, listing, reader, found[0], 0), held
+                    return StagedRead(self, listing, reader, found[0], 0, found[2], held=True), held
                 self._drop(found[0])
-            id_, base = uuid.uuid4().hex, landed.count if landed else 0
+            id_, base, began = uuid.uuid4().hex, landed.count if landed else 0, datetime.now(UTC).isoformat()
             connection.execute(
                 "INSERT INTO read VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-                (id_, *astuple(listing), base, datetime.now(UTC).isoformat()),
+                (id_, *astuple(listing), base, began),
             )
-        return StagedRead(self, listing, reader, id_, base), landed
+        return StagedRead(self, listing, reader, id_, base, began, held=False), landed
 
     def verified(self) -> list[VerifiedRead]:
         """The reads that may land, oldest first."""
@@ -331,18 +337,15 @@ class Staging:
     def landed(self, reads: Sequence[VerifiedRead]) -> None:
         """The rows of these reads are in the tables. Forget them here."""
         with self._use():
-            for read in reads:
-                self._drop(read.id)
+            self._drop(*(read.id for read in reads))
 
     def drop(self, listing: Listing) -> None:
         """Forget what was read of a listing that could not be verified."""
         with self._use() as connection:
-            self._drop(
-                *connection.execute(
-                    "SELECT id FROM read WHERE resource=? AND message_id=? AND kind=? AND list_id=?",
-                    astuple(listing),
-                ).fetchone()
-            )
+            [(id_,)] = connection.execute(
+                "SELECT id FROM read WHERE resource=? AND message_id=? AND kind=? AND list_id=?", astuple(listing)
+            ).fetchall()
+            self._drop(id_)
 
     def keep_poll(self, poll: Poll) -> None:
         """Keep the statistics of a message until they land."""
@@ -366,10 +369,10 @@ class Staging:
                 [(poll.message_id, poll.at.isoformat()) for poll in polls],
             )
 
-    def _restart(self, id_: str) -> None:
+    def _restart(self, id_: str, began: str) -> None:
         with self._use() as connection:
             connection.execute("DELETE FROM page WHERE read=?", (id_,))
-            connection.execute("UPDATE read SET base=0, began=? WHERE id=?", (datetime.now(UTC).isoformat(), id_))
+            connection.execute("UPDATE read SET base=0, began=? WHERE id=?", (began, id_))
 
     def _keep(self, id_: str, page: _Page) -> None:
         kinds = {name: sorted(page.fields[name]) for name in sorted(page.fields)}
@@ -383,7 +386,7 @@ class Staging:
                 ),
             )
 
-    def _verify(self, id_: str, proof: Proof, statistic: int | None, began: datetime | None, behind: timedelta) -> None:
+    def _verify(self, id_: str, proof: Proof, statistic: int | None, began: datetime) -> None:
         facts = {
             "total": proof.total,
             "duplicates": proof.doubled,
@@ -392,11 +395,9 @@ class Staging:
             "tail": proof.tail,
         }
         with self._use() as connection:
-            [(held,)] = connection.execute("SELECT began FROM read WHERE id=?", (id_,)).fetchall()
-            at = (began or datetime.fromisoformat(held)) - behind
             connection.execute(
                 "UPDATE read SET proof=?, statistic=?, began=? WHERE id=?",
-                (orjson.dumps(facts).decode(), statistic, at.isoformat(), id_),
+                (orjson.dumps(facts).decode(), statistic, began.isoformat(), id_),
             )
 
     def _held(self, id_: str) -> Known | None:
@@ -412,10 +413,10 @@ class Staging:
             tail = [*tail, *orjson.loads(page_tail)][-OVERLAP:]
         return Known(count, tuple(tail), tuple(orjson.loads(pages[0][2])), last_id) if count else None
 
-    def _drop(self, id_: str) -> None:
+    def _drop(self, *ids: str) -> None:
         self._connection.execute("BEGIN")
-        self._connection.execute("DELETE FROM page WHERE read=?", (id_,))
-        self._connection.execute("DELETE FROM read WHERE id=?", (id_,))
+        for table, key in (("page", "read"), ("read", "id")):
+            self._connection.executemany(f"DELETE FROM {table} WHERE {key}=?", [(id_,) for id_ in ids])  # noqa: S608
         self._connection.execute("COMMIT")
 
 
