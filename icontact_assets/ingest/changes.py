@@ -277,6 +277,7 @@ def _store(landing: Landing, read: VerifiedRead, window: Window, *, start_date: 
             "WHERE folder = '' AND email IS NOT NULL)",
             {"now": now},
         )
+        connection.execute("INSERT INTO changed_contacts SELECT id, $now FROM versions", {"now": now})
     connection.execute(f"DELETE FROM {table.name} t USING versions v WHERE {replaced}")  # noqa: S608
     connection.execute(
         f"INSERT INTO {table.name} ({columns}, deleted_at, observed_at, partition_date) "  # noqa: S608

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from icontact_assets.errors import UserError
 from icontact_assets.mapping import functions
 from icontact_assets.mapping.expressions import (
     activity_value,
+    counts_links,
     field_table,
     lookup,
+    merged_value,
     needs_function,
     source_text,
     user_value,
@@ -25,12 +29,11 @@ from icontact_assets.mapping.expressions import (
 _VERSION = "1"
 """Counts up when a function of the mapping changes its meaning: everything is then computed anew."""
 
-_BUCKET_EVENTS = 10_000_000
-"""Events that one statement of a full computation holds at most, roughly: memory is bounded by it."""
+_WORKING_MEMORY = "1500MB"
+"""What DuckDB may use for a computation. More is spilled beside the database."""
 
-_EVENT_BYTES = 400
-"""Memory that an event takes in that statement. Where DuckDB may use little, a statement holds fewer events: spilling
-them takes twice the time."""
+_BATCH_LINKS = 4_000_000
+"""Pairs of a contact and a link that are in Python's memory at one time, roughly."""
 
 _BATCH_TEXTS = 200_000
 """Distinct texts that are in Python's memory at one time."""
@@ -58,13 +61,59 @@ class Built:
 
 
 def build_users(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None) -> Built:
-    """Compute `icontact_users`: one row per contact id.
+    """Bring `icontact_users` up to date: one row per contact id.
 
     Each field is the most recent version's value; a version without one (NULL, empty text, an expression without a
     value) leaves what an earlier version gave (mapping reference, section 3 and Q4). With an `aid`, only contacts
-    with activity on a message that carries it (Q7).
+    with activity on a message that carries it (Q7), and all are computed. Else only contacts with a new version are,
+    unless the mapping changed, the table is missing, or most contacts have one. Consumes `changed_contacts`.
     """
+    target = "icontact_users"
+    subject = "\n".join([source_text(target), repr(aid)])
+    digest = f"{_VERSION}:{hashlib.blake2b(subject.encode(), digest_size=12).hexdigest()}"
+    before = _state(connection, target)
+    changed = None
+    if before is not None and before.digest == digest and aid is None and there(connection, target):
+        changed = _changed_contacts(connection, before)
+    rows = _count(connection, target) if changed is not None else 0
+    if changed == 0:
+        return Built(rows, 0, full=False)
+    if changed is not None and changed * 2 < rows:
+        which = "raw_contacts SEMI JOIN temp.changed USING (id)"
+        with _working(connection):
+            versions = _user_rows(connection, which)
+            connection.execute(f"DELETE FROM {target} WHERE ic_contact_id IN (SELECT id FROM temp.changed)")
+            connection.execute(f"INSERT INTO {target} {versions}")
+    else:
+        changed, which = None, "raw_contacts"
+        if aid is not None:
+            tag_messages(connection, aid)
+            which += " WHERE id IN (SELECT contact_id FROM raw_activity SEMI JOIN temp.tagged USING (message_id))"
+        with _working(connection):
+            connection.execute(f"CREATE OR REPLACE TABLE {target} AS {_user_rows(connection, which)}")
+    connection.execute("DELETE FROM changed_contacts")
+    _keep_state(connection, target, digest, "raw_contacts", "observed_at")
+    build_profiles(connection)
+    rows = _count(connection, target)
+    return Built(rows, rows if changed is None else changed, full=changed is None)
+
+
+def _changed_contacts(connection: duckdb.DuckDBPyConnection, before: _State) -> int | None:
+    """Make the temporary table `changed` of the ids with a new version: how many. None if that cannot be told."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE changed AS SELECT contact_id AS id FROM changed_contacts "
+        "UNION SELECT id FROM raw_contacts WHERE observed_at > $newest",
+        {"newest": before.newest},
+    )
+    changed = _count(connection, "temp.changed")
+    # A version that is replaced on its day leaves as many rows as there were, and is in the table of changes.
+    return changed if changed or _count(connection, "raw_contacts") == before.rows else None
+
+
+def _user_rows(connection: duckdb.DuckDBPyConnection, versions: str) -> str:
+    """SQL for the rows of `icontact_users` that the rows of raw_contacts in `versions` (what follows FROM) make."""
     fields = field_table("icontact_users")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW versions AS FROM {versions}")
     joins = []
     for function, column in sorted({found for field in fields if (found := lookup(field))}):
         name = f"{function}_{column}"
@@ -72,70 +121,89 @@ def build_users(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None
             connection,
             name,
             function,
-            f'SELECT DISTINCT "{column}" AS text FROM raw_contacts WHERE {needs_function(function, column)}',
+            f'SELECT DISTINCT "{column}" AS text FROM temp.versions WHERE {needs_function(function, column)}',
         )
         joins.append(f'LEFT JOIN temp."{name}" ON "{name}".text = v."{column}"')
-    values = ", ".join(
-        f'v.id AS "{field.name}"'
-        if field.name == "ic_contact_id"
-        else f"arg_max({user_value(field)}, v.observed_at) FILTER (WHERE {user_value(field)} IS NOT NULL)"
-        f'::{field.sql_type} AS "{field.name}"'
-        for field in fields
-    )
-    chosen = ""
-    if aid is not None:
-        tag_messages(connection, aid)
-        chosen = "WHERE v.id IN (SELECT contact_id FROM raw_activity SEMI JOIN temp.tagged USING (message_id))"
+    values = {field.name: f"({user_value(field)})::{field.sql_type}" for field in fields[1:]}
+    single = ", ".join(f'{value} AS "{name}"' for name, value in values.items())
+    several = ", ".join(f'arg_max({value}, v.observed_at) AS "{name}"' for name, value in values.items())
     connection.execute(
-        f"CREATE OR REPLACE TABLE icontact_users AS SELECT {values}, "
-        "arg_max(struct_pack(at := v.deleted_at), v.observed_at).at AS deleted_at "
-        f"FROM raw_contacts v {' '.join(joins)} {chosen} GROUP BY v.id ORDER BY v.id"
+        "CREATE OR REPLACE TEMP TABLE repeated AS SELECT id FROM temp.versions GROUP BY id HAVING count(*) > 1"
     )
-    rows = _count(connection, "icontact_users")
-    build_profiles(connection)
-    return Built(rows, rows, full=True)
+    # Nearly every contact has one version, which is its latest: that is said without comparing.
+    return (
+        f'SELECT v.id AS "{fields[0].name}", {single}, v.deleted_at '
+        f"FROM (FROM temp.versions ANTI JOIN temp.repeated USING (id)) v {' '.join(joins)} UNION ALL "
+        f"SELECT v.id, {several}, arg_max(struct_pack(at := v.deleted_at), v.observed_at).at "
+        f"FROM (FROM temp.versions SEMI JOIN temp.repeated USING (id)) v {' '.join(joins)} GROUP BY v.id"
+    )
 
 
 def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None, everything: bool = False) -> Built:
     """Bring `icontact_activity` up to date: one row per contact that did something.
 
-    With an `aid`, only events of messages whose latest version carries it count. Only contacts whose events changed
-    are computed, unless the mapping, the `aid` or the messages that carry it changed, the table is missing, or
-    `everything` asks for all; both ways give the same table. Consumes `touched_contacts`.
+    With an `aid`, only events of messages whose latest version carries it count. Only new events are computed, and
+    merged into the rows of their contacts. All are, if the mapping, the `aid` or the messages that carry it changed,
+    the table is missing, events were removed, more are new than were there, or `everything` asks for all. Both ways
+    give the same rows. Consumes `touched_contacts`.
     """
-    fields = field_table("icontact_activity")
     target = "icontact_activity"
     tagged = None if aid is None else tag_messages(connection, aid)
-    subject = "\n".join([source_text("icontact_activity"), repr(aid), repr(tagged)])
+    subject = "\n".join([source_text(target), repr(aid), repr(tagged)])
     digest = f"{_VERSION}:{hashlib.blake2b(subject.encode(), digest_size=12).hexdigest()}"
-    before = _digest(connection)
-    full = everything or before != digest or not there(connection, "icontact_activity")
-    if before is None or before.partition(":")[0] != _VERSION:
+    before = _state(connection, target)
+    if before is None or before.digest.partition(":")[0] != _VERSION:
         connection.execute("DELETE FROM links")
-    touched = "SELECT contact_id FROM touched_contacts"
-    _hash_links(connection, "" if full else f"AND contact_id IN ({touched})")
-    semi_join = "" if aid is None else "SEMI JOIN temp.tagged USING (message_id)"
-    if full:
-        columns = ", ".join(f'"{field.name}" {field.sql_type}' for field in fields)
+    new = None
+    if before is not None and before.digest == digest and there(connection, target) and not everything:
+        new = _new_events(connection, before)
+    if new is None:
+        columns = ", ".join(f'"{field.name}" {field.sql_type}' for field in field_table(target))
         connection.execute(f"CREATE OR REPLACE TABLE {target} ({columns})")
-        # A limit of more than any machine has is not parsed.
-        [(fitting,)] = connection.execute(
-            "SELECT coalesce(TRY(parse_formatted_bytes(current_setting('memory_limit'))) // ?, ?)",
-            [_EVENT_BYTES, _BUCKET_EVENTS],
-        ).fetchall()
-        buckets = _count(connection, "raw_activity") // min(_BUCKET_EVENTS, fitting) + 1
-        for bucket in range(buckets):
-            _insert(connection, f"{semi_join} WHERE hash(contact_id) % {buckets} = {bucket}")
-        computed = _count(connection, target)
-    else:
-        connection.execute(f"DELETE FROM {target} WHERE ic_contact_id IN ({touched})")
-        _insert(connection, f"{semi_join} WHERE contact_id IN ({touched})")
-        computed = _count(connection, f"(SELECT DISTINCT contact_id FROM ({touched}))")
+    semi_join = "" if aid is None else "SEMI JOIN temp.tagged USING (message_id)"
+    with _working(connection):
+        _hash_links(connection, new)
+        computed = _insert(connection, f"raw_activity {semi_join} WHERE {new or 'true'}", merge=new is not None)
     connection.execute("DELETE FROM touched_contacts")
-    connection.execute("DELETE FROM mapping_state")
-    connection.execute("INSERT INTO mapping_state VALUES (?, ?)", [digest, datetime.now(UTC).replace(tzinfo=None)])
+    _keep_state(connection, target, digest, "raw_activity", "extracted_at")
     build_profiles(connection)
-    return Built(_count(connection, target), computed, full)
+    return Built(_count(connection, target), computed, full=new is None)
+
+
+@contextmanager
+def _working(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Within it, DuckDB keeps to the memory of a computation, and may put rows in any order."""
+    # A limit of more than any machine has is not parsed.
+    [(limit, lower, ordered)] = connection.execute(
+        "SELECT current_setting('memory_limit'), "
+        "coalesce(TRY(parse_formatted_bytes(current_setting('memory_limit'))) < parse_formatted_bytes(?), false), "
+        "current_setting('preserve_insertion_order')",
+        [_WORKING_MEMORY],
+    ).fetchall()
+    if not lower:
+        connection.execute(f"SET memory_limit = '{_WORKING_MEMORY}'")
+    connection.execute("SET preserve_insertion_order = false")
+    try:
+        yield
+    finally:
+        connection.execute(f"SET memory_limit = '{limit}'")
+        connection.execute(f"SET preserve_insertion_order = {ordered}")
+
+
+def _new_events(connection: duckdb.DuckDBPyConnection, before: _State) -> str | None:
+    """SQL condition for the events that the table does not hold yet. None if that cannot be told.
+
+    Events are only ever added, at the end of `raw_activity`. If somebody removed some, others may have moved up.
+    """
+    if before.rows is None:
+        return None
+    new = f"rowid >= {before.end}"
+    [(stored, added, moved)] = connection.execute(
+        f"SELECT (SELECT count(*) FROM raw_activity), (SELECT count(*) FROM raw_activity WHERE {new}), "
+        "EXISTS (SELECT 1 FROM raw_activity WHERE rowid < $end AND extracted_at > $newest)",
+        {"end": before.end, "newest": before.newest},
+    ).fetchall()
+    return None if moved or stored != before.rows + added or added > before.rows else new
 
 
 def tag_messages(connection: duckdb.DuckDBPyConnection, aid: str) -> list[str]:
@@ -149,13 +217,13 @@ def tag_messages(connection: duckdb.DuckDBPyConnection, aid: str) -> list[str]:
     return [message for (message,) in connection.execute("SELECT message_id FROM temp.tagged ORDER BY ALL").fetchall()]
 
 
-def _hash_links(connection: duckdb.DuckDBPyConnection, which: str) -> None:
+def _hash_links(connection: duckdb.DuckDBPyConnection, which: str | None) -> None:
     _compute_distinct(
         connection,
         "hashed",
         "hashedurls_key",
         f"SELECT event_url AS text FROM (SELECT DISTINCT event_url FROM raw_activity "
-        f"WHERE event_url IS NOT NULL {which}) clicked ANTI JOIN links USING (event_url)",
+        f"WHERE event_url IS NOT NULL AND {which or 'true'}) clicked ANTI JOIN links USING (event_url)",
     )
     connection.execute("INSERT INTO links SELECT text, value FROM temp.hashed")
 
@@ -180,33 +248,74 @@ def _compute_distinct(connection: duckdb.DuckDBPyConnection, name: str, function
     connection.execute("DROP TABLE temp.texts")
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, which: str) -> None:
-    values = ", ".join(
-        f'{activity_value(field)}::{field.sql_type} AS "{field.name}"' for field in field_table("icontact_activity")
+def _insert(connection: duckdb.DuckDBPyConnection, events: str, *, merge: bool) -> int:
+    """Put the rows that `events` (what follows FROM) make into `icontact_activity`: how many.
+
+    With `merge`, a contact's row that is there is replaced by one for the former events and these.
+    """
+    fields = [field for field in field_table("icontact_activity") if not counts_links(field)]
+    [links] = [field.name for field in field_table("icontact_activity") if counts_links(field)]
+    names = ", ".join(f'"{field.name}"' for field in fields)
+    values = ", ".join(f'{activity_value(field)} AS "{field.name}"' for field in fields)
+    rows = f"SELECT {values} FROM {events} GROUP BY contact_id"
+    if merge:
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE acted AS {rows}")
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE former AS FROM icontact_activity SEMI JOIN temp.acted USING (ic_contact_id)"
+        )
+        connection.execute(
+            "DELETE FROM icontact_activity WHERE ic_contact_id IN (SELECT ic_contact_id FROM temp.acted)"
+        )
+        merged = ", ".join(f'{merged_value(field)} AS "{field.name}"' for field in fields)
+        rows = (
+            f"SELECT {merged} FROM (SELECT {names} FROM temp.acted UNION ALL SELECT {names} FROM temp.former) "
+            "GROUP BY ic_contact_id"
+        )
+    # A contact is a number from here on, and so is a link, in the order of its key: a pair of them is one number.
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE acted AS SELECT *, row_number() OVER () AS n FROM ({rows})")
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE keyed AS SELECT hashedurls_key, row_number() OVER (ORDER BY hashedurls_key) AS k "
+        "FROM (SELECT DISTINCT hashedurls_key FROM links WHERE hashedurls_key IS NOT NULL)"
     )
     connection.execute(
-        f"""
-        INSERT INTO icontact_activity
-        WITH chosen AS (
-            SELECT contact_id, event_type, event_time, event_url FROM raw_activity {which}
-        ), clicked AS (
-            SELECT contact_id, hashedurls_key, count(*) AS times
-            FROM chosen JOIN links USING (event_url)
-            WHERE hashedurls_key IS NOT NULL GROUP BY ALL
-        ), counted AS (
-            SELECT contact_id, map_from_entries(list(row(hashedurls_key, times) ORDER BY hashedurls_key)) AS links
-            FROM clicked GROUP BY contact_id
-        )
-        SELECT {values} FROM chosen LEFT JOIN counted USING (contact_id) GROUP BY contact_id ORDER BY contact_id
-        """
+        "CREATE OR REPLACE TEMP TABLE clicked AS SELECT (n << 32) + k AS pair, count(*) AS times "
+        f"FROM (SELECT contact_id, event_url FROM {events} AND event_url IS NOT NULL) "
+        "JOIN (SELECT event_url, k FROM links JOIN temp.keyed USING (hashedurls_key)) USING (event_url) "
+        "JOIN temp.acted ON contact_id = ic_contact_id GROUP BY pair"
     )
+    if merge:
+        connection.execute(
+            "INSERT INTO temp.clicked SELECT (n << 32) + k, times FROM "
+            f'(SELECT ic_contact_id, unnest(map_keys("{links}")) AS hashedurls_key, '
+            f'unnest(map_values("{links}")) AS times FROM temp.former) '
+            "JOIN temp.keyed USING (hashedurls_key) JOIN temp.acted USING (ic_contact_id)"
+        )
+    keys = connection.sql("SELECT hashedurls_key FROM temp.keyed ORDER BY k").to_arrow_table()[0].combine_chunks()
+    count = _count(connection, "temp.acted")
+    step = count * _BATCH_LINKS // max(_count(connection, "temp.clicked"), _BATCH_LINKS) + 1
+    for first in range(1, count + 1, step):
+        pairs = connection.sql(
+            "SELECT pair >> 32 AS n, ((pair & 4294967295) - 1)::INTEGER AS k, sum(times)::BIGINT AS times "
+            f"FROM temp.clicked WHERE pair >= {first << 32} AND pair < {(first + step) << 32} "
+            "GROUP BY pair ORDER BY pair"
+        ).to_arrow_table()
+        contacts = pc.run_end_encode(pairs["n"].combine_chunks())
+        offsets = pa.concat_arrays([pa.array([0], pa.int32()), contacts.run_ends])
+        maps = pa.MapArray.from_arrays(offsets, keys.take(pairs["k"].combine_chunks()), pairs["times"].combine_chunks())
+        connection.register("linked", pa.table({"n": contacts.values, "links": maps}))
+        connection.execute(
+            f'INSERT INTO icontact_activity ({names}, "{links}") SELECT {names}, links '
+            f"FROM temp.acted LEFT JOIN linked USING (n) WHERE n >= {first} AND n < {first + step}"
+        )
+        connection.unregister("linked")
+    return count
 
 
 def unmapped(connection: duckdb.DuckDBPyConnection) -> str | None:
     """What is read and not in the mapped tables yet, in one sentence. None if nothing is."""
     if not there(connection, "icontact_users"):
         return "icontact_users was never computed"
-    if _digest(connection) is None or not there(connection, "icontact_activity"):
+    if _state(connection, "icontact_activity") is None or not there(connection, "icontact_activity"):
         return "icontact_activity was never computed"
     waiting = _count(connection, "(SELECT DISTINCT contact_id FROM touched_contacts)")
     return f"new activity of {waiting} contacts is not in icontact_activity yet" if waiting else None
@@ -242,9 +351,36 @@ def _side(connection: duckdb.DuckDBPyConnection, schema: str, name: str, more: s
     return f"(SELECT {columns}{more} WHERE false)"
 
 
-def _digest(connection: duckdb.DuckDBPyConnection) -> str | None:
-    rows = connection.execute("SELECT digest FROM mapping_state").fetchall()
-    return rows[0][0] if rows else None
+@dataclass(frozen=True)
+class _State:
+    """With what, and up to which row of its source, a mapped table was computed."""
+
+    digest: str
+    rows: int | None
+    """Rows of the source. None: computed by a version that did not record it."""
+    end: int | None
+    """The rowid after the last of them."""
+    newest: datetime | None
+    """When the newest of them was stored (UTC)."""
+
+
+def _state(connection: duckdb.DuckDBPyConnection, target: str) -> _State | None:
+    # Earlier versions had one row, about icontact_activity.
+    rows = connection.execute(
+        "SELECT digest, source_rows, source_end, source_newest FROM mapping_state "
+        "WHERE coalesce(table_name, 'icontact_activity') = ?",
+        [target],
+    ).fetchall()
+    return _State(*rows[0]) if rows else None
+
+
+def _keep_state(connection: duckdb.DuckDBPyConnection, target: str, digest: str, source: str, stored_at: str) -> None:
+    connection.execute("DELETE FROM mapping_state WHERE coalesce(table_name, 'icontact_activity') = ?", [target])
+    connection.execute(
+        "INSERT INTO mapping_state (table_name, digest, computed_at, source_rows, source_end, source_newest) "
+        f"SELECT $target, $digest, $now, count(*), coalesce(max(rowid) + 1, 0), max({stored_at}) FROM {source}",
+        {"target": target, "digest": digest, "now": datetime.now(UTC).replace(tzinfo=None)},
+    )
 
 
 def there(connection: duckdb.DuckDBPyConnection, name: str) -> bool:

@@ -11,7 +11,7 @@ import yaml
 
 from icontact_assets.errors import UserError
 from icontact_assets.mapping.dates import PLAIN as PLAIN_DATE
-from icontact_assets.mapping.functions import PLAIN_ADDRESS
+from icontact_assets.mapping.functions import NAMED_ADDRESS, PLAIN_ADDRESS
 
 SQL_TYPES = {
     "string": "VARCHAR",
@@ -182,9 +182,11 @@ def lookup(field: Field) -> tuple[str, str] | None:
     raise MappingError(f"icontact_users.yaml, field {field.name!r}: its expression has no meaning for contacts.")
 
 
+_ADDRESS = f"{PLAIN_ADDRESS}|{NAMED_ADDRESS}"
+_BARE = "rtrim(split_part({0}, '<', -1), '>')"
 _PLAIN = {
-    "email": (PLAIN_ADDRESS, "lower({0})"),
-    "emaildomain": (PLAIN_ADDRESS, "lower(split_part({0}, '@', 2))"),
+    "email": (_ADDRESS, f"lower({_BARE})"),
+    "emaildomain": (_ADDRESS, f"lower(split_part({_BARE}, '@', 2))"),
     "todate": (PLAIN_DATE, "try_cast({0} AS TIMESTAMP)"),
 }
 
@@ -195,17 +197,26 @@ def needs_function(function: str, column: str) -> str:
 
 
 def user_value(field: Field) -> str:
-    """SQL for the value that one version of a contact gives a field. NULL writes nothing, nor does empty text."""
+    """SQL for the value that one version of a contact gives a field. NULL writes nothing, nor does empty text.
+
+    What needs the function is joined: a table named `<function>_<column>`, of texts and their values.
+    """
     if (found := lookup(field)) is not None:
         function, column = found
-        computed, plain = f'"{function}_{column}".value', _PLAIN[function][1].format(f'"{column}"')
-        return f"CASE WHEN {needs_function(function, column)} THEN {computed} ELSE {plain} END"
+        table, plain = f'"{function}_{column}"', _PLAIN[function][1].format(f'"{column}"')
+        return f"CASE WHEN {table}.text IS NULL THEN {plain} ELSE {table}.value END"
     assert isinstance(field.source, Column)  # noqa: S101 (lookup has checked it)
     return f"nullif(v.\"{field.source.name}\", '')"
 
 
+def counts_links(field: Field) -> bool:
+    """Whether a field over the events of a contact counts its clicks per link."""
+    hashed = Call("hash", (Call("urlmain", (Column("event_url"),)),))
+    return field.source == Call("valuect", (hashed,)) and field.condition is None
+
+
 def activity_value(field: Field) -> str:
-    """SQL aggregate for a field over the events of one contact. NULL where no event has a value."""
+    """SQL aggregate for a field over the events of one contact, other than links. NULL where no event has a value."""
     where = f" FILTER (WHERE {field.condition})" if field.condition else ""
     match field.source:
         case Column("contact_id"):
@@ -220,9 +231,21 @@ def activity_value(field: Field) -> str:
             return f"CASE WHEN {newest} IS NOT NULL THEN MAP {{{_quote(key)}: {newest}}} END"
         case Call("set", (Literal(value),)):
             return f"CASE WHEN count(*){where} > 0 THEN [{_quote(value)}] END"
-        case Call("valuect", (Call("hash", (Call("urlmain", (Column("event_url"),)),)),)) if field.condition is None:
-            return 'any_value("links")'
     raise MappingError(f"icontact_activity.yaml, field {field.name!r}: its expression has no meaning for events.")
+
+
+def merged_value(field: Field) -> str:
+    """SQL aggregate that makes one value of those that `activity_value` gave for parts of a contact's events."""
+    match field.source:
+        case Call("count"):
+            return f'sum("{field.name}")'
+        case Call(("min" | "max") as function):
+            return f'{function}("{field.name}")'
+        case Call("map"):
+            return f'arg_max("{field.name}", map_values("{field.name}")[1])'
+        case Call("set"):
+            return f'any_value("{field.name}")'
+    return f'"{field.name}"'
 
 
 def _milliseconds(timestamp: str) -> str:

@@ -14,6 +14,9 @@ _ATOM = r"[!#-'*+\-/-9=?A-Z^-~]+"
 PLAIN_ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@{_ATOM}(?:\.{_ATOM})*"
 """Regular expression of addresses that are themselves but for the case of their ASCII letters: nearly all there are."""
 
+NAMED_ADDRESS = rf"(?:[A-Za-z0-9]+ +)*[A-Za-z0-9]+ *<{PLAIN_ADDRESS}>"
+"""Regular expression of plain words before such an address. They do not count."""
+
 _SPACE = " \t"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPECIALS = frozenset('()<>[]:;@\\,"')

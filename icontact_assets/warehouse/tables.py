@@ -301,6 +301,15 @@ TOUCHED_CONTACTS = Table(
     ),
 )
 
+CHANGED_CONTACTS = Table(
+    "changed_contacts",
+    "Contacts of which a version was stored since icontact_users was last computed.",
+    (
+        Column("contact_id", "VARCHAR", "iContact contact id"),
+        Column("changed_at", "TIMESTAMP", "when it was stored (UTC)"),
+    ),
+)
+
 LINKS = Table(
     "links",
     "Every distinct link ever clicked, hashed once.",
@@ -317,11 +326,16 @@ LINKS = Table(
 
 MAPPING_STATE = Table(
     "mapping_state",
-    "Which mapping icontact_activity was computed with; another one computes everything anew.",
+    "With which mapping, and of which rows, a mapped table was computed. Another mapping computes everything anew.",
     (
         Column("digest", "VARCHAR", "hash of the field table and of the functions' version"),
         Column("computed_at", "TIMESTAMP", "when (UTC)"),
+        Column("table_name", "VARCHAR", "icontact_users or icontact_activity"),
+        Column("source_rows", "BIGINT", "rows that the raw table had"),
+        Column("source_end", "BIGINT", "the rowid after the last of them"),
+        Column("source_newest", "TIMESTAMP", "when the newest of them was stored (UTC)"),
     ),
+    key=("table_name",),
 )
 
 IMPORT_SOURCE = Table(
@@ -530,6 +544,7 @@ TABLES = (
     KNOWN_FIELDS,
     MISSED,
     TOUCHED_CONTACTS,
+    CHANGED_CONTACTS,
     LINKS,
     MAPPING_STATE,
     IMPORT_SOURCE,

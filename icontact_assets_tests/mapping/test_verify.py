@@ -98,10 +98,9 @@ def test_a_broken_table_is_red(connection: duckdb.DuckDBPyConnection, statement:
     assert red(connection, name) == expected
 
 
-def test_a_new_event_that_nobody_was_told_of_is_red(connection: duckdb.DuckDBPyConnection) -> None:
+def test_an_event_that_somebody_changed_is_red(connection: duckdb.DuckDBPyConnection) -> None:
     compute(connection)
-    add_event(connection, "open", "5", NOW + timedelta(hours=1), None)
-    connection.execute("DELETE FROM touched_contacts")
+    connection.execute("UPDATE raw_activity SET event_type = 'open' WHERE event_type = 'bounce'")
     build_activity(connection)
     assert red(connection, "icontact_activity") == {"counts_match_raw_activity"}
 
