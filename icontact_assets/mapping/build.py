@@ -175,19 +175,18 @@ def _working(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Within it, DuckDB keeps to the memory of a computation, and may put rows in any order."""
     # A limit of more than any machine has is not parsed.
     [(limit, lower, ordered)] = connection.execute(
-        "SELECT current_setting('memory_limit'), "
-        "coalesce(TRY(parse_formatted_bytes(current_setting('memory_limit'))) < parse_formatted_bytes(?), false), "
-        "current_setting('preserve_insertion_order')",
+        "SELECT if(bytes IS NULL, '-1', current_setting('memory_limit')), "
+        "coalesce(bytes < parse_formatted_bytes(?), false), current_setting('preserve_insertion_order') "
+        "FROM (SELECT TRY(parse_formatted_bytes(current_setting('memory_limit'))) AS bytes)",
         [_WORKING_MEMORY],
     ).fetchall()
     if not lower:
         connection.execute(f"SET memory_limit = '{_WORKING_MEMORY}'")
     connection.execute("SET preserve_insertion_order = false")
-    try:
-        yield
-    finally:
-        connection.execute(f"SET memory_limit = '{limit}'")
-        connection.execute(f"SET preserve_insertion_order = {ordered}")
+    yield
+    # After an error, DuckDB takes no settings in a transaction. The engine forgets them when the connection is closed.
+    connection.execute(f"SET memory_limit = '{limit}'")
+    connection.execute(f"SET preserve_insertion_order = {ordered}")
 
 
 def _new_events(connection: duckdb.DuckDBPyConnection, before: _State) -> str | None:

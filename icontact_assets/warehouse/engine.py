@@ -59,7 +59,8 @@ def _emptied(lent: duckdb.DuckDBPyConnection, spill: Path) -> bool:
         files = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'"
         for (name,) in lent.execute(files).fetchall():
             lent.execute(f'DETACH "{name}"')
-        lent.execute("RESET threads")
+        for setting in ("threads", "memory_limit", "preserve_insertion_order"):
+            lent.execute(f"RESET {setting}")
     except duckdb.Error:
         # A query of a user has locked the configuration, or an error has damaged the engine.
         return False
