@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.definitions.freshness import FreshnessState
-from dagster._core.storage.event_log.base import AssetEntry
 
 from icontact_assets.settings.models import Settings
+
+if TYPE_CHECKING:
+    # Its module imports all of SQLAlchemy, which definitions need for nothing.
+    from dagster._core.storage.event_log.base import AssetEntry
 
 _UNDECIDED = None
 """What an asset is while its newest run has not ended, or was cancelled: it stays what it was."""

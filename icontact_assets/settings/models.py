@@ -317,6 +317,10 @@ class Settings(Model):
     notices: SecretStr | None = None
     """Where a notice is sent when an import turns red or green (`ICONTACT_ASSETS_NOTICES`). None: nowhere."""
 
+    def __hash__(self) -> int:
+        # To hash every setting of 50 imports, for each of their assets, would take longer than to make the assets.
+        return hash((self.home, self.duckdb_path))
+
     @property
     def published_path(self) -> Path | None:
         """The copy of the database for reading. None: none is made."""
