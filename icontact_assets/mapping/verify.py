@@ -58,11 +58,12 @@ def _keys(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, int | s
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, name: str, source: str) -> dict[str, int | str]:
-    ids = f"SELECT ic_contact_id AS id FROM {name}"
-    return {
-        "missing": _number(connection, f"SELECT count(*) FROM (({source}) EXCEPT ({ids}))"),
-        "surplus": _number(connection, f"SELECT count(*) FROM (({ids}) EXCEPT ({source}))"),
-    }
+    [(missing, surplus)] = connection.execute(
+        "SELECT count(*) FILTER (t.id IS NULL), count(*) FILTER (s.id IS NULL) "
+        f"FROM (SELECT DISTINCT id FROM ({source})) s "
+        f"FULL JOIN (SELECT ic_contact_id AS id FROM {name}) t ON s.id = t.id"
+    ).fetchall()
+    return {"missing": missing, "surplus": surplus}
 
 
 def _source(connection: duckdb.DuckDBPyConnection, name: str, aid: str | None) -> str:
