@@ -25,8 +25,8 @@ class ChoiceError(UserError):
 class Choice:
     """Every member of an audience, in one of the two."""
 
-    members: dict[str, datetime]
-    """Who is exported: contact id to when it entered the audience (UTC, naive). Those who entered first come first."""
+    members: list[str]
+    """Who is exported, as contact ids. Those who entered the audience first come first."""
     left_out: dict[str, str]
     """Who is not: contact id to the reason."""
 
@@ -58,19 +58,18 @@ def chosen(connection: duckdb.DuckDBPyConnection, export: Export) -> Choice:
         reasons.append((_held_out(export), "held out"))
     cases = " ".join(f"WHEN {condition} THEN '{reason}'" for condition, reason in reasons)
     reason = f"CASE {cases} END" if cases else "NULL"
-    members: dict[str, datetime] = {}
+    members: list[str] = []
     left_out: dict[str, str] = {}
-    # Many entered at one time: it is kept once, and so is each id, which other readers show too.
-    times: dict[datetime, datetime] = {}
-    for contact_id, entered_at, why in each(
+    # Each id is kept once, since other readers show it too.
+    for contact_id, why in each(
         connection,
         # The conditions are made of names that the settings allow: lower-case letters, digits and underscores.
-        f"SELECT contact_id, entered_at, {reason} FROM audience_members WHERE audience = ? "  # noqa: S608
+        f"SELECT contact_id, {reason} FROM audience_members WHERE audience = ? "  # noqa: S608
         "ORDER BY entered_at, contact_id",
         [export.audience],
     ):
         if why is None:
-            members[sys.intern(contact_id)] = times.setdefault(entered_at, entered_at)
+            members.append(sys.intern(contact_id))
         else:
             left_out[sys.intern(contact_id)] = sys.intern(why)
     return Choice(members=members, left_out=left_out)

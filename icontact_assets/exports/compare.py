@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import duckdb
 
 from icontact_assets.exports.consent import is_fresh
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.live import LiveList, Targets, pause
 from icontact_assets.exports.memory import Memory, Resolved, Sight, Written
 from icontact_assets.exports.outcomes import Outcome
+from icontact_assets.warehouse.rows import each, texts
 
 OPEN_FOR = timedelta(hours=24)
 """How long a write is looked for on a list that does not show it."""
@@ -48,28 +51,38 @@ def as_number(contact_id: str) -> tuple[int, str]:
     return (int(contact_id) if contact_id.isdecimal() else 0, contact_id)
 
 
-def compare(memory: Memory, live: LiveList, member_ids: Mapping[str, str]) -> tuple[dict[str, Sight], ExternalChanges]:
-    """The list as it is, with who made it so. Others did what differs from what the export last saw or did. Pure.
+_SEEN = """
+    SELECT coalesce(l.contact_id, m.contact_id), m.contact_id IS NOT NULL, m.status, m.changed_by, m.member_id
+    FROM live l
+    FULL JOIN (FROM export_members WHERE export = $export AND list_id = $list_id) m ON l.contact_id = m.contact_id
+    WHERE (l.stays = 'yes' AND m.status = 'normal' AND m.changed_by <> 'external') IS NOT TRUE
+"""
 
-    Somebody who was once seen unsubscribed and is now gone stays `unsubscribed`: an opt-out is never forgotten.
+
+def compare(
+    connection: duckdb.DuckDBPyConnection,
+    export: str,
+    memory: Memory,
+    live: LiveList,
+    staying: Container[str],
+    member_ids: Mapping[str, str],
+) -> tuple[dict[str, Sight], ExternalChanges]:
+    """The list as it is, with who made it so. Others did what differs from what the export last saw or did.
+
+    Somebody who was once seen unsubscribed and is now gone stays `unsubscribed`: an opt-out is never forgotten. There
+    is no sight of those `staying` who are on the list as they were, and not by others: they may be a million.
     """
     found_by = "before" if memory.compared_at is None else "external"
     sights: dict[str, Sight] = {}
     changed: set[str] = set()
-    for contact_id, status in live.statuses.items():
-        before = memory.sights.get(contact_id)
-        if before is not None and before.status == status:
+    for contact_id, before in _seen(connection, export, memory, live, staying):
+        there = contact_id in live.statuses
+        status = live.statuses.get(contact_id, "absent")
+        if before is not None and (before.status == status or (not there and before.status == "unsubscribed")):
             sights[contact_id] = before
         else:
-            sights[contact_id] = Sight(status, found_by, member_ids.get(contact_id))
-            changed.add(contact_id)
-    for contact_id, before in memory.sights.items():
-        if contact_id in live.statuses:
-            continue
-        if before.status in ("absent", "unsubscribed"):
-            sights[contact_id] = before
-        else:
-            sights[contact_id] = Sight("absent", found_by, before.member_id)
+            member_id = before.member_id if before is not None and not there else member_ids.get(contact_id)
+            sights[contact_id] = Sight(status, found_by, member_id)
             changed.add(contact_id)
 
     def those(status: str, among: Iterable[str]) -> tuple[str, ...]:
@@ -89,6 +102,35 @@ def compare(memory: Memory, live: LiveList, member_ids: Mapping[str, str]) -> tu
         still_off=those("absent", sights),
     )
     return sights, external
+
+
+def _seen(
+    connection: duckdb.DuckDBPyConnection, export: str, memory: Memory, live: LiveList, staying: Container[str]
+) -> Iterator[tuple[str, Sight | None]]:
+    """How the export last saw or left each person on its list, then or now. None: it did not see the person."""
+    effects = memory.effects
+    stays = (
+        "yes" if status == "normal" and id_ in staying and id_ not in effects else None
+        for id_, status in live.statuses.items()
+    )
+    connection.register("live", texts({"contact_id": live.statuses, "stays": stays}))
+    for contact_id, known, *seen in each(connection, _SEEN, {"export": export, "list_id": live.list_id}):
+        if contact_id not in effects:
+            yield contact_id, Sight(*seen) if known else None
+    connection.unregister("live")
+    yield from effects.items()
+
+
+def lost(connection: duckdb.DuckDBPyConnection, export: str, live: LiveList) -> int:
+    """How many the export last saw on its list as `normal` that the list does not show now, whatever their status."""
+    connection.register("live", texts({"contact_id": live.statuses}))
+    [(count,)] = connection.execute(
+        "SELECT count(*) FROM export_members ANTI JOIN live USING (contact_id) "
+        "WHERE export = $export AND list_id = $list_id AND status = 'normal'",
+        {"export": export, "list_id": live.list_id},
+    ).fetchall()
+    connection.unregister("live")
+    return int(count)
 
 
 def resolve(context: ExportContext, memory: Memory, targets: Targets) -> Memory:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import duckdb
 
 from icontact_assets.audiences.audience import version_hash
 from icontact_assets.exports.choice import ChoiceError, chosen
-from icontact_assets.exports.compare import compare, resolve
+from icontact_assets.exports.compare import compare, lost, resolve
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.history import (
     Shelf,
@@ -22,7 +21,7 @@ from icontact_assets.exports.history import (
 )
 from icontact_assets.exports.knowledge import Knowledge
 from icontact_assets.exports.live import Contact, Contacts, Lists, LiveList, PlanError, Targets, pause
-from icontact_assets.exports.memory import Memory, lists_before, read_memory
+from icontact_assets.exports.memory import Memory, Sight, lists_before, read_memory, stored_member_ids
 from icontact_assets.exports.person import normal_address
 from icontact_assets.exports.plan import Facts, Matched, Plan, belonging, leaving, plan_from
 from icontact_assets.exports.suppression import SuppressionError, SuppressionList, read_suppression_list
@@ -61,7 +60,7 @@ def gather(context: ExportContext, export: Export) -> Facts:
             choice = chosen(connection, export)
         except ChoiceError as error:
             raise PlanError(f"{error} Nobody is added or removed by a membership that may be wrong.") from error
-        wanted = [sys.intern(id_) for id_ in choice.members]
+        wanted = choice.members
         addresses = latest_addresses(connection, wanted) if export.folder is not None else {}
         memory = read_memory(connection, export.name, live.list_id, context.clock())
         suppression = read_suppression(context, connection, export)
@@ -72,13 +71,16 @@ def gather(context: ExportContext, export: Export) -> Facts:
         _match(context, matched, wanted, addresses, suppression)
     for on in targets.lists:
         on.read(context.folder, context.clock)
-    _reread_if_shrunken(context, live, memory)
+    _reread_if_shrunken(context, export, live, memory)
     memory = resolve(context, memory, targets)
-    candidates = [contact_id for contact_id in matched.members if not live.holds(contact_id)]
-    if holding is not None:
-        sights, _ = compare(memory, live, matched.member_ids)
-        candidates += leaving(export, live, sights, belonging(matched, memory))
-    return complete(context, export, targets, matched, candidates, suppression, memory)
+
+    def concerned(sights: Mapping[str, Sight], member_ids: Mapping[str, str]) -> list[str]:
+        to_add = [contact_id for contact_id in matched.members if not live.holds(contact_id)]
+        if holding is None:
+            return to_add
+        return to_add + leaving(export, live, sights, belonging(matched, member_ids))
+
+    return complete(context, export, targets, matched, concerned, suppression, memory)
 
 
 def _targets(context: ExportContext, export: Export) -> Targets:
@@ -112,24 +114,27 @@ def complete(
     export: Export,
     targets: Targets,
     matched: Matched,
-    candidates: Sequence[str],
+    concerned: Callable[[Mapping[str, Sight], Mapping[str, str]], Sequence[str]],
     suppression: SuppressionList,
     memory: Memory,
 ) -> Facts:
-    """The facts, once the lists are read and it is known who may be added or moved: the `candidates`.
+    """The facts, once the lists are read.
 
-    Reads the contacts, for `consent: strict` every list, and what the tables hold against them.
+    `concerned` says who may be added or moved, given how the list is and the contact ids on it to those in the
+    audience. Reads these contacts, for `consent: strict` every list, and what the tables hold against them.
     """
     strict = export.consent == "strict"
     knowledge = Knowledge(context.watch, suppression, strict=strict)
-    member_ids: Mapping[str, str] = matched.member_ids
-    if export.folder is not None:
-        seen = {id_: sight.member_id for id_, sight in memory.sights.items() if sight.member_id}
-        member_ids = {**seen, **matched.member_ids}
     if strict:
         read_other_lists(context, knowledge, targets.names, targets.lists)
     with context.warehouse.read() as connection:
-        total = contacts_stored(connection, context.folder_schema) if context.folder_schema else None
+        member_ids = _member_ids(connection, export, targets.live, matched, memory)
+        # An undo has no members, and may be about anybody.
+        staying = matched.member_ids if matched.members else {}
+        sights, external = compare(connection, export.name, memory, targets.live, staying, member_ids)
+        candidates = concerned(sights, member_ids)
+        # How the contacts are read: it is not asked where none is.
+        total = contacts_stored(connection, context.folder_schema) if context.folder_schema and candidates else None
         _read_history(context, connection, knowledge, targets, candidates)
         if context.folder_schema != context.schema:
             _read_source(context, connection, knowledge, {id_: member_ids.get(id_, "") for id_ in candidates})
@@ -138,8 +143,8 @@ def complete(
     if candidates:
         learn_addresses(context, knowledge)
     reader = Contacts(context.folder, suppression, member_ids, total, context.clock, context.watch)
-    contacts: dict[str, Contact | None] = {**reader.read([id_ for id_ in candidates if id_ not in matched.contacts])}
-    contacts.update(matched.contacts)
+    contacts: dict[str, Contact | None] = {**matched.contacts}
+    contacts |= reader.read([id_ for id_ in candidates if id_ not in matched.contacts])
     with context.warehouse.read() as connection:
         # Read a second time, since few differ from those that the contacts show, and only these few are kept.
         for contact_id, email in stored_addresses(connection, context.shelf, candidates):
@@ -156,8 +161,24 @@ def complete(
         reader=reader,
         knowledge=knowledge,
         memory=memory,
+        sights=sights,
+        external=external,
         now=context.clock(),
     )
+
+
+def _member_ids(
+    connection: duckdb.DuckDBPyConnection, export: Export, live: LiveList, matched: Matched, memory: Memory
+) -> Mapping[str, str]:
+    """Contact id on the list to contact id in the audience, where that is known."""
+    if export.folder is None:
+        return matched.member_ids
+    seen = stored_member_ids(connection, export.name, live.list_id)
+    for contact_id, sight in memory.effects.items():
+        seen.pop(contact_id, None)
+        if sight.member_id:
+            seen[contact_id] = sight.member_id
+    return {**seen, **matched.member_ids}
 
 
 def _read_history(
@@ -245,21 +266,23 @@ def _asked_addresses(context: ExportContext, contact_ids: Iterable[str]) -> dict
     return {contact_id: as_text(row.get("email")) for contact_id, row in rows.items()}
 
 
-def _reread_if_shrunken(context: ExportContext, live: LiveList, memory: Memory) -> None:
+def _reread_if_shrunken(context: ExportContext, export: Export, live: LiveList, memory: Memory) -> None:
     """Read a list a second time that lost many people since it was last seen: an empty answer is not an empty list.
 
     Raises PlanError if the two reads differ, and the errors of iContact.
     """
-    seen = [contact_id for contact_id, sight in memory.sights.items() if sight.status == "normal"]
-    gone = sum(contact_id not in live.statuses for contact_id in seen)
-    if gone <= _MANY or gone <= _MANY_SHARE * len(seen):
+    if memory.normal <= _MANY:
+        return
+    with context.warehouse.read() as connection:
+        gone = lost(connection, export.name, live)
+    if gone <= _MANY or gone <= _MANY_SHARE * memory.normal:
         return
     first = dict(live.statuses)
     pause()
     live.read(context.folder, context.clock)
     if live.statuses != first:
         raise PlanError(
-            f"The list {live.list_id} lost {gone} of {len(seen)} people at once, and a second read of it differed. "
+            f"The list {live.list_id} lost {gone} of {memory.normal} people at once, and a second read of it differed. "
             "Run again when it has come to rest."
         )
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
 from enum import Enum
-from itertools import islice
 from typing import Any
 
 import duckdb
@@ -21,11 +20,14 @@ from icontact_assets.exports.memory import Sight, sight_after
 from icontact_assets.exports.outcomes import DONE, UNRESOLVED, JournalEntry, Outcome
 from icontact_assets.exports.plan import Plan
 from icontact_assets.settings.models import Export
-from icontact_assets.warehouse.rows import each, texts
+from icontact_assets.warehouse.rows import texts
 from icontact_assets.warehouse.times import naive
 
 _AT_ONCE = 2_500
 """Rows turned into a table at once: a plan may have something to say about everybody."""
+
+_IDS_AT_ONCE = 25_000
+"""The same where there is nothing to say but an id."""
 
 _SIGHTLESS = (Outcome.INTENDED, Outcome.SKIPPED, Outcome.PLANNED)
 """Outcomes that say nothing new about who is on the list."""
@@ -53,9 +55,9 @@ class Journal:
         with self._write() as connection:
             self._run(connection, columns)
 
-    def plan(self, plan: Plan, entries: Iterator[JournalEntry], at: datetime) -> None:
+    def plan(self, plan: Plan, entries: Sequence[JournalEntry], at: datetime) -> None:
         """Write what a plan found, before anything is sent: what became of writes of former runs, the list as it is,
-        the people for whom there is nothing to do, and the plan itself."""
+        the people for whom there is nothing to do (who is on the list already, and `entries`), and the plan itself."""
         with self._write() as connection:
             self._run(
                 connection,
@@ -74,8 +76,10 @@ class Journal:
             self._resolve(connection, plan)
             self._compared(connection, plan, at)
             store_if_new(connection, plan, at)
-            while some := list(islice(entries, _AT_ONCE)):
-                self._store(connection, plan, some, at)
+            for start in range(0, len(plan.already), _IDS_AT_ONCE):
+                self._store_already(connection, plan, plan.already[start : start + _IDS_AT_ONCE], at)
+            for start in range(0, len(entries), _AT_ONCE):
+                self._store(connection, plan, entries[start : start + _AT_ONCE], at)
 
     def entries(self, plan: Plan, entries: Sequence[JournalEntry], at: datetime, *, first: bool = False) -> None:
         """Write what became of people, or is about to, and how the list is after it.
@@ -149,18 +153,26 @@ class Journal:
 
     def _compared(self, connection: duckdb.DuckDBPyConnection, plan: Plan, at: datetime) -> None:
         """Bring export_members to what the plan's comparison found. Rows that say the same keep their time."""
-        fresh, stale = dict(plan.sights), []
-        for contact_id, status, changed_by in each(
-            connection,
-            "SELECT contact_id, status, changed_by FROM export_members WHERE export = ? AND list_id = ?",
-            [plan.export, plan.live.list_id],
-        ):
-            sight = plan.sights.get(contact_id)
-            if sight is not None and (sight.status, sight.changed_by) == (status, changed_by):
-                fresh.pop(contact_id, None)
-            else:
-                stale.append(contact_id)
-        self._replace(connection, plan, stale, [(id_, sight, None) for id_, sight in fresh.items()], at)
+        sights = plan.sights
+        columns: dict[str, Iterable[str | None]] = {
+            "contact_id": sights,
+            "status": (sight.status for sight in sights.values()),
+            "changed_by": (sight.changed_by for sight in sights.values()),
+        }
+        connection.register("sights", texts(columns))
+        news = connection.execute(
+            """
+            SELECT contact_id FROM sights s WHERE NOT EXISTS (
+                FROM export_members m
+                WHERE m.export = $export AND m.list_id = $list_id AND m.contact_id = s.contact_id
+                    AND m.status IS NOT DISTINCT FROM s.status AND m.changed_by IS NOT DISTINCT FROM s.changed_by
+            )
+            """,
+            {"export": plan.export, "list_id": plan.live.list_id},
+        ).fetchall()
+        connection.unregister("sights")
+        ids = [contact_id for (contact_id,) in news]
+        self._replace(connection, plan, ids, [(contact_id, sights[contact_id], None) for contact_id in ids], at)
 
     def _store(
         self, connection: duckdb.DuckDBPyConnection, plan: Plan, entries: Iterable[JournalEntry], at: datetime
@@ -182,6 +194,32 @@ class Journal:
             ],
         }
         connection.register("batch", texts(columns))
+        self._put(connection, plan, at)
+        connection.unregister("batch")
+        return last
+
+    def _store_already(
+        self, connection: duckdb.DuckDBPyConnection, plan: Plan, contact_ids: Sequence[str], at: datetime
+    ) -> None:
+        """Store that these people are on the list and stay there: all of an audience, as a rule."""
+        connection.register(
+            "stay", texts({"contact_id": contact_ids, "member_id": map(plan.member_ids.get, contact_ids)})
+        )
+        connection.execute(
+            """
+            CREATE TEMP TABLE batch AS
+            SELECT contact_id, member_id, 'subscribe' AS action, $list_id AS list_id, NULL::VARCHAR AS to_list_id,
+                $outcome AS outcome, NULL::VARCHAR AS reason, NULL::VARCHAR AS response, NULL::VARCHAR AS evidence
+            FROM stay
+            """,
+            {"list_id": plan.live.list_id, "outcome": Outcome.ALREADY_SUBSCRIBED},
+        )
+        connection.unregister("stay")
+        self._put(connection, plan, at)
+        connection.execute("DROP TABLE batch")
+
+    def _put(self, connection: duckdb.DuckDBPyConnection, plan: Plan, at: datetime) -> None:
+        """Put the outcomes of the table `batch` in place of those that the run has of the same people."""
         # A step that Dagster tries again in its run finds on the list what its first try did. That is no reason to
         # forget who did it: what says `done` is not replaced by what says that there is nothing to do.
         # The constants let DuckDB skip the rows of other runs.
@@ -221,8 +259,6 @@ class Journal:
             """,
             {**self._run_key, "failed": Outcome.FAILED, "unresolved": list(UNRESOLVED), "done": list(DONE)},
         )
-        connection.unregister("batch")
-        return last
 
     def _seen(
         self, connection: duckdb.DuckDBPyConnection, plan: Plan, entries: Iterable[JournalEntry], at: datetime

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from typing import Any
 
 import duckdb
 
 from icontact_assets.exports.outcomes import Outcome
-from icontact_assets.warehouse.rows import each
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,8 @@ class Resolved:
 class Memory:
     """What an export remembers of itself and its list."""
 
-    sights: dict[str, Sight]
-    """By contact id."""
+    normal: int
+    """How many were on the list as `normal` when the export last saw or left it."""
     compared_at: datetime | None
     """When the list was last read and compared (aware). None: never."""
     last_chosen: int | None
@@ -71,17 +70,17 @@ class Memory:
     """Contacts whose last write failed, or was not shown by the list."""
     resolved: tuple[Resolved, ...] = ()
     """What became of the unconfirmed writes, by the lists as they are now."""
+    effects: Mapping[str, Sight] = field(default_factory=dict)
+    """How these writes left people on the list, by contact id. It is not stored yet."""
 
     def with_resolved(self, resolved: tuple[Resolved, ...], list_id: str) -> Memory:
         """The memory with the effects that these writes had on a list."""
-        if not resolved:
-            return self
-        sights = dict(self.sights)
+        effects = {}
         for item in resolved:
             sight = sight_after(item.outcome, item.written.list_id, item.written.to_list_id, list_id)
             if sight is not None:
-                sights[item.written.contact_id] = replace(sight, member_id=item.written.member_id)
-        return replace(self, sights=sights, resolved=resolved)
+                effects[item.written.contact_id] = replace(sight, member_id=item.written.member_id)
+        return replace(self, resolved=resolved, effects=effects)
 
 
 def sight_after(outcome: Outcome, list_id: str, to_list_id: str | None, on: str) -> Sight | None:
@@ -100,16 +99,10 @@ def sight_after(outcome: Outcome, list_id: str, to_list_id: str | None, on: str)
 def read_memory(connection: duckdb.DuckDBPyConnection, export: str, list_id: str, now: datetime) -> Memory:
     """What an export remembers at `now` (aware)."""
     values = {"export": export, "list_id": list_id}
-    # Most people are seen alike, and under an id that other readers show too: each text is kept once.
-    sights = {
-        sys.intern(contact_id): Sight(_once(status), sys.intern(changed_by), _once(member_id))
-        for contact_id, status, changed_by, member_id in each(
-            connection,
-            "SELECT contact_id, status, changed_by, member_id FROM export_members "
-            "WHERE export = $export AND list_id = $list_id",
-            values,
-        )
-    }
+    [(normal,)] = connection.execute(
+        "SELECT count(*) FROM export_members WHERE export = $export AND list_id = $list_id AND status = 'normal'",
+        values,
+    ).fetchall()
     [(compared_at,)] = connection.execute(
         "SELECT max(compared_at) FROM export_runs WHERE export = $export AND list_id = $list_id", values
     ).fetchall()
@@ -122,39 +115,44 @@ def read_memory(connection: duckdb.DuckDBPyConnection, export: str, list_id: str
         values,
     ).fetchall()
     # A hundred people share one time.
-    times: dict[datetime, datetime] = {}
-    added_at = tuple(
-        times.setdefault(at, at.replace(tzinfo=UTC))
-        for (at,) in each(
-            connection,
-            """
-            SELECT recorded_at FROM export_outcomes
-            WHERE export = ? AND recorded_at > ?
-                AND action = 'subscribe' AND outcome IN ('added', 'intended', 'unconfirmed')
-            """,
-            [export, (now - timedelta(hours=24)).astimezone(UTC).replace(tzinfo=None)],
-        )
-    )
+    added = connection.execute(
+        """
+        SELECT recorded_at, count(*) FROM export_outcomes
+        WHERE export = ? AND recorded_at > ?
+            AND action = 'subscribe' AND outcome IN ('added', 'intended', 'unconfirmed')
+        GROUP BY recorded_at
+        """,
+        [export, (now - timedelta(hours=24)).astimezone(UTC).replace(tzinfo=None)],
+    ).fetchall()
+    # Few failed at any time, and the last word is asked for of these few alone.
     failed = connection.execute(
         """
         SELECT contact_id FROM export_outcomes
-        WHERE export = ? AND contact_id IS NOT NULL AND outcome NOT IN ('planned', 'skipped', 'already_subscribed')
+        SEMI JOIN (
+            SELECT contact_id FROM export_outcomes WHERE export = $export AND outcome IN ('failed', 'unconfirmed')
+        ) USING (contact_id)
+        WHERE export = $export AND outcome NOT IN ('planned', 'skipped', 'already_subscribed')
         GROUP BY contact_id HAVING arg_max(outcome, recorded_at) IN ('failed', 'unconfirmed')
         """,
-        [export],
+        {"export": export},
     ).fetchall()
     return Memory(
-        sights=sights,
+        normal=normal,
         compared_at=compared_at.replace(tzinfo=UTC) if compared_at else None,
         last_chosen=last[0][0] if last else None,
         unconfirmed=_unconfirmed(connection, export),
-        added_at=added_at,
+        added_at=tuple(chain.from_iterable(repeat(at.replace(tzinfo=UTC), count) for at, count in added)),
         failed=frozenset(contact_id for (contact_id,) in failed),
     )
 
 
-def _once(text: str | None) -> str | None:
-    return None if text is None else sys.intern(text)
+def stored_member_ids(connection: duckdb.DuckDBPyConnection, export: str, list_id: str) -> dict[str, str]:
+    """Contact id on the list to contact id in the audience, of everybody whom the export ever saw there as a member."""
+    rows = connection.execute(
+        "SELECT contact_id, member_id FROM export_members WHERE export = ? AND list_id = ? AND member_id <> ''",
+        [export, list_id],
+    ).fetchall()
+    return dict(rows)
 
 
 def last_writers(connection: duckdb.DuckDBPyConnection, export: str) -> dict[str, str]:

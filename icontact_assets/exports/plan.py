@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +11,7 @@ from itertools import chain
 
 import orjson
 
-from icontact_assets.exports.compare import ExternalChanges, as_number, compare
+from icontact_assets.exports.compare import ExternalChanges, as_number
 from icontact_assets.exports.consent import (
     Denial,
     Permit,
@@ -63,6 +63,10 @@ class Facts:
     """Reads contacts again, as they were read for the plan."""
     knowledge: Knowledge
     memory: Memory
+    sights: Mapping[str, Sight]
+    """The list as it is, and who made it so: of those who are not there by this export and stay."""
+    external: ExternalChanges
+    """What others changed."""
     now: datetime
 
     @property
@@ -136,7 +140,7 @@ class Plan:
     resolved: tuple[Resolved, ...] = ()
     """What became of writes of former runs whose effect was not known."""
     sights: Mapping[str, Sight] = field(default_factory=dict)
-    """The list as this comparison found it, and who made it so."""
+    """The list as this comparison found it, and who made it so: of those who are not there by this export and stay."""
     member_ids: Mapping[str, str] = field(default_factory=dict)
     """Contact id on the list to contact id in the audience, where that is known."""
     exceeded: tuple[Exceeded, ...] = ()
@@ -195,7 +199,7 @@ class Plan:
 def plan_from(facts: Facts) -> Plan:
     """The plan that follows from the facts."""
     export, live, memory, matched = facts.export, facts.live, facts.memory, facts.matched
-    sights, external = compare(memory, live, facts.member_ids)
+    external = facts.external
     permits: list[Permit] = []
     denials: list[Denial] = []
     already = tuple(contact_id for contact_id in matched.members if live.holds(contact_id))
@@ -214,7 +218,7 @@ def plan_from(facts: Facts) -> Plan:
     permits.sort(key=lambda permit: permit.contact_id in memory.failed)
     most = allowance(export.pace, memory.added_at, facts.now)
     additions = tuple(permits[:most])
-    removals, denied_removals = _removals(facts, sights) if export.mode == "mirror" else ((), ())
+    removals, denied_removals = _removals(facts) if export.mode == "mirror" else ((), ())
     made = Plan(
         export=export.name,
         mode=export.mode,
@@ -232,7 +236,7 @@ def plan_from(facts: Facts) -> Plan:
         left_out=matched.left_out,
         external=external,
         resolved=facts.memory.resolved,
-        sights=sights,
+        sights=facts.sights,
         member_ids=facts.member_ids,
         quiet_until=quiet_until(export.pace, facts.now),
         reader=facts.reader,
@@ -250,10 +254,10 @@ def with_limits(made: Plan, export: Export, size: int | None, last_size: int | N
     return replace(made, exceeded=exceeded(export.limits, figures))
 
 
-def _removals(facts: Facts, sights: Mapping[str, Sight]) -> tuple[tuple[RemovalPermit, ...], tuple[DeniedRemoval, ...]]:
+def _removals(facts: Facts) -> tuple[tuple[RemovalPermit, ...], tuple[DeniedRemoval, ...]]:
     """Those on the list who do not belong there and may be removed. People added by others are not considered."""
-    live, onto = facts.live, facts.holding
-    wanted = belonging(facts.matched, facts.memory)
+    live, onto, sights = facts.live, facts.holding, facts.sights
+    wanted = belonging(facts.matched, facts.member_ids)
     ours = removable(facts.export)
     permits, denied = [], []
 
@@ -277,10 +281,11 @@ def _removals(facts: Facts, sights: Mapping[str, Sight]) -> tuple[tuple[RemovalP
     return tuple(permits), tuple(denied)
 
 
-def belonging(matched: Matched, memory: Memory) -> frozenset[str]:
+def belonging(matched: Matched, member_ids: Mapping[str, str]) -> Container[str]:
     """Who belongs on the list: the members, and those who once stood for a member that cannot be found now."""
-    lost = {contact_id for contact_id, sight in memory.sights.items() if sight.member_id in matched.unmatched}
-    return frozenset(matched.members) | lost
+    if not matched.unmatched:
+        return matched.member_ids
+    return matched.member_ids.keys() | {id_ for id_, member_id in member_ids.items() if member_id in matched.unmatched}
 
 
 def removable(export: Export) -> frozenset[str]:
@@ -291,11 +296,11 @@ def removable(export: Export) -> frozenset[str]:
     return frozenset({"export", "before"} | external)
 
 
-def leaving(export: Export, live: LiveList, sights: Mapping[str, Sight], wanted: frozenset[str]) -> list[str]:
+def leaving(export: Export, live: LiveList, sights: Mapping[str, Sight], wanted: Container[str]) -> list[str]:
     """Who is on the list, does not belong there and may be removed, by ascending id."""
     ours = removable(export)
     return sorted(
-        (id_ for id_ in live.statuses if live.holds(id_) and id_ not in wanted and sights[id_].changed_by in ours),
+        (id_ for id_, seen in sights.items() if live.holds(id_) and id_ not in wanted and seen.changed_by in ours),
         key=as_number,
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain
 
 from icontact_assets.exports.journal import Journal
 from icontact_assets.exports.live import Clock
@@ -58,8 +57,8 @@ class Progress:
         is of the list's client folder."""
         for entry in _not_written(self._plan, same_folder=same_folder):
             self.note(entry)
-        # Of those who are on the list nothing more is kept: there may be very many.
-        self._journal.plan(self._plan, chain(already_subscribed(self._plan, self._plan.already), self._unsaved), at)
+        # Of those who are on the list no entry is kept: there may be very many.
+        self._journal.plan(self._plan, self._unsaved, at)
         self._unsaved.clear()
 
     def next_batch(self) -> None:
@@ -117,12 +116,6 @@ class Progress:
         to_do = [(permit.contact_id, "subscribe") for permit in self._plan.additions]
         to_do += [(permit.contact_id, "move") for permit in self._plan.removals if permit.onto is not None]
         return [contact_id for contact_id, action in to_do if (contact_id, action) not in done]
-
-
-def already_subscribed(plan: Plan, contact_ids: Iterable[str]) -> Iterator[JournalEntry]:
-    """The entries of people who are on the list and stay there."""
-    for contact_id in contact_ids:
-        yield JournalEntry(contact_id, "subscribe", plan.live.list_id, Outcome.ALREADY_SUBSCRIBED)
 
 
 def planned(plan: Plan) -> Iterator[JournalEntry]:

@@ -15,7 +15,7 @@ from icontact_assets.exports.memory import read_memory
 from icontact_assets.exports.outcomes import DONE, JournalEntry, Outcome, removal_entry
 from icontact_assets.exports.pace import next_allowance
 from icontact_assets.exports.plan import Plan
-from icontact_assets.exports.progress import Progress, already_subscribed
+from icontact_assets.exports.progress import Progress
 from icontact_assets.settings.models import Export
 
 _PREVIEWED = 20
@@ -117,6 +117,10 @@ class Reporter:
         moved_back = sum(entry.outcome == Outcome.MOVED and entry.to_list_id == plan.live.list_id for entry in entries)
         undone, waiting = self._progress.undone(), self._waiting()
         missing, surplus = self._mismatch(entries)
+        already = (
+            JournalEntry(contact_id, "subscribe", plan.live.list_id, Outcome.ALREADY_SUBSCRIBED)
+            for contact_id in plan.already[:_PREVIEWED]
+        )
         keeps = self._export.external_changes == "keep"
         return ExportReport(
             list_id=plan.live.list_id,
@@ -145,7 +149,7 @@ class Reporter:
             list_size_after=size_after,
             compared_at=self.compared_at,
             requests=requests,
-            preview=_preview([*entries, *already_subscribed(plan, plan.already[:_PREVIEWED]), *undone]),
+            preview=_preview([*entries, *already, *undone]),
         )
 
     def _waiting(self) -> list[Permit]:

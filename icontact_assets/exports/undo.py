@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from icontact_assets.audiences.audience import version_hash
-from icontact_assets.exports.compare import as_number, compare, outcome_of, resolve
+from icontact_assets.exports.compare import as_number, outcome_of, resolve
 from icontact_assets.exports.consent import Denial, RemovalPermit
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.facts import complete, read_suppression
@@ -81,7 +81,7 @@ def _plan_undo(context: ExportContext, export: Export, run_id: str, way: Remove)
         export,
         targets,
         Matched(version_hash([]), member_ids={row.contact_id: row.member_id for row in rows if row.member_id}),
-        [row.contact_id for row in rows if row.outcome in (*DONE, *UNRESOLVED)],
+        lambda _sights, _member_ids: [row.contact_id for row in rows if row.outcome in (*DONE, *UNRESOLVED)],
         suppression,
         memory,
     )
@@ -90,7 +90,7 @@ def _plan_undo(context: ExportContext, export: Export, run_id: str, way: Remove)
 
 def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on: dict[str, LiveList]) -> Plan:
     live, holding = facts.live, facts.holding
-    sights, external = compare(facts.memory, live, facts.member_ids)
+    sights = facts.sights
     removals: list[RemovalPermit] = []
     denied: list[DeniedRemoval] = []
     denials: list[Denial] = []
@@ -126,7 +126,7 @@ def _plan(facts: Facts, export: Export, run_id: str, rows: Sequence[Written], on
         removals=tuple(removals),
         denials=tuple(denials),
         denied_removals=tuple(denied),
-        external=external,
+        external=facts.external,
         resolved=facts.memory.resolved,
         sights=sights,
         member_ids=facts.member_ids,
