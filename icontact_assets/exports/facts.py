@@ -16,6 +16,7 @@ from icontact_assets.exports.history import (
     contacts_stored,
     erased,
     latest_addresses,
+    other_addresses,
     read_opt_outs,
     stored_addresses,
 )
@@ -146,8 +147,9 @@ def complete(
     contacts: dict[str, Contact | None] = {**matched.contacts}
     contacts |= reader.read([id_ for id_ in candidates if id_ not in matched.contacts])
     with context.warehouse.read() as connection:
-        # Read a second time, since few differ from those that the contacts show, and only these few are kept.
-        for contact_id, email in stored_addresses(connection, context.shelf, candidates):
+        # Few differ from those that the contacts show, and only these few are kept.
+        known = (None if (now := contacts.get(id_)) is None else now.address for id_ in candidates)
+        for contact_id, email in other_addresses(connection, context.shelf, candidates, known):
             now = contacts.get(contact_id)
             if email is not None and (now is None or normal_address(email) != now.address):
                 knowledge.had(contact_id, email, candidate=True)

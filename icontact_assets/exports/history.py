@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import duckdb
 
+from icontact_assets.exports.person import PLAIN
 from icontact_assets.icontact.values import as_id
 from icontact_assets.warehouse.rows import each, texts
 
@@ -49,14 +51,22 @@ class OptOuts:
         return set().union(self.anywhere, self.do_not_contact, *(ids for kind in by_list for ids in kind.values()))
 
 
-_ADDRESSES = """
-    SELECT contact_id, email FROM contact_addresses SEMI JOIN asked USING (contact_id) WHERE folder = $folder
+PLAIN_ADDRESS = f"""
+    strlen(email) = length(email) AND length(email) <= 253 AND NOT contains(lower(email), 'xn--')
+    AND regexp_full_match(lower(email), '{PLAIN.pattern.replace("(?!xn--)", "")}')
 """
-_ADDRESSES_OF_AN_IMPORT = """
-    SELECT id, email FROM raw_contacts SEMI JOIN asked ON id = asked.contact_id WHERE email IS NOT NULL
+"""The SQL condition that an address, in lower case, is its own normal form. Nearly all are."""
+
+# Whether the person had another address than the one that is asked about. What is not plain is for `normal_address`.
+_OTHER = f"CASE WHEN lower(email) = asked.address THEN NOT ({PLAIN_ADDRESS}) ELSE true END"
+_ADDRESSES = f"""
+    SELECT contact_id, email FROM contact_addresses JOIN asked USING (contact_id) WHERE folder = $folder AND {_OTHER}
+"""  # noqa: S608 (as below: there is nothing of others in it)
+_ADDRESSES_OF_AN_IMPORT = f"""
+    SELECT id, email FROM raw_contacts JOIN asked ON id = asked.contact_id WHERE email IS NOT NULL AND {_OTHER}
     UNION
-    SELECT contact_id, email FROM contact_addresses SEMI JOIN asked USING (contact_id) WHERE folder = $folder
-"""
+    {_ADDRESSES}
+"""  # noqa: S608
 
 _BY_MESSAGE = r"""
     WITH unsubscribes AS (
@@ -163,28 +173,35 @@ def _ids(connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, s
 
 
 @contextmanager
-def _asked(connection: duckdb.DuckDBPyConnection, contact_ids: Iterable[str]) -> Iterator[None]:
-    """These contact ids as the table `asked`."""
-    connection.register("asked", texts({"contact_id": contact_ids}))
+def _asked(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Iterable[str | None]]) -> Iterator[None]:
+    """These columns as the table `asked`."""
+    connection.register("asked", texts(columns))
     yield
     connection.unregister("asked")
 
 
 def stored_addresses(
-    connection: duckdb.DuckDBPyConnection, shelf: Shelf, contact_ids: Iterable[str]
+    connection: duckdb.DuckDBPyConnection, shelf: Shelf, contact_ids: Collection[str]
 ) -> Iterator[tuple[str, str | None]]:
     """Every address that these contacts ever had: contact id and text as iContact gave it, NULL where there is none.
 
     Read them to the end before the connection is used again. They are to be shown nowhere.
     """
+    yield from other_addresses(connection, shelf, contact_ids, repeat(None, len(contact_ids)))
+
+
+def other_addresses(
+    connection: duckdb.DuckDBPyConnection, shelf: Shelf, contact_ids: Iterable[str], known: Iterable[str | None]
+) -> Iterator[tuple[str, str | None]]:
+    """The same without the plain spellings of the address that is `known` of each contact, in its normal form."""
     sql = _ADDRESSES_OF_AN_IMPORT if shelf.imported else _ADDRESSES
-    with within(connection, shelf.schema), _asked(connection, contact_ids):
+    with within(connection, shelf.schema), _asked(connection, {"contact_id": contact_ids, "address": known}):
         yield from each(connection, sql, {"folder": shelf.folder})
 
 
 def latest_addresses(connection: duckdb.DuckDBPyConnection, contact_ids: Iterable[str]) -> dict[str, str]:
     """The last known address of each contact of the connection's import that has one. To be shown nowhere."""
-    with _asked(connection, contact_ids):
+    with _asked(connection, {"contact_id": contact_ids}):
         rows = connection.execute(
             "SELECT id, trim(email) FROM current_contacts SEMI JOIN asked ON id = asked.contact_id"
         ).fetchall()
@@ -193,7 +210,7 @@ def latest_addresses(connection: duckdb.DuckDBPyConnection, contact_ids: Iterabl
 
 def erased(connection: duckdb.DuckDBPyConnection, schema: str, contact_ids: Iterable[str]) -> frozenset[str]:
     """Those of the contacts that vanished from iContact or were deleted there, by the last full read."""
-    with within(connection, schema), _asked(connection, contact_ids):
+    with within(connection, schema), _asked(connection, {"contact_id": contact_ids}):
         return frozenset(
             _ids(
                 connection,

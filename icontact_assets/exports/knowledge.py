@@ -85,7 +85,7 @@ class Knowledge:
         known, seen, list_id = self._known, self.watch.left, on.list_id
 
         def any_of(*holding: set[str] | None) -> bool:
-            return any(id_ in held for held in holding if held for id_ in ids)
+            return any(held and not ids.isdisjoint(held) for held in holding)
 
         elsewhere = (
             any_of(known.anywhere, *(left for at, left in seen.items() if at != EVERYWHERE))

@@ -28,7 +28,7 @@ from icontact_assets.mapping.functions import email
 _AT_MOST = 1_000
 """Characters of a text that may be one address or domain; a longer one is none."""
 
-_PLAIN = re.compile(
+PLAIN = re.compile(
     r"[a-z0-9][a-z0-9_+-]*(?:\.[a-z0-9_+-]+)*"
     r"@(?:(?!xn--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?!xn--)[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?",
 )
@@ -61,7 +61,7 @@ def normal_address(text: str) -> str | None:
     if it holds another one beside, for example in a display name or a comment. Nor is it one if the local part holds a
     `*` (a pattern), no letter or digit, or punctuation and symbols beyond ASCII, or if the domain is no domain.
     """
-    if len(text) <= _DOMAIN_AT_MOST and _PLAIN.fullmatch(lower := text.lower()):
+    if len(text) <= _DOMAIN_AT_MOST and PLAIN.fullmatch(lower := text.lower()):
         return lower
     if len(text) > _AT_MOST:
         return None
