@@ -77,6 +77,7 @@ class Bench:
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         self._servers: dict[tuple[str, ...], str] = {}
         self._prepared: dict[str, Path] = {}
+        self._passing: list[Path] = []
         return self
 
     def __exit__(
@@ -103,13 +104,14 @@ class Bench:
         return self._servers[arguments]
 
     def new_folder(self) -> Path:
-        """An empty folder."""
-        return Path(tempfile.mkdtemp(dir=self.folder))
+        """An empty folder, for the next command."""
+        self._passing.append(Path(tempfile.mkdtemp(dir=self.folder)))
+        return self._passing[-1]
 
     def prepared(self, name: str, make: Callable[[Path], None]) -> Path:
         """A folder of that name, filled by `make` when it is first asked for."""
         if name not in self._prepared:
-            folder = self.new_folder()
+            folder = Path(tempfile.mkdtemp(dir=self.folder))
             make(folder)
             self._prepared[name] = folder
         return self._prepared[name]
@@ -119,7 +121,15 @@ class Bench:
         return Path(shutil.copytree(folder, self.new_folder(), dirs_exist_ok=True))
 
     def run(self, command: Command) -> Measured:
-        """Run a command and measure it. Raises Failed with the end of what it said."""
+        """Run a command, measure it and delete its folders. Raises Failed with the end of what it said."""
+        try:
+            return self._run(command)
+        finally:
+            for folder in self._passing:
+                shutil.rmtree(folder)
+            self._passing.clear()
+
+    def _run(self, command: Command) -> Measured:
         if command.server:
             _requests(command.server)
         with tempfile.TemporaryFile("w+") as out:

@@ -35,7 +35,8 @@ def part(stack: str) -> str:
 
 def profile(bench: Bench, days: int) -> dict[str, float]:
     """CPU seconds by part, of a run over so many days that reads them for the first time."""
-    home = bench.new_folder()
+    home = bench.folder / f"profile-{days}"
+    home.mkdir()
     environment = bench.settings(home, bench.server(contacts=50, messages=4, events=50), max(days, 71))
     raw = home / "stacks"
     spy = [OTHERS / "py-spy", "record", "--format", "raw", "--rate", str(RATE), "--full-filenames", "-o", raw, "--"]
