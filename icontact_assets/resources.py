@@ -68,6 +68,7 @@ def open_warehouse(
         readers=settings.readers,
         published=settings.published_path,
         wait_seconds=settings.sharing.lock_wait if wait_seconds is None else wait_seconds,
+        memory_limit=settings.sharing.memory_limit,
         waiting=waiting,
     )
 

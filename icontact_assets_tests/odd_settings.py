@@ -34,7 +34,7 @@ VARIABLES = (
         "ICONTACT_ASSETS_GROUP",
         "ICONTACT_ASSETS_NOTICES",
     ),
-    *("ICONTACT_ASSETS_PUBLISH", "ICONTACT_ASSETS_LOCK_WAIT"),
+    *("ICONTACT_ASSETS_PUBLISH", "ICONTACT_ASSETS_LOCK_WAIT", "ICONTACT_ASSETS_MEMORY_LIMIT"),
 )
 SETTINGS = (
     *((section, at) for section, text in _FULL.items() for at in (item.split(": ")[0] for item in text.split("|"))),

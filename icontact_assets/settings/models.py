@@ -285,12 +285,15 @@ class Schedule(Model):
 
 
 class Sharing(Model):
-    """How the database is shared with other programs. Its variables begin with `ICONTACT_ASSETS_`."""
+    """How the database shares the machine with other programs. Its variables begin with `ICONTACT_ASSETS_`."""
 
     publish: bool = True
     """Whether a run that changed a table renews a copy for reading (`ICONTACT_ASSETS_PUBLISH`)."""
     lock_wait: int = Field(default=300, ge=0, le=86_400)
     """The seconds that a run waits for the database file when another process has it (`ICONTACT_ASSETS_LOCK_WAIT`)."""
+    memory_limit: int | None = Field(default=None, ge=200, le=1_000_000_000)
+    """The most memory that DuckDB uses, in MB (`ICONTACT_ASSETS_MEMORY_LIMIT`). What does not fit is put beside the
+    database. Without it, DuckDB uses 80 % of the machine's, and a computation of mapped tables 1,500 MB."""
 
 
 class Settings(Model):

@@ -36,14 +36,16 @@ def new_engine(spill: Path) -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def engine(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def engine(spill: Path, memory_limit: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to such a DuckDB, which this process may have used before. At the end it is closed, and what it has
-    attached is detached."""
+    attached is detached. `memory_limit`: MB that it may use. None: as many as DuckDB chooses."""
     lent = _idle.pop() if _idle else new_engine(spill)
     connection = lent.cursor()
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = '{str(spill).replace(chr(39), chr(39) * 2)}'")
+        if memory_limit is not None:
+            connection.execute(f"SET memory_limit = '{memory_limit}MB'")
         yield connection
     finally:
         connection.close()

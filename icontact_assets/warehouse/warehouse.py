@@ -93,10 +93,11 @@ class Warehouse:
     has the file and does not know the lock, unless it only reads: then a writer goes on with a copy in the file's
     place. `waiting` is called with what somebody who waits should know.
 
+    DuckDB uses `memory_limit` MB at most, if that is given. What does not fit is put beside the file.
     `readers` are those who may read the file. `published` is where its copy for reading is, if there is to be one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what the settings say of one file
         self,
         path: Path,
         schema: str | None = None,
@@ -105,6 +106,7 @@ class Warehouse:
         readers: Readers = OWNER,
         published: Path | None = None,
         wait_seconds: float = 300.0,
+        memory_limit: int | None = None,
         waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.path = path
@@ -113,6 +115,7 @@ class Warehouse:
         self._readers = readers
         self._published = published
         self._wait = wait_seconds
+        self._memory_limit = memory_limit
         self._waiting = waiting
         self._lock_path = path.with_name(path.name + ".lock")
         self._holder_path = path.with_name(path.name + ".holder")
@@ -372,7 +375,7 @@ class Warehouse:
 
     @contextmanager
     def _opened(self, spill: Path, options: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        with engine(spill) as connection:
+        with engine(spill, self._memory_limit) as connection:
             self._attach(connection, spill, options)
             yield connection
 

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from icontact_assets.mapping import build
+from icontact_assets.resources import open_warehouse
+from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.models import Settings
 from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
 
 LARGE = "CREATE TEMP TABLE t AS SELECT hash(range)::VARCHAR || repeat('x', 40) AS s FROM range(400000)"
@@ -14,7 +17,6 @@ LARGE = "CREATE TEMP TABLE t AS SELECT hash(range)::VARCHAR || repeat('x', 40) A
 
 def small(warehouse: Warehouse) -> None:
     with warehouse.read() as connection:
-        connection.execute("SET memory_limit = '20MB'")
         connection.execute("SET threads = 1")
         connection.execute(LARGE)
         [(rows,)] = connection.execute("SELECT count(*) FROM t WHERE s LIKE '%x'").fetchall()
@@ -23,7 +25,7 @@ def small(warehouse: Warehouse) -> None:
 
 
 def test_spills_go_beside_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact")
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact", memory_limit=20)
     warehouse.prepare()
     monkeypatch.chdir("/proc")
     small(warehouse)
@@ -44,6 +46,22 @@ def test_activity_is_computed_in_little_memory_from_any_folder(tmp_path: Path, m
         built = build.build_activity(connection)
         [(opens,)] = connection.execute("SELECT sum(email_open_ct) FROM icontact.icontact_activity").fetchall()
     assert (built.rows, opens) == (10_000, 300_000)
+
+
+def test_the_limit_of_the_settings_holds_for_each_connection(tmp_path: Path) -> None:
+    environment = {"ICONTACT_ASSETS_HOME": str(tmp_path)}
+    limited = load_settings({**environment, "ICONTACT_ASSETS_MEMORY_LIMIT": "400"}, tmp_path)
+
+    def limit(settings: Settings) -> int:
+        with open_warehouse(settings).write("test") as connection:
+            [(found,)] = connection.execute(
+                "SELECT parse_formatted_bytes(current_setting('memory_limit')) // 1000000"
+            ).fetchall()
+        return int(found)
+
+    assert abs(limit(limited) - 400) <= 1
+    assert limit(load_settings(environment, tmp_path)) > 500
+    assert abs(limit(limited) - 400) <= 1
 
 
 def test_what_a_killed_process_spilled_is_removed(tmp_path: Path) -> None:
