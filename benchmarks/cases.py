@@ -135,7 +135,7 @@ _COVERED = ((DAYS,), (8, DAYS, 365, 730))
 @case("empty", "seven assets that do nothing, over so many days, with the storage that we set", _COVERED, "days")
 def empty(bench: Bench, days: int) -> Command:
     home = bench.new_folder()
-    settings = bench.settings(home, "", max(days, DAYS))
+    settings = bench.settings(home, "https://icontact.invalid/icp", max(days, DAYS))
     window = (bench.first_day(days), bench.first_day(1))
     return Command(materialize("benchmarks.jobs.empty", "*", window), settings, home)
 
@@ -192,7 +192,7 @@ def definitions(bench: Bench, imports: int) -> Command:
     )
     (home / "icontact.yaml").write_text("imports:\n" + names)
     load = "import icontact_assets.definitions as found; found.defs.resolve_all_asset_specs()"
-    return Command([sys.executable, "-c", load], bench.settings(home, ""), home)
+    return Command([sys.executable, "-c", load], bench.settings(home, "https://icontact.invalid/icp"), home)
 
 
 # Mapping
@@ -241,7 +241,6 @@ case(
     ((10_000_000,), (50_000_000,)),
     "events",
     ("mapping",),
-    by="wall",
     once=True,
 )(_mapping("full", {10_000_000: "400MB", 50_000_000: "1GB"}))
 case("pandas-users", "pandas takes the latest version of each contact", _PEOPLE, "contacts")(_users("pandas-users"))
