@@ -17,6 +17,7 @@ from icontact_assets.metadata import column_schema, metadata_table
 from icontact_assets.records import IMPORT_TAG, LAYER_TAG
 from icontact_assets.settings.models import Settings
 from icontact_assets.warehouse.tables import (
+    CHANGED_CONTACTS,
     COVERAGE,
     IMPORT_COVERAGE,
     IMPORT_SOURCE,
@@ -33,7 +34,7 @@ from icontact_assets.warehouse.tables import (
 )
 
 _BESIDE = {
-    RAW_CONTACTS.name: (IMPORT_SOURCE, KNOWN_FIELDS, MISSED),
+    RAW_CONTACTS.name: (IMPORT_SOURCE, KNOWN_FIELDS, MISSED, CHANGED_CONTACTS),
     RAW_ACTIVITY.name: (COVERAGE, IMPORT_COVERAGE, QUARANTINE, TOUCHED_CONTACTS),
 }
 """What all raw assets write, on the page where it is looked for first."""
