@@ -22,6 +22,7 @@ from icontact_assets_tests.harness import (
     Project,
     Store,
     days_ago,
+    resume,
     shared_records,
 )
 from icontact_assets_tests.plain_ids import plain_id
@@ -82,10 +83,7 @@ def after_the_job(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFact
 def imported(after_the_job: tuple[Path, str], project: Project) -> Project:
     """A project whose daily job ran over yesterday, with an audience and its export. Dagster has no records of it."""
     home, began = after_the_job
-    # The same world, some time later. Begun at another time, it would have had other events.
-    now = project.sandbox.control("clock")["now"]
-    project.sandbox.control("reset", now=began)
-    project.sandbox.control("clock", now=now)
+    resume(project.sandbox, began)
     shutil.copytree(home, project.home / "home")
     project.config = AUDIENCE
     project.environment["ICONTACT_ASSETS_PUBLISH"] = "true"

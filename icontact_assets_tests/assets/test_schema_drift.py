@@ -14,7 +14,7 @@ import pytest
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.dev import wait_for
-from icontact_assets_tests.harness import ACTIVITY, AUDIENCE, TODAY, Project, days_ago, only
+from icontact_assets_tests.harness import ACTIVITY, AUDIENCE, TODAY, Project, days_ago, only, resume
 
 NOW = Window(TODAY, TODAY)
 """A window that has not ended: each run over it reads every listing anew."""
@@ -31,18 +31,21 @@ LISTINGS = {
 
 
 @pytest.fixture(scope="module")
-def listings(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a project that has read every listing."""
+def listings(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The home of a project that has read every listing, and the time at which its world began."""
     shared_sandbox.control("reset")
+    began = shared_sandbox.control("clock")["now"]
     project = Project.in_folder(shared_sandbox, tmp_path_factory.mktemp("listings"))
     project.config = config("warn")
     assert project.run(only(*LISTINGS), NOW).success
-    return project.settings.home
+    return project.settings.home, began
 
 
 @pytest.fixture
-def listed(listings: Path, project: Project) -> Project:
-    shutil.copytree(listings, project.home / "home")
+def listed(listings: tuple[Path, str], project: Project) -> Project:
+    home, began = listings
+    resume(project.sandbox, began)
+    shutil.copytree(home, project.home / "home")
     project.config = config("warn")
     return project
 

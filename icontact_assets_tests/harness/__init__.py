@@ -9,6 +9,7 @@ from icontact_assets_tests.harness.project import (
     TODAY,
     Project,
     days_ago,
+    resume,
     rows_of,
 )
 from icontact_assets_tests.harness.records import shared_records
@@ -54,6 +55,7 @@ __all__ = [
     "TODAY",
     "days_ago",
     "execute",
+    "resume",
     "rows_of",
     "shared_records",
     "Clock",

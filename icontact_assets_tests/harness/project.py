@@ -38,6 +38,13 @@ def days_ago(days: int) -> date:
     return TODAY - timedelta(days=days)
 
 
+def resume(sandbox: Sandbox, began: str) -> None:
+    """Give the sandbox the world that began at that time again. Begun at another time, it would have other events."""
+    now = sandbox.control("clock")["now"]
+    sandbox.control("reset", now=began)
+    sandbox.control("clock", now=now)
+
+
 @dataclass
 class Project:
     """The project as a user runs it: settings, definitions, an instance of Dagster's."""
