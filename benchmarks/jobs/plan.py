@@ -77,7 +77,7 @@ def _contact(id_: int) -> dict[str, str]:
 
 
 def fill(path: Path, people: int, members: range, on_list: range) -> None:
-    """An import of so many contacts, an audience, and an export that put those on the list whom the list holds."""
+    """An import of so many contacts, an audience, and an export that has put the members of the list there."""
     warehouse = Warehouse(path, SCHEMA)
     with warehouse.write("benchmark") as connection:
         connection.execute(

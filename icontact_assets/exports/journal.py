@@ -57,7 +57,7 @@ class Journal:
 
     def plan(self, plan: Plan, entries: Sequence[JournalEntry], at: datetime) -> None:
         """Write what a plan found, before anything is sent: what became of writes of former runs, the list as it is,
-        the people for whom there is nothing to do (who is on the list already, and `entries`), and the plan itself."""
+        the people who need nothing (those on the list already, and `entries`), and the plan itself."""
         with self._write() as connection:
             self._run(
                 connection,

@@ -147,7 +147,7 @@ def read_memory(connection: duckdb.DuckDBPyConnection, export: str, list_id: str
 
 
 def stored_member_ids(connection: duckdb.DuckDBPyConnection, export: str, list_id: str) -> dict[str, str]:
-    """Contact id on the list to contact id in the audience, of everybody whom the export ever saw there as a member."""
+    """Contact id on the list to contact id in the audience, for everyone it ever saw on the list as a member."""
     rows = connection.execute(
         "SELECT contact_id, member_id FROM export_members WHERE export = ? AND list_id = ? AND member_id <> ''",
         [export, list_id],
