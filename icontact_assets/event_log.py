@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import yaml
 from dagster import DagsterInstance, Field
+from dagster._check import not_none
 from dagster._core.events import ASSET_CHECK_EVENTS, BATCH_WRITABLE_EVENTS
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
@@ -69,8 +70,8 @@ class BatchedEventLog(SqliteEventLogStorage):
         with self.run_connection(events[0].run_id) as connection:
             connection.execute(insert, rows)
         with self.index_transaction() as connection:
-            found = [connection.execute(insert, row).inserted_primary_key for row in rows]
-            stored = [(event, int(key[0])) for event, key in zip(events, found, strict=True) if key]
+            ids = [not_none(connection.execute(insert, row).inserted_primary_key)[0] for row in rows]
+            stored = list(zip(events, ids, strict=True))
             of_assets = [(event, id_) for event, id_ in stored if event.dagster_event_type not in ASSET_CHECK_EVENTS]
             self._store_asset_event_tags(connection, [event for event, _ in of_assets], [id_ for _, id_ in of_assets])
             # What is kept of an asset is what the last of its events of each type says.
