@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from icontact_assets.errors import UserError
-from icontact_assets.reports import (
+from icontact_assets.commands import (
     First,
     ImportName,
     Json,
@@ -25,7 +24,8 @@ from icontact_assets.reports import (
     one_import,
     settings_of_this_environment,
 )
-from icontact_assets.reports import app as reports
+from icontact_assets.commands import app as commands
+from icontact_assets.errors import UserError
 from icontact_assets.terminal import NO, say, show
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(reports)
+app.add_typer(commands)
 
 
 def _show_version(wanted: bool) -> None:
