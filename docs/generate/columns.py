@@ -42,9 +42,13 @@ def page() -> str:
     for name, text in MAPPED.items():
         lines += ["", f"### `{name}`", "", text]
         lines += _table((field.name, field.sql_type, field.description) for field in field_table(name))
-    lines += ["", "## Views", "", "Each has the columns of its table.", ""]
+    lines += ["", "## Views", "", "Each has the columns of its table, and those that are named here.", ""]
     lines += ["| View | Of | |", "| --- | --- | --- |"]
     lines += [f"| `{view.name}` | `{view.of.name}` | {cell(view.description)} |" for view in VIEWS]
+    for view in VIEWS:
+        if view.added:
+            lines += ["", f"### `{view.name}`", "", f"The columns of `{view.of.name}`, and:"]
+            lines += _table((column.name, column.type, column.description) for column in view.added)
     lines += ["", "## Tables"]
     for table in (*TABLES, COVERAGE):
         lines += ["", f"### `{table.name}`", "", cell(table.description), *_key(table.key)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from icontact_assets.warehouse.machines import LABELLED
+
 
 @dataclass(frozen=True)
 class Column:
@@ -35,23 +37,22 @@ class Table:
 
 @dataclass(frozen=True)
 class View:
-    """The latest version of each row of a raw table; `id` names the column that identifies it."""
+    """The rows of a raw table, seen in another way. `{schema}` in its query is the schema of the import."""
 
     name: str
     description: str
     of: Table
-    id: str
+    query: str
+    added: tuple[Column, ...] = ()
+    """Columns that it has after those of the table."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return self.of.columns
+        return (*self.of.columns, *self.added)
 
     def ddl(self, schema: str) -> str:
         """`CREATE OR REPLACE VIEW` for this view in `schema`."""
-        return (
-            f'CREATE OR REPLACE VIEW "{schema}"."{self.name}" AS SELECT * FROM "{schema}"."{self.of.name}" '
-            f"QUALIFY row_number() OVER (PARTITION BY {self.id} ORDER BY observed_at DESC) = 1"
-        )
+        return f'CREATE OR REPLACE VIEW "{schema}"."{self.name}" AS {self.query.format(schema=schema)}'
 
 
 _OBSERVED = Column(
@@ -561,32 +562,69 @@ TABLES = (
 """Every table that `Warehouse.prepare` creates in the schema of an import."""
 
 
+def _latest(table: Table, id_: str) -> str:
+    """A query for the latest version of each row; `id_` names the column that identifies it."""
+    return (
+        f'SELECT * FROM "{{schema}}"."{table.name}" '
+        f"QUALIFY row_number() OVER (PARTITION BY {id_} ORDER BY observed_at DESC) = 1"
+    )
+
+
 VIEWS = (
     View(
         "current_contacts",
         "The latest version of each contact; `deleted_at` is NULL while it exists.",
         RAW_CONTACTS,
-        "id",
+        _latest(RAW_CONTACTS, "id"),
     ),
     View(
         "current_messages",
         "The latest version of each message; `deleted_at` is NULL while it exists.",
         RAW_MESSAGES,
-        "message_id",
+        _latest(RAW_MESSAGES, "message_id"),
     ),
     View(
-        "current_sends", "The latest version of each send; `deleted_at` is NULL while it exists.", RAW_SENDS, "send_id"
+        "current_sends",
+        "The latest version of each send; `deleted_at` is NULL while it exists.",
+        RAW_SENDS,
+        _latest(RAW_SENDS, "send_id"),
     ),
     View(
-        "current_lists", "The latest version of each list; `deleted_at` is NULL while it exists.", RAW_LISTS, "list_id"
+        "current_lists",
+        "The latest version of each list; `deleted_at` is NULL while it exists.",
+        RAW_LISTS,
+        _latest(RAW_LISTS, "list_id"),
     ),
     View(
         "current_subscriptions",
         "The latest version of each subscription; `deleted_at` is NULL while it exists.",
         RAW_SUBSCRIPTIONS,
-        "subscription_id",
+        _latest(RAW_SUBSCRIPTIONS, "subscription_id"),
     ),
-    View("current_statistics", "The latest statistics of each message.", RAW_STATISTICS, "message_id"),
+    View(
+        "current_statistics",
+        "The latest statistics of each message.",
+        RAW_STATISTICS,
+        _latest(RAW_STATISTICS, "message_id"),
+    ),
+    View(
+        "labelled_activity",
+        "Each row of raw_activity, and whether a machine did it.",
+        RAW_ACTIVITY,
+        LABELLED,
+        (
+            Column(
+                "machine",
+                "VARCHAR",
+                "scanner, burst, before_delivery or privacy_proxy, if a machine did it; NULL: a person, as far as is known",
+            ),
+            Column(
+                "confidence",
+                "DOUBLE",
+                "how likely it is that a machine did it, from 0 to 1; NULL for bounces and unsubscribes",
+            ),
+        ),
+    ),
 )
 """Every view that is made beside them. A view is named with its schema, so that it can be read from anywhere."""
 

@@ -31,14 +31,14 @@ def links(warehouse: Warehouse) -> list[tuple[str, ...]]:
         return connection.execute("SELECT event_url FROM icontact.links ORDER BY 1").fetchall()
 
 
-def test_prepare_makes_every_table_and_may_be_repeated(warehouse: Warehouse) -> None:
+def test_prepare_makes_every_table_and_view_and_may_be_repeated(warehouse: Warehouse) -> None:
     warehouse.prepare()
     with warehouse.read() as connection:
         found = connection.execute(
-            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_name NOT LIKE 'current_%'"
+            "SELECT table_name, column_name, data_type FROM information_schema.columns"
         ).fetchall()
-    assert {name for name, _, _ in found} == {table.name for table in TABLES}
-    for table in TABLES:
+    assert {name for name, _, _ in found} == {table.name for table in (*TABLES, *VIEWS)}
+    for table in (*TABLES, *VIEWS):
         assert [(column, kind) for name, column, kind in found if name == table.name] == [
             (column.name, column.type) for column in table.columns
         ]
