@@ -19,6 +19,7 @@ from docs.generate import errors
 from docs.generate.__main__ import generated
 from icontact_assets import demo
 from icontact_assets.init import DAGSTER
+from icontact_assets.reports.tables import REPORT_TABLES
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import EveryImport, Sharing
 from icontact_assets.settings.requests import RequestLimits
@@ -181,8 +182,8 @@ def test_every_error_is_in_the_docs() -> None:
 
 def test_every_table_and_variable_and_setting_is_named() -> None:
     tables, settings = (DOCS / "tables.md").read_text(), (DOCS / "settings.md").read_text()
-    inner = ("missed", "touched_contacts", "changed_contacts", "links", "mapping_state")
-    for name in (table.name for table in (*TABLES, *VIEWS)):
+    inner = ("missed", "touched_contacts", "changed_contacts", "hashed_links", "mapping_state")
+    for name in (table.name for table in (*TABLES, *REPORT_TABLES, *VIEWS)):
         assert name in inner or f"`{name}`" in tables, name
     source = (ROOT / "icontact_assets" / "settings" / "load.py").read_text()
     variables = set(re.findall(r"ICONTACT_[A-Z_]*[A-Z]\b", source))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from icontact_assets.mapping.expressions import field_table
+from icontact_assets.reports.tables import REPORT_TABLES
 from icontact_assets.warehouse.tables import COVERAGE, TABLES, VIEWS
 
 BEGIN = """# Columns
@@ -50,7 +51,7 @@ def page() -> str:
             lines += ["", f"### `{view.name}`", "", f"The columns of `{view.of.name}`, and:"]
             lines += _table((column.name, column.type, column.description) for column in view.added)
     lines += ["", "## Tables"]
-    for table in (*TABLES, COVERAGE):
+    for table in (*REPORT_TABLES, *TABLES, COVERAGE):
         lines += ["", f"### `{table.name}`", "", cell(table.description), *_key(table.key)]
         lines += _table((column.name, column.type, column.description) for column in table.columns)
     return "\n".join(lines) + "\n"

@@ -20,7 +20,7 @@ from icontact_assets.metadata import failing_plainly, preview
 from icontact_assets.records import COMPLETE_DATA, WHY, table_key
 from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Import, Settings
-from icontact_assets.warehouse.tables import LINKS, MAPPING_STATE, Column
+from icontact_assets.warehouse.tables import HASHED_LINKS, MAPPING_STATE, Column
 
 _COMPLETE_PROFILES = "The profiles are made of completely read data. Audiences are computed when they are."
 
@@ -207,7 +207,7 @@ def _page(import_: Import, name: str) -> Page:
         docs="tables.md",
         code=_BUILDERS[name],
         comes_from=keyed(lineage(name), import_.name),
-        beside=(LINKS, MAPPING_STATE) if name == "icontact_activity" else (),
+        beside=(HASHED_LINKS, MAPPING_STATE) if name == "icontact_activity" else (),
     )
 
 

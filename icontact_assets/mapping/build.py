@@ -153,7 +153,7 @@ def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = N
     digest = f"{_VERSION}:{hashlib.blake2b(subject.encode(), digest_size=12).hexdigest()}"
     before = _state(connection, target)
     if before is None or before.digest.partition(":")[0] != _VERSION:
-        connection.execute("DELETE FROM links")
+        connection.execute("DELETE FROM hashed_links")
     new = None
     if before is not None and before.digest == digest and there(connection, target) and not everything:
         new = _new_events(connection, before)
@@ -222,9 +222,9 @@ def _hash_links(connection: duckdb.DuckDBPyConnection, which: str | None) -> Non
         "hashed",
         "hashedurls_key",
         f"SELECT event_url AS text FROM (SELECT DISTINCT event_url FROM raw_activity "
-        f"WHERE event_url IS NOT NULL AND {which or 'true'}) clicked ANTI JOIN links USING (event_url)",
+        f"WHERE event_url IS NOT NULL AND {which or 'true'}) clicked ANTI JOIN hashed_links USING (event_url)",
     )
-    connection.execute("INSERT INTO links SELECT text, value FROM temp.hashed")
+    connection.execute("INSERT INTO hashed_links SELECT text, value FROM temp.hashed")
 
 
 def _compute_distinct(connection: duckdb.DuckDBPyConnection, name: str, function: str, query: str) -> None:
@@ -274,12 +274,12 @@ def _insert(connection: duckdb.DuckDBPyConnection, events: str, *, merge: bool) 
     connection.execute(f"CREATE OR REPLACE TEMP TABLE acted AS SELECT *, row_number() OVER () AS n FROM ({rows})")
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE keyed AS SELECT hashedurls_key, row_number() OVER (ORDER BY hashedurls_key) AS k "
-        "FROM (SELECT DISTINCT hashedurls_key FROM links WHERE hashedurls_key IS NOT NULL)"
+        "FROM (SELECT DISTINCT hashedurls_key FROM hashed_links WHERE hashedurls_key IS NOT NULL)"
     )
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE clicked AS SELECT (n << 32) + k AS pair, count(*) AS times "
         f"FROM (SELECT contact_id, event_url FROM {events} AND event_url IS NOT NULL) "
-        "JOIN (SELECT event_url, k FROM links JOIN temp.keyed USING (hashedurls_key)) USING (event_url) "
+        "JOIN (SELECT event_url, k FROM hashed_links JOIN temp.keyed USING (hashedurls_key)) USING (event_url) "
         "JOIN temp.acted ON contact_id = ic_contact_id GROUP BY pair"
     )
     if merge:

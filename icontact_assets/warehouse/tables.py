@@ -311,8 +311,8 @@ CHANGED_CONTACTS = Table(
     ),
 )
 
-LINKS = Table(
-    "links",
+HASHED_LINKS = Table(
+    "hashed_links",
     "Every distinct link ever clicked, hashed once.",
     (
         Column("event_url", "VARCHAR", "link as iContact gave it"),
@@ -538,6 +538,19 @@ EXPORT_PLANS = Table(
     key=("export", "hash"),
 )
 
+ENGAGEMENT_CHANGES = Table(
+    "engagement_changes",
+    "Who came to another tier of `engagement`, and when. A row is kept, whatever becomes of the contact.",
+    (
+        Column("contact_id", "VARCHAR", "iContact contact id"),
+        Column("from_tier", "VARCHAR", "the tier before; NULL: the contact was in none"),
+        Column("to_tier", "VARCHAR", "the tier since; NULL: the contact no longer exists"),
+        Column("changed_on", "DATE", "the day on which it was found, in the time zone of the settings `reports`"),
+        Column("changed_at", "TIMESTAMP", "when it was found (UTC)"),
+    ),
+    key=("contact_id", "changed_at"),
+)
+
 TABLES = (
     *RAW_TABLES,
     QUARANTINE,
@@ -546,7 +559,7 @@ TABLES = (
     MISSED,
     TOUCHED_CONTACTS,
     CHANGED_CONTACTS,
-    LINKS,
+    HASHED_LINKS,
     MAPPING_STATE,
     IMPORT_SOURCE,
     AUDIENCE_MEMBERS,
@@ -558,6 +571,7 @@ TABLES = (
     EXPORT_PLANS,
     OPT_OUTS,
     CONTACT_ADDRESSES,
+    ENGAGEMENT_CHANGES,
 )
 """Every table that `Warehouse.prepare` creates in the schema of an import."""
 

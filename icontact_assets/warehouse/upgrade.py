@@ -54,6 +54,8 @@ UPGRADES: tuple[Upgrade, ...] = (
             "evidence = replace(evidence, '\"exclusion\":', '\"suppressed\":')",
         ),
     ),
+    # `links` is now a report, which has no such column.
+    Upgrade("links", "event_url", ("INSERT INTO hashed_links BY NAME FROM links", "DROP TABLE links")),
 )
 
 

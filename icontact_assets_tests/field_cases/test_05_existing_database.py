@@ -45,10 +45,10 @@ def test_a_database_is_opened_as_it_is(tmp_path: Path, make: Callable[[Path], No
     make(path)
     warehouse = Warehouse(path, "icontact")
     with warehouse.write("test") as connection:
-        connection.execute("INSERT INTO icontact.links VALUES ('a', NULL)")
+        connection.execute("INSERT INTO icontact.hashed_links VALUES ('a', NULL)")
     with warehouse.read() as connection:
         assert connection.execute("FROM warehouse_file.main.mine").fetchall() == [(42,)]
-        assert connection.execute("SELECT event_url FROM icontact.links").fetchall() == [("a",)]
+        assert connection.execute("SELECT event_url FROM icontact.hashed_links").fetchall() == [("a",)]
 
 
 def damaged(path: Path) -> None:

@@ -37,6 +37,6 @@ def test_every_other_word_of_sql_works(tmp_path: Path, name: str) -> None:
     (tmp_path / "icontact.yaml").write_text(f"imports:\n  - {{name: {name}, account: 1, client_folder: 2}}\n")
     warehouse = Warehouse(tmp_path / "warehouse.duckdb", load_settings({}, tmp_path).imports[0].name)
     with warehouse.write("test") as connection:
-        connection.execute(f"INSERT INTO \"{name}\".links VALUES ('a', NULL)")
+        connection.execute(f"INSERT INTO \"{name}\".hashed_links VALUES ('a', NULL)")
     with warehouse.read() as connection:
-        assert connection.execute(f'SELECT event_url FROM "{name}".links').fetchall() == [("a",)]
+        assert connection.execute(f'SELECT event_url FROM "{name}".hashed_links').fetchall() == [("a",)]

@@ -248,7 +248,7 @@ def test_another_mapping_computes_and_hashes_everything_anew(
     assert build_activity(connection).full
     assert connection.execute("SELECT count(*) FROM icontact.touched_contacts").fetchall() == [(0,)]
     assert build_activity(connection).computed == 0
-    connection.execute("UPDATE icontact.links SET hashedurls_key = 'of an older version'")
+    connection.execute("UPDATE icontact.hashed_links SET hashedurls_key = 'of an older version'")
     connection.execute("DELETE FROM icontact.icontact_activity")
     monkeypatch.setattr(build, "_VERSION", "another")
     assert build_activity(connection).full
@@ -268,7 +268,7 @@ def test_full_computation_in_buckets_and_batches_is_the_same(
     at_once = profiles(connection)
     monkeypatch.setattr(build, "_BATCH_LINKS", 7)
     monkeypatch.setattr(build, "_BATCH_TEXTS", 6)
-    connection.execute("DELETE FROM icontact.links")
+    connection.execute("DELETE FROM icontact.hashed_links")
     build_users(connection)
     build_activity(connection, everything=True)
     assert profiles(connection) == at_once

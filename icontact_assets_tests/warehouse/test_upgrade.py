@@ -95,3 +95,18 @@ def test_coverage_keeps_its_rows_under_new_words(tmp_path: Path) -> None:
         ("activity", "9", "opens", "", "stale", 4, 2, "c"),
     ]
     assert left == set(IMPORT_COVERAGE.column_names)
+
+
+def test_hashed_links_keep_their_rows_under_another_name(tmp_path: Path) -> None:
+    warehouse = earlier(
+        tmp_path / "icontact.duckdb",
+        "ALTER TABLE hashed_links RENAME TO links",
+        "INSERT INTO links VALUES ('https://www.example.com/', '7')",
+    )
+    warehouse.prepare()
+    with warehouse.write("the report of that name") as connection:
+        connection.execute("CREATE TABLE links (link VARCHAR)")
+    warehouse.prepare()
+    with warehouse.read() as connection:
+        assert connection.execute("FROM hashed_links").fetchall() == [("https://www.example.com/", "7")]
+        assert connection.execute("SELECT link FROM links").fetchall() == []

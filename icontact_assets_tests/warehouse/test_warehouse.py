@@ -28,7 +28,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 def links(warehouse: Warehouse) -> list[tuple[str, ...]]:
     with warehouse.read() as connection:
-        return connection.execute("SELECT event_url FROM icontact.links ORDER BY 1").fetchall()
+        return connection.execute("SELECT event_url FROM icontact.hashed_links ORDER BY 1").fetchall()
 
 
 def test_prepare_makes_every_table_and_view_and_may_be_repeated(warehouse: Warehouse) -> None:
@@ -47,7 +47,7 @@ def test_prepare_makes_every_table_and_view_and_may_be_repeated(warehouse: Wareh
 def test_a_block_that_raises_writes_nothing(warehouse: Warehouse) -> None:
     def fail() -> None:
         with warehouse.write("a test") as connection:
-            connection.execute("INSERT INTO icontact.links VALUES ('a', NULL)")
+            connection.execute("INSERT INTO icontact.hashed_links VALUES ('a', NULL)")
             raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
@@ -60,7 +60,7 @@ def test_writers_wait_for_each_other(warehouse: Warehouse) -> None:
 
     def write(name: str) -> None:
         with patient.write("a test") as connection:
-            connection.execute("INSERT INTO icontact.links VALUES (?, NULL)", [name])
+            connection.execute("INSERT INTO icontact.hashed_links VALUES (?, NULL)", [name])
 
     threads = [threading.Thread(target=write, args=(f"{n:02}",)) for n in range(8)]
     for thread in threads:
@@ -109,11 +109,13 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_table_from_before_gets_the_columns_it_lacks(warehouse: Warehouse) -> None:
     with warehouse.write("test") as connection:
-        connection.execute("INSERT INTO icontact.links VALUES ('a', '1')")
-        connection.execute("ALTER TABLE icontact.links DROP COLUMN hashedurls_key")
+        connection.execute("INSERT INTO icontact.hashed_links VALUES ('a', '1')")
+        connection.execute("ALTER TABLE icontact.hashed_links DROP COLUMN hashedurls_key")
     warehouse.prepare()
     with warehouse.read() as connection:
-        assert connection.execute("SELECT event_url, hashedurls_key FROM icontact.links").fetchall() == [("a", None)]
+        assert connection.execute("SELECT event_url, hashedurls_key FROM icontact.hashed_links").fetchall() == [
+            ("a", None)
+        ]
 
 
 def test_the_views_show_the_latest_version_of_each_row_to_any_program(warehouse: Warehouse) -> None:
@@ -158,7 +160,7 @@ def test_a_schema_is_prepared_where_a_file_lacks_it(warehouse: Warehouse, tmp_pa
     assert opens(lambda: links(earlier)) == 3
     shutil.copyfile(tmp_path / "mine.duckdb", earlier.path)
     with earlier.write("test") as connection:
-        connection.execute("INSERT INTO links VALUES ('a', NULL)")
+        connection.execute("INSERT INTO hashed_links VALUES ('a', NULL)")
     assert opens(lambda: links(earlier)) == 1
 
 
@@ -177,7 +179,7 @@ def test_older_duckdb_opens_what_this_one_wrote(warehouse: Warehouse) -> None:
 def test_a_signal_ends_a_query_and_gives_the_lock_back(warehouse: Warehouse) -> None:
     def count() -> None:
         with warehouse.write("counting") as connection:
-            connection.execute("INSERT INTO icontact.links VALUES ('a', NULL)")
+            connection.execute("INSERT INTO icontact.hashed_links VALUES ('a', NULL)")
             threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
             connection.execute("SELECT sum(hash(range)) FROM range(100_000_000_000)").fetchall()
 
