@@ -22,6 +22,7 @@ _FULL = {
     "|limits.shrink: 0.1|limits.growth: 0.1|approve: 0123456789abcdef0123456789abcdef|match: id|authorization: who"
     "|account: 1|client_folder: 2|pace.adds_per_day: 5|pace.quiet_hours: '22:00-07:00'|pace.time_zone: UTC|recheck: 12",
     "schedule": "daily_at: '02:00'|time_zone: UTC|overdue_hours: 30",
+    "reports": "time_zone: Europe/Berlin|win_back_days: 60|sunset_days: 120|minimum_mails: 3",
 }
 VARIABLES = (
     *("ICONTACT_APP_ID", "ICONTACT_API_USERNAME", "ICONTACT_API_PASSWORD", "ICONTACT_ACCOUNT_ID"),
@@ -111,8 +112,8 @@ def document(section: str, key: str, value: str) -> str:
             if inner and f"    {outer}:" not in lines:
                 lines.append(f"    {outer}:")
             lines.append(f"      {inner}: {chosen}" if inner else f"    {at}: {chosen}")
-        if name == "schedule":
-            parts.append("schedule:\n" + "\n".join(lines) + "\n")
+        if name in ("schedule", "reports"):
+            parts.append(f"{name}:\n" + "\n".join(lines) + "\n")
         else:
             parts.append(f"{name}:\n  -\n" + "\n".join(lines) + "\n")
             if name == "audiences":

@@ -271,6 +271,7 @@ priorities:
         (TWO_IMPORTS % "" + "priorities:\n  - [e, f]\n", [":11: priorities[0][1]", "import two", "one client folder"]),
         ("schedule: {daily_at: '25:00'}\n", ["schedule.daily_at", "HH:MM"]),
         ("schedule: {time_zone: Mars}\n", ["schedule.time_zone", "tz database"]),
+        ("reports: {sunset_days: 90}\n", ["reports", "`sunset_days` (90) must be more than `win_back_days` (90)"]),
     ],
 )
 def test_errors_name_the_place_and_the_remedy(tmp_path: Path, text: str, says: list[str]) -> None:

@@ -26,6 +26,12 @@ STATISTIC_OF = {
 OPT_OUTS = "unsubscribes"
 """The listing of those who left."""
 
+RELEASED = "coalesce(released_at, CASE WHEN scheduled_at <= {now} THEN scheduled_at END)"
+"""SQL expression over sends for when one was released (UTC). NULL: not yet. `{now}` is to be filled in."""
+
+NOT_CANCELLED = "coalesce(lower(status), '') NOT IN ('cancelled', 'canceled')"
+"""SQL condition over sends."""
+
 _NAMED = 5
 """Messages that a reason names at most."""
 
@@ -236,8 +242,8 @@ def _message_states(scope: Scope, now: str) -> str:
     message AS (
         SELECT message_id, deleted_at, aids FROM "{schema}".current_messages
     ), release AS (
-        SELECT message_id, coalesce(released_at, CASE WHEN scheduled_at <= {now} THEN scheduled_at END) AS released
-        FROM "{schema}".current_sends WHERE lower(status) NOT IN ('cancelled', 'canceled')
+        SELECT message_id, {RELEASED.format(now=now)} AS released
+        FROM "{schema}".current_sends WHERE {NOT_CANCELLED}
     ), candidate AS (
         SELECT message_id, kinds, min(released) AS first_released, max(released) AS last_released
         FROM (

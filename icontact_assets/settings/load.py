@@ -219,6 +219,7 @@ class _Resolver:
             audiences=self._written.audiences,
             exports=exports,
             schedule=self._written.schedule,
+            reports=self._written.reports,
             owners=self._written.owners,
             notices=_notices(self._environ.get("ICONTACT_ASSETS_NOTICES")),
         )

@@ -284,6 +284,28 @@ class Schedule(Model):
         return value
 
 
+class Reports(Model):
+    """How the report tables count days and people."""
+
+    time_zone: TimeZone = "UTC"
+    """The time zone of the days in the reports."""
+    win_back_days: int = Field(default=90, ge=1, le=36_500)
+    """The days without an open or click after which somebody is due for a win-back."""
+    sunset_days: int = Field(default=180, ge=2, le=36_500)
+    """The days without an open or click after which somebody is due for a sunset: to be mailed no more."""
+    minimum_mails: int = Field(default=5, ge=1, le=MOST)
+    """The mails that somebody must have got in those days to be due."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.sunset_days <= self.win_back_days:
+            raise InvalidSetting(
+                "Correct one of them.",
+                problem=f"`sunset_days` ({self.sunset_days}) must be more than `win_back_days` ({self.win_back_days})",
+            )
+        return self
+
+
 class Sharing(Model):
     """How the database shares the machine with other programs. Its variables begin with `ICONTACT_ASSETS_`."""
 
@@ -315,6 +337,7 @@ class Settings(Model):
     audiences: tuple[Audience, ...] = ()
     exports: tuple[Export, ...] = ()
     schedule: Schedule = Schedule()
+    reports: Reports = Reports()
     owners: tuple[Owner, ...] = ()
     """Who is shown as owner of every asset."""
     notices: SecretStr | None = None

@@ -12,6 +12,7 @@ from icontact_assets.settings.models import (
     Audience,
     ExportOptions,
     ImportOptions,
+    Reports,
     Schedule,
 )
 from icontact_assets.settings.refusals import shown
@@ -185,6 +186,8 @@ class Written(Model):
     """Exports in order: whoever an export takes is left out by those after it."""
     schedule: Schedule = Schedule()
     """When the daily schedule runs."""
+    reports: Reports = Reports()
+    """How the report tables count days and people."""
     owners: tuple[Owner, ...] = ()
     """Who is shown as owner of every asset, as e-mail address or as `team:<name>`."""
 
