@@ -165,7 +165,7 @@ def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = N
         _hash_links(connection, new)
         computed = _insert(connection, f"raw_activity {semi_join} WHERE {new or 'true'}", merge=new is not None)
     connection.execute("DELETE FROM touched_contacts")
-    _keep_state(connection, target, digest, "raw_activity", "extracted_at")
+    _keep_state(connection, target, digest, "raw_activity", "extracted_at", update=new is not None)
     build_profiles(connection)
     return Built(_count(connection, target), computed, full=new is None)
 
@@ -373,12 +373,43 @@ def _state(connection: duckdb.DuckDBPyConnection, target: str) -> _State | None:
     return _State(*rows[0]) if rows else None
 
 
-def _keep_state(connection: duckdb.DuckDBPyConnection, target: str, digest: str, source: str, stored_at: str) -> None:
+def _keep_state(
+    connection: duckdb.DuckDBPyConnection,
+    target: str,
+    digest: str,
+    source: str,
+    stored_at: str,
+    *,
+    update: bool = False,
+) -> None:
+    """Record of what the table was computed. After an `update`, the sum of former events remains."""
+    [(rows, newest)] = connection.execute(f"SELECT count(*), max({stored_at}) FROM {source}").fetchall()
+    # The largest rowid is at least that of so many rows in a row, and to look only there takes no time.
+    [(end,)] = connection.execute(
+        f"SELECT coalesce(max(rowid) + 1, 0) FROM {source} WHERE rowid >= {rows} - 1"
+    ).fetchall()
+    summed = next(iter(kept_sums(connection)), None) if update else None
     connection.execute("DELETE FROM mapping_state WHERE coalesce(table_name, 'icontact_activity') = ?", [target])
     connection.execute(
-        "INSERT INTO mapping_state (table_name, digest, computed_at, source_rows, source_end, source_newest) "
-        f"SELECT $target, $digest, $now, count(*), coalesce(max(rowid) + 1, 0), max({stored_at}) FROM {source}",
-        {"target": target, "digest": digest, "now": datetime.now(UTC).replace(tzinfo=None)},
+        "INSERT INTO mapping_state (table_name, digest, computed_at, source_rows, source_end, source_newest, "
+        "summed_end, summed_hashes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [target, digest, datetime.now(UTC).replace(tzinfo=None), rows, end, newest, *(summed or (None, None))],
+    )
+
+
+def kept_sums(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
+    """The sum that `keep_sum` kept, after the rowid that follows the last event it is of. Empty if there is none."""
+    return connection.execute(
+        "SELECT summed_end, summed_hashes FROM mapping_state "
+        "WHERE table_name = 'icontact_activity' AND summed_end IS NOT NULL"
+    ).fetchall()
+
+
+def keep_sum(connection: duckdb.DuckDBPyConnection, hashes: int) -> None:
+    """Keep the sum of the hashes of the contacts of all events that `icontact_activity` holds."""
+    connection.execute(
+        "UPDATE mapping_state SET summed_end = source_end, summed_hashes = ? WHERE table_name = 'icontact_activity'",
+        [hashes],
     )
 
 

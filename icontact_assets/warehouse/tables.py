@@ -335,6 +335,8 @@ MAPPING_STATE = Table(
         Column("source_rows", "BIGINT", "rows that the raw table had"),
         Column("source_end", "BIGINT", "the rowid after the last of them"),
         Column("source_newest", "TIMESTAMP", "when the newest of them was stored (UTC)"),
+        Column("summed_end", "BIGINT", "the rowid after the last event that summed_hashes is of"),
+        Column("summed_hashes", "HUGEINT", "sum of hash(contact_id) of the events when rows_match_source last held"),
     ),
     key=("table_name",),
 )

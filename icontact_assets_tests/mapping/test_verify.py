@@ -69,6 +69,9 @@ BROKEN = {
         {"values_match_raw_contacts"},
     ),
     "UPDATE icontact_users SET deleted_at = NULL": ("icontact_users", {"values_match_raw_contacts"}),
+    "INSERT INTO icontact_users FROM icontact_users WHERE ic_contact_id = '1'": ("icontact_users", {"keys_unique"}),
+    "DELETE FROM icontact_users WHERE ic_contact_id = '1'": ("icontact_users", {"rows_match_source"}),
+    "UPDATE raw_contacts SET city = 'Bonn' WHERE id = '2'": ("icontact_users", {"values_match_raw_contacts"}),
     "ALTER TABLE icontact_users ALTER ic_user_created TYPE VARCHAR": ("icontact_users", {"types_as_declared"}),
     "ALTER TABLE icontact_activity DROP channels": ("icontact_activity", {"types_as_declared"}),
     "ALTER TABLE icontact_activity ADD more INTEGER": ("icontact_activity", {"types_as_declared"}),
@@ -80,6 +83,11 @@ BROKEN = {
         "icontact_activity",
         {"rows_match_source", "counts_match_raw_activity"},
     ),
+    "UPDATE icontact_activity SET ic_contact_id = '99' WHERE ic_contact_id = '3'": (
+        "icontact_activity",
+        {"rows_match_source"},
+    ),
+    "INSERT INTO icontact_activity (ic_contact_id) VALUES ('99')": ("icontact_activity", {"rows_match_source"}),
     "CREATE OR REPLACE VIEW icontact_profiles AS FROM icontact.icontact_profiles_before WHERE ic_contact_id <> '3'": (
         "icontact_profiles",
         {"rows_match_source"},
@@ -96,6 +104,35 @@ def test_a_broken_table_is_red(connection: duckdb.DuckDBPyConnection, statement:
     connection.execute(statement)
     name, expected = BROKEN[statement]
     assert red(connection, name) == expected
+
+
+def kept(connection: duckdb.DuckDBPyConnection) -> list[tuple[int | None, int | None]]:
+    return connection.execute(
+        "SELECT summed_end - source_end, summed_hashes FROM mapping_state WHERE table_name = 'icontact_activity'"
+    ).fetchall()
+
+
+def test_an_update_is_compared_with_what_the_events_before_it_were_found_to_make(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    compute(connection)
+    assert kept(connection) == [(None, None)]
+    assert red(connection, "icontact_activity") == set()
+    add_event(connection, "open", "2", NOW, None)
+    add_event(connection, "open", "7", NOW, None)
+    assert not build_activity(connection).full
+    assert red(connection, "icontact_activity") == set()
+    [(total,)] = connection.execute("SELECT sum(hash(contact_id)) FROM raw_activity").fetchall()
+    assert kept(connection) == [(0, total)]
+    connection.execute("UPDATE mapping_state SET summed_hashes = summed_hashes + 1")
+    assert red(connection, "icontact_activity") == set()
+    assert kept(connection) == [(0, total)]
+    add_event(connection, "open", "8", NOW, None)
+    assert not build_activity(connection).full
+    connection.execute("UPDATE icontact_activity SET ic_contact_id = '99' WHERE ic_contact_id = '3'")
+    assert red(connection, "icontact_activity") == {"rows_match_source"}
+    build_activity(connection, everything=True)
+    assert kept(connection) == [(None, None)]
 
 
 def test_an_event_that_somebody_changed_is_red(connection: duckdb.DuckDBPyConnection) -> None:
