@@ -105,14 +105,19 @@ def raw_specs(import_: Import, table: Table) -> list[dg.AssetCheckSpec]:
 
 
 def raw_results(
-    context: dg.AssetExecutionContext, settings: Settings, import_: Import, table: Table
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    import_: Import,
+    table: Table,
+    beside: Callable[[duckdb.DuckDBPyConnection], None],
 ) -> list[dg.AssetCheckResult]:
-    """Their results, once what the step read is stored. The database is opened only for those about its rows. Raises
-    WarehouseError."""
+    """Their results, once what the step read is stored. The database is opened only for those about its rows, and then
+    `beside` is called with the connection. Raises WarehouseError."""
     partitions = partitions_of(context.instance, _key(import_, table))
     if table is RAW_STATISTICS:
         return [_failed_partitions(partitions)]
     with open_import(settings, import_, waiting=context.log.warning).read() as connection:
+        beside(connection)
         return _results(connection, settings, import_, table, partitions)
 
 

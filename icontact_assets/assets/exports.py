@@ -7,6 +7,7 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.assets.pages import Page, column_lineage, described
+from icontact_assets.assets.pictures import list_size
 from icontact_assets.assets.worker import worker
 from icontact_assets.errors import UserError
 from icontact_assets.exports.choice import sources
@@ -84,6 +85,7 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             metadata={
                 **_facts(report),
+                **list_size(settings, export, report.list_id),
                 STATE: state(export, computed),
                 "dagster/column_lineage": comes_from,
             }

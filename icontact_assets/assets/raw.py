@@ -10,6 +10,7 @@ import duckdb
 
 from icontact_assets.assets.outside import listing_key
 from icontact_assets.assets.pages import described, raw_page
+from icontact_assets.assets.pictures import raw_pictures, requests_of_runs
 from icontact_assets.assets.pulse import Pulse, tell_requests
 from icontact_assets.assets.report import report_days, rows_elsewhere, run_began, tag_retry_at
 from icontact_assets.assets.worker import worker
@@ -26,7 +27,7 @@ from icontact_assets.metadata import failure
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.plain import mask
 from icontact_assets.records import table_key
-from icontact_assets.resources import open_context, rates_of
+from icontact_assets.resources import open_context, open_import, rates_of
 from icontact_assets.retries import retry_at
 from icontact_assets.settings.models import Import, Settings, SettingsError
 from icontact_assets.warehouse.remedies import query_failed
@@ -40,6 +41,7 @@ from icontact_assets.warehouse.tables import (
     RAW_SUBSCRIPTIONS,
     Table,
 )
+from icontact_assets.warehouse.warehouse import WarehouseError
 
 _LISTINGS = {"contacts": RAW_CONTACTS, "messages": RAW_MESSAGES, "sends": RAW_SENDS, "lists": RAW_LISTS}
 
@@ -86,10 +88,17 @@ def _asset(
 ) -> dg.AssetsDefinition:
     def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         try:
-            yield body(context)._replace(check_results=raw_results(context, settings, import_, table))
+            result = body(context)
+            last = window_of(context).last
+
+            def show(connection: duckdb.DuckDBPyConnection) -> None:
+                shown = raw_pictures(connection, settings, import_, table, last)
+                context.add_asset_metadata(shown, partition_key=last.isoformat())
+
+            yield result._replace(check_results=raw_results(context, settings, import_, table, show))
         except _NotAllRead as error:
             # What a body logs is lost when it raises. What it yields is not.
-            yield from error.green  # type: ignore[misc]
+            yield from _pictured(context, settings, import_, table, error.green)  # type: ignore[misc]
             report_failed(context, settings, import_, table)
             raise _failure(context, error, error.causes, error.facts) from error
         except (IContactError, NothingToRead) as error:
@@ -115,6 +124,27 @@ def _asset(
         required_resource_keys={*worker(settings)},
         **described(settings, raw_page(import_.name, table, body)),
     )(run)
+
+
+def _pictured(
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    import_: Import,
+    table: Table,
+    green: Sequence[dg.AssetMaterialization],
+) -> Iterator[dg.AssetMaterialization]:
+    """What is reported of days that are read, the last of them with pictures."""
+    if not green:
+        return
+    *others, newest = green
+    yield from others
+    try:
+        with open_import(settings, import_, waiting=context.log.warning).read() as connection:
+            shown = raw_pictures(connection, settings, import_, table, date.fromisoformat(str(newest.partition)))
+    except WarehouseError:
+        # The step fails for another reason, which must not be lost.
+        shown = {}
+    yield newest.with_metadata({**newest.metadata, **shown})
 
 
 def _failure(
@@ -299,6 +329,7 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
         states = {day.state.day: day for day in done.days}
         window = reader.request.window
         report_days(context, window, reader.read_through, lambda day: {**_day_facts(states[day]), **facts})
+        context.add_asset_metadata(requests_of_runs(context, done.requests), partition_key=window.last.isoformat())
         _log_unsettled(context, done)
         return dg.MaterializeResult(metadata=elsewhere)
 
