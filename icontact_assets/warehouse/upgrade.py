@@ -46,10 +46,10 @@ UPGRADES: tuple[Upgrade, ...] = (
         "export_outcomes",
         "words",
         (
-            "UPDATE export_outcomes SET outcome = 'already_subscribed' WHERE outcome = 'already'",
             "ALTER TABLE export_outcomes RENAME words TO response",
-            # The first files had none.
+            # The first files had none. DuckDB 1.5 does not commit a column that is added after an update.
             "ALTER TABLE export_outcomes ADD COLUMN IF NOT EXISTS evidence VARCHAR",
+            "UPDATE export_outcomes SET outcome = 'already_subscribed' WHERE outcome = 'already'",
             "UPDATE export_outcomes SET reason = replace(reason, 'the exclusion list', 'the suppression list'), "
             "evidence = replace(evidence, '\"exclusion\":', '\"suppressed\":')",
         ),
