@@ -10,15 +10,14 @@ When a step fails there is most to say. It then reports its own checks and those
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import duckdb
 
-from icontact_assets.ingest.coverage import entries
-from icontact_assets.ingest.due import STATISTIC_OF, DayState, days, messages
-from icontact_assets.ingest.landing import quarantined
+from icontact_assets.ingest.context import ImportState, state_of
+from icontact_assets.ingest.due import STATISTIC_OF, DayState, days, messages_and_days
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
 from icontact_assets.mapping.verify import COUNTS, KEYS, QUESTIONS, ROWS, TYPES, VALUES, verify
 from icontact_assets.metadata import metadata_table
@@ -36,7 +35,7 @@ from icontact_assets.warehouse.tables import (
     Column,
     Table,
 )
-from icontact_assets.warehouse.warehouse import WarehouseError
+from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
 
 _RESOURCES = {
     RAW_CONTACTS: ("contacts",),
@@ -66,6 +65,11 @@ _DESCRIPTIONS = {
 
 _SHOWN = 50
 """Messages that a table in metadata names at most."""
+
+SHOWN_DAYS = 91
+"""Ended days that a picture shows at most."""
+
+Beside = Callable[[duckdb.DuckDBPyConnection, Sequence[DayState]], None]
 
 
 _MAPPED = {
@@ -109,16 +113,17 @@ def raw_results(
     settings: Settings,
     import_: Import,
     table: Table,
-    beside: Callable[[duckdb.DuckDBPyConnection], None],
+    beside: Beside,
 ) -> list[dg.AssetCheckResult]:
-    """Their results, once what the step read is stored. The database is opened only for those about its rows, and then
-    `beside` is called with the connection. Raises WarehouseError."""
+    """Their results, once what the step read is stored. Where the database is opened to show the table's rows, `beside`
+    is called with the connection, and with the state of the import's last days if they are known. Raises
+    WarehouseError."""
     partitions = partitions_of(context.instance, _key(import_, table))
-    if table is RAW_STATISTICS:
-        return [_failed_partitions(partitions)]
-    with open_import(settings, import_, waiting=context.log.warning).read() as connection:
-        beside(connection)
-        return _results(connection, settings, import_, table, partitions)
+    warehouse = open_import(settings, import_, waiting=context.log.warning)
+    if table is RAW_CONTACTS:
+        with warehouse.read() as connection:
+            beside(connection, [])
+    return _results(warehouse, settings, import_, table, partitions, beside)
 
 
 def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_: Import, table: Table) -> None:
@@ -129,8 +134,7 @@ def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_
         warehouse = open_import(settings, import_, waiting=context.log.warning)
         if not warehouse.exists():
             warehouse.prepare()
-        with warehouse.read() as connection:
-            found = [(each, _results(connection, settings, import_, each, asked[each])) for each in affected]
+        found = [(each, _results(warehouse, settings, import_, each, asked[each])) for each in affected]
     except WarehouseError as error:
         # The step fails for another reason, which must not be lost.
         context.log.warning(f"The checks are not reported. {error}")
@@ -154,15 +158,23 @@ def _key(import_: Import, table: Table) -> dg.AssetKey:
 
 
 def _results(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, import_: Import, table: Table, partitions: Partitions
+    warehouse: Warehouse,
+    settings: Settings,
+    import_: Import,
+    table: Table,
+    partitions: Partitions,
+    beside: Beside = lambda *_: None,
 ) -> list[dg.AssetCheckResult]:
     results = [_failed_partitions(partitions)]
-    if _RESOURCES[table]:
-        results.append(_quarantine_empty(connection, _RESOURCES[table]))
+    if table is RAW_STATISTICS:
+        return results
+    state = state_of(warehouse)
+    results.append(_quarantine_empty(state, _RESOURCES[table]))
     if table is RAW_ACTIVITY:
-        results += _activity(connection, settings, import_, partitions, datetime.now(UTC))
-    elif table is not RAW_STATISTICS:
-        results.append(_listing_complete(connection, *_RESOURCES[table]))
+        with warehouse.read() as connection:
+            results += _activity(connection, settings, import_, partitions, beside)
+    else:
+        results.append(_listing_complete(state, *_RESOURCES[table]))
     return results
 
 
@@ -179,8 +191,8 @@ def _failed_partitions(partitions: Partitions) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(check_name="failed_partitions", passed=not failed, metadata=facts)
 
 
-def _quarantine_empty(connection: duckdb.DuckDBPyConnection, resources: tuple[str, ...]) -> dg.AssetCheckResult:
-    found = quarantined(connection, resources)
+def _quarantine_empty(state: ImportState, resources: tuple[str, ...]) -> dg.AssetCheckResult:
+    found = [row for row in state.quarantined if row[0] in resources]
     facts: dict[str, Any] = {"rows": sum(rows for _, _, rows in found)}
     if found:
         facts["reasons"] = metadata_table(("resource", "reason", "rows"), found)
@@ -189,8 +201,8 @@ def _quarantine_empty(connection: duckdb.DuckDBPyConnection, resources: tuple[st
     )
 
 
-def _listing_complete(connection: duckdb.DuckDBPyConnection, resource: str) -> dg.AssetCheckResult:
-    read = list(entries(connection, resource).values())
+def _listing_complete(state: ImportState, resource: str) -> dg.AssetCheckResult:
+    read = [entry for listing, entry in state.coverage.items() if listing.resource == resource]
     incomplete = [entry for entry in read if entry.status != "complete" or entry.read_through is None]
     facts: dict[str, Any] = {
         "reported": sum(entry.reported or 0 for entry in read),
@@ -206,16 +218,27 @@ def _listing_complete(connection: duckdb.DuckDBPyConnection, resource: str) -> d
     return dg.AssetCheckResult(check_name="listing_complete", passed=bool(read) and not incomplete, metadata=facts)
 
 
+def last_days(connection: duckdb.DuckDBPyConnection, settings: Settings, import_: Import) -> list[DayState]:
+    """The ended days of an import that are shown."""
+    now = datetime.now(UTC)
+    first, last = _shown_days(import_, now.date())
+    return days(connection, scope_of(settings, import_), first, last, now, now)
+
+
+def _shown_days(import_: Import, today: date) -> tuple[date, date]:
+    return max(import_.start_date, today - timedelta(days=SHOWN_DAYS)), today - timedelta(days=1)
+
+
 def _activity(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, import_: Import, partitions: Partitions, now: datetime
+    connection: duckdb.DuckDBPyConnection, settings: Settings, import_: Import, partitions: Partitions, beside: Beside
 ) -> list[dg.AssetCheckResult]:
-    scope = scope_of(settings, import_)
-    asked = sorted(day for day in map(date.fromisoformat, partitions.asked) if import_.start_date <= day < now.date())
-    states: list[DayState] = []
-    if asked:
-        wanted = set(asked)
-        states = [day for day in days(connection, scope, asked[0], asked[-1], now, now) if day.day in wanted]
-    compared, differing = tie_out(connection, messages(connection, scope, now))
+    now = datetime.now(UTC)
+    asked = {day for day in map(date.fromisoformat, partitions.asked) if import_.start_date <= day < now.date()}
+    first, last = _shown_days(import_, now.date())
+    known, found = messages_and_days(connection, scope_of(settings, import_), min([*asked, first]), last, now)
+    beside(connection, [day for day in found if day.day >= first])
+    states = [day for day in found if day.day in asked]
+    compared, differing = tie_out(connection, known)
     return [
         _days("activity_read", states, lambda day: day.read, dg.AssetCheckSeverity.ERROR),
         _days("activity_settled", states, lambda day: day.settled, dg.AssetCheckSeverity.WARN),

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 import duckdb
 
-from icontact_assets.ingest.due import Scope, days
+from icontact_assets.checks import SHOWN_DAYS
+from icontact_assets.ingest.due import DayState
 from icontact_assets.pictures import picture
-from icontact_assets.resources import open_import, scope_of
-from icontact_assets.settings.models import Export, Import, Settings
+from icontact_assets.resources import open_import
+from icontact_assets.settings.models import Export, Settings
 from icontact_assets.warehouse.tables import RAW_ACTIVITY, RAW_CONTACTS, Table
 
-_DAYS = 91
-"""The most days that a picture shows."""
 _RUNS = 60
 """The most runs that a picture shows."""
 _EVENTS = 100
@@ -36,19 +35,19 @@ _STATES = {"settled": "days settled", "read": "days read, not settled", "missing
 
 
 def raw_pictures(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, import_: Import, table: Table, last: date
+    connection: duckdb.DuckDBPyConnection, table: Table, last: date, states: Sequence[DayState]
 ) -> Pictures:
-    """The pictures of a raw asset up to the UTC day `last`. A run shows them once, not on each of its days."""
-    span = [last - timedelta(days=back) for back in reversed(range(_DAYS))]
+    """The pictures of a raw asset up to the UTC day `last`, and of its last days in these `states`. A run shows them
+    once, not on each of its days."""
+    span = [last - timedelta(days=back) for back in reversed(range(SHOWN_DAYS))]
     if table is RAW_CONTACTS:
         rows = contacts_by_status(connection, span)
         return _shown("contacts_by_status", rows, f"when a day ends, {{shown}} days to {last} (UTC)")
     if table is not RAW_ACTIVITY:
         return {}
-    ended = [day for day in span if import_.start_date <= day < datetime.now(UTC).date()]
     return {
         **_shown("events_per_day", events_per_day(connection, span), f"a day, {{shown}} days to {last} (UTC)"),
-        **_shown("days", _states(connection, scope_of(settings, import_), ended), "{shown} ended days (UTC)"),
+        **_shown("days", _by_state(states), "{shown} ended days (UTC)"),
     }
 
 
@@ -118,13 +117,12 @@ def list_size(settings: Settings, export: Export, list_id: str) -> Pictures:
     return _shown("list_size", rows, "after each run, runs: {shown}, this one last")
 
 
-def _states(connection: duckdb.DuckDBPyConnection, scope: Scope, ended: Sequence[date]) -> Rows:
-    if not ended:
-        return {}
-    now = datetime.now(UTC)
-    states = [day.state for day in days(connection, scope, ended[0], ended[-1], now, now)]
+def _by_state(states: Sequence[DayState]) -> Rows:
+    found = [day.state for day in states]
     return {
-        f"{words}: {states.count(state):,}": [int(each == state) for each in states] for state, words in _STATES.items()
+        f"{words}: {found.count(state):,}": [int(each == state) for each in found]
+        for state, words in _STATES.items()
+        if found
     }
 
 

@@ -14,13 +14,14 @@ from icontact_assets.assets.pictures import raw_pictures, requests_of_runs
 from icontact_assets.assets.pulse import Pulse, tell_requests
 from icontact_assets.assets.report import report_days, rows_elsewhere, run_began, tag_retry_at
 from icontact_assets.assets.worker import worker
-from icontact_assets.checks import raw_results, raw_specs, report_failed
+from icontact_assets.checks import last_days, raw_results, raw_specs, report_failed
 from icontact_assets.errors import UserError
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactError
 from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Plan
 from icontact_assets.ingest.changes import Changes, read_changes
 from icontact_assets.ingest.context import ImportContext
 from icontact_assets.ingest.drift import Finding, listed
+from icontact_assets.ingest.due import DayState
 from icontact_assets.ingest.forecast import Forecast, forecast
 from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.metadata import failure
@@ -91,8 +92,8 @@ def _asset(
             result = body(context)
             last = window_of(context).last
 
-            def show(connection: duckdb.DuckDBPyConnection) -> None:
-                shown = raw_pictures(connection, settings, import_, table, last)
+            def show(connection: duckdb.DuckDBPyConnection, states: Sequence[DayState]) -> None:
+                shown = raw_pictures(connection, table, last, states)
                 context.add_asset_metadata(shown, partition_key=last.isoformat())
 
             yield result._replace(check_results=raw_results(context, settings, import_, table, show))
@@ -140,7 +141,8 @@ def _pictured(
     yield from others
     try:
         with open_import(settings, import_, waiting=context.log.warning).read() as connection:
-            shown = raw_pictures(connection, settings, import_, table, date.fromisoformat(str(newest.partition)))
+            states = last_days(connection, settings, import_) if table is RAW_ACTIVITY else []
+            shown = raw_pictures(connection, table, date.fromisoformat(str(newest.partition)), states)
     except WarehouseError:
         # The step fails for another reason, which must not be lost.
         shown = {}

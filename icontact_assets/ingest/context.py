@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,6 +13,7 @@ from icontact_assets.icontact.folder import Folder
 from icontact_assets.ingest.coverage import Entry, entries
 from icontact_assets.ingest.drift import Policy
 from icontact_assets.ingest.due import Scope, create_view, mark_of, mark_of_stored_view, view_of
+from icontact_assets.ingest.landing import quarantined
 from icontact_assets.ingest.staging import Listing, Staging
 from icontact_assets.warehouse.warehouse import Version, Warehouse
 
@@ -30,10 +31,17 @@ class ImportState:
     """The mark of the view `coverage`."""
     coverage: Mapping[Listing, Entry]
     """The coverage of the listings of the whole folder."""
+    quarantined: Sequence[tuple[str, str, int]]
+    """How many rows are in quarantine: resource, reason, rows of the last complete read."""
 
     @classmethod
     def load(cls, warehouse: Warehouse, connection: duckdb.DuckDBPyConnection) -> ImportState:
-        return cls(warehouse.claimed(connection), mark_of_stored_view(connection), entries(connection, *_OF_FOLDERS))
+        return cls(
+            warehouse.claimed(connection),
+            mark_of_stored_view(connection),
+            entries(connection, *_OF_FOLDERS),
+            quarantined(connection),
+        )
 
 
 _REMEMBERED: dict[tuple[object, ...], tuple[Version, ImportState]] = {}
@@ -55,6 +63,17 @@ def _remembered(warehouse: Warehouse) -> ImportState | None:
     return state if version is not None and version == warehouse.version() else None
 
 
+def state_of(warehouse: Warehouse) -> ImportState:
+    """What the database holds of an import. It is opened only where that is not known from this process's last
+    connection."""
+    state = _remembered(warehouse)
+    if state is None:
+        with warehouse.read() as connection:
+            state = ImportState.load(warehouse, connection)
+        _remember(warehouse, state)
+    return state
+
+
 def prepare_import(warehouse: Warehouse, scope: Scope, start_date: date) -> tuple[str, bool]:
     """Record whose data the import's schema holds, and make the view `coverage` as these settings want it.
 
@@ -62,11 +81,7 @@ def prepare_import(warehouse: Warehouse, scope: Scope, start_date: date) -> tupl
     often all that is done, and known to be done: then the database is not even opened. Raises OtherSource.
     """
     view = view_of(scope, start_date)
-    state = _remembered(warehouse)
-    if state is None and warehouse.exists():
-        with warehouse.read() as connection:
-            state = ImportState.load(warehouse, connection)
-        _remember(warehouse, state)
+    state = state_of(warehouse) if warehouse.exists() else None
     if state is not None and state.database_id is not None and state.view == mark_of(view):
         return state.database_id, False
     with warehouse.write("preparing the import") as connection:
@@ -103,12 +118,7 @@ class ImportContext:
 
     def coverage(self) -> Mapping[Listing, Entry]:
         """The coverage of the listings of the whole folder."""
-        state = _remembered(self.warehouse)
-        if state is None:
-            with self.warehouse.read() as connection:
-                state = ImportState.load(self.warehouse, connection)
-            _remember(self.warehouse, state)
-        return state.coverage
+        return state_of(self.warehouse).coverage
 
     @contextmanager
     def write(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:

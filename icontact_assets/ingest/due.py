@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 import duckdb
 
@@ -95,11 +96,14 @@ class DayState:
 
 def messages(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetime) -> list[MessageState]:
     """Every message that could have been sent, newest release first, then those never released. `now` is aware."""
+    return _messages(connection, f"WITH {_message_states(scope, '$now')}", {"now": naive(now)})
+
+
+def _messages(connection: duckdb.DuckDBPyConnection, states: str, values: dict[str, Any]) -> list[MessageState]:
     rows = connection.execute(
-        f"WITH {_message_states(scope, '$now')} SELECT message_id, kinds, first_released, polled_at, "  # noqa: S608
-        "covered_until, poll_days, verify_days, due FROM state "
-        "ORDER BY last_released DESC NULLS LAST, message_id DESC",
-        {"now": naive(now)},
+        f"{states} SELECT message_id, kinds, first_released, polled_at, covered_until, poll_days, verify_days, due "  # noqa: S608
+        "FROM state ORDER BY last_released DESC NULLS LAST, message_id DESC",
+        values,
     ).fetchall()
     return [
         MessageState(id_, tuple(kinds), aware(released), aware(polled), aware(covered), poll_days, verify_days, due)
@@ -129,12 +133,33 @@ def days(
     connection: duckdb.DuckDBPyConnection, scope: Scope, first: date, last: date, now: datetime, read_until: datetime
 ) -> list[DayState]:
     """The days from `first` to `last`. A day that has not ended counts up to `read_until`. Instants are aware."""
+    values = {"now": naive(now), "first": first, "last": last, "read_until": naive(read_until)}
+    return _days(connection, scope, f"{_message_states(scope, '$now')}, ", values)
+
+
+def _days(connection: duckdb.DuckDBPyConnection, scope: Scope, states: str, values: dict[str, Any]) -> list[DayState]:
     rows = connection.execute(
-        f"WITH {_message_states(scope, '$now')}, {_day_states(scope, '$first', '$last', '$now', '$read_until')} "  # noqa: S608
+        f"WITH {states}{_day_states(scope, '$first', '$last', '$now', '$read_until')} "  # noqa: S608
         "SELECT day, read, settled, open_messages, due_messages, reason FROM day_state ORDER BY day",
-        {"now": naive(now), "first": first, "last": last, "read_until": naive(read_until)},
+        values,
     ).fetchall()
     return [DayState(*row) for row in rows]
+
+
+def messages_and_days(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, first: date, last: date, now: datetime
+) -> tuple[list[MessageState], list[DayState]]:
+    """`messages` and `days`, read up to `now`. What both are made of is computed once: DuckDB takes longer to plan
+    their SQL than to run it."""
+    at = naive(now)
+    connection.execute(
+        f"CREATE TEMP TABLE state AS WITH {_message_states(scope, '$now')} FROM state",
+        {"now": at},
+    )
+    values = {"now": at, "first": first, "last": last, "read_until": at}
+    found = _messages(connection, "", {}), _days(connection, scope, "", values)
+    connection.execute("DROP TABLE temp.state")
+    return found
 
 
 def view_of(scope: Scope, start: date) -> str:

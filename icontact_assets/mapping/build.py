@@ -184,7 +184,7 @@ def _working(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         connection.execute(f"SET memory_limit = '{_WORKING_MEMORY}'")
     connection.execute("SET preserve_insertion_order = false")
     yield
-    # After an error, DuckDB takes no settings in a transaction. The engine forgets them when the connection is closed.
+    # After an error, DuckDB takes no settings in a transaction. It is not used again then.
     connection.execute(f"SET memory_limit = '{limit}'")
     connection.execute(f"SET preserve_insertion_order = {ordered}")
 

@@ -37,34 +37,35 @@ def new_engine(spill: Path) -> duckdb.DuckDBPyConnection:
 
 @contextmanager
 def engine(spill: Path, memory_limit: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to such a DuckDB, which this process may have used before. At the end it is closed, and what it has
-    attached is detached. `memory_limit`: MB that it may use. None: as many as DuckDB chooses."""
+    """A connection to such a DuckDB, which this process may have used before. At the end it is closed, and the file is
+    detached. `memory_limit`: MB that it may use. None: as many as DuckDB chooses.
+
+    Whoever changes a setting in it sets it back."""
     lent = _idle.pop() if _idle else new_engine(spill)
     connection = lent.cursor()
+    unharmed = False
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = '{str(spill).replace(chr(39), chr(39) * 2)}'")
         if memory_limit is not None:
             connection.execute(f"SET memory_limit = '{memory_limit}MB'")
         yield connection
+        unharmed = True
     finally:
         connection.close()
-        if _emptied(lent, spill):
+        if _emptied(lent, limited=memory_limit is not None) and unharmed and not spill.exists():
+            # One that has spilled keeps to its folder.
             _idle.append(lent)
         else:
             lent.close()
 
 
-def _emptied(lent: duckdb.DuckDBPyConnection, spill: Path) -> bool:
-    """Whether an engine has no file attached any more and is fit to be used again."""
+def _emptied(lent: duckdb.DuckDBPyConnection, *, limited: bool) -> bool:
+    """Whether an engine has no file attached any more and still takes settings."""
     try:
-        files = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'"
-        for (name,) in lent.execute(files).fetchall():
-            lent.execute(f'DETACH "{name}"')
-        for setting in ("threads", "memory_limit", "preserve_insertion_order"):
-            lent.execute(f"RESET {setting}")
-    except duckdb.Error:
+        lent.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
         # A query of a user has locked the configuration, or an error has damaged the engine.
+        lent.execute("RESET memory_limit" if limited else "SET TimeZone = 'UTC'")
+    except duckdb.Error:
         return False
-    # One that has spilled keeps to its folder.
-    return not spill.exists()
+    return True

@@ -49,6 +49,9 @@ _SAME_SERVICE = " If it is the same service under another address, delete the ro
 Version = tuple[tuple[int, ...], ...]
 """Of a database file and what lies beside it."""
 
+_ready: dict[tuple[Path, str | None, Source | None], Version] = {}
+"""The schemas that are as this version wants them, and their file as this process left it."""
+
 
 class WarehouseError(UserError):
     """The database file cannot be used. The text names it and the remedy."""
@@ -121,6 +124,8 @@ class Warehouse:
         self._holder_path = path.with_name(path.name + ".holder")
         self.left: Version | None = None
         """The file as the last connection left it. Taken under the lock, so that nobody wrote in between."""
+        self._is_known = False
+        """Whether the schema is ready in the file of the connection that is open."""
 
     @contextmanager
     def write(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -136,6 +141,7 @@ class Warehouse:
             yield connection
             # A disk that is full at the end shows as a commit that failed.
             connection.execute("COMMIT")
+            self._is_known = True
 
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -143,9 +149,10 @@ class Warehouse:
         if not self.exists():
             raise WarehouseError(f"There is no database at {self.path} yet: materialize the raw assets first.")
         if self.schema is not None:
-            # Looked up each time, which is cheap: a backup, or a file of another version, may have been put in place.
+            # A backup, or a file of another version, may have been put in place.
             with self._connected("reading", read_only=True) as connection:
-                if self._is_ready(connection, self.schema):
+                self._is_known = self._is_known or self._is_ready(connection, self.schema)
+                if self._is_known:
                     self._use(connection)
                     yield connection
                     return
@@ -247,7 +254,7 @@ class Warehouse:
             return IMPORT_SOURCE.name in found and self._check_source(connection, self.schema, self.source) is not None
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection, schema: str) -> None:
-        if self._is_ready(connection, schema):
+        if self._is_known or self._is_ready(connection, schema):
             return
         connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
         self._use(connection)
@@ -310,7 +317,9 @@ class Warehouse:
     @contextmanager
     def _connected(self, purpose: str, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         exists = self.exists()
+        key = (self.path, self.schema, self.source)
         with self._locked(purpose), self._closed_to_others(), self._spill_folder() as spill:
+            self._is_known = _ready.get(key) == self.version()
             try:
                 options = "READ_ONLY" if read_only else "" if exists else _STORAGE
                 with self._opened(spill, options) as connection, interrupted_by_signals(connection):
@@ -322,6 +331,8 @@ class Warehouse:
                 raise WarehouseError(self._unusable(error)) from error
             finally:
                 self.left = self.version()
+                if self._is_known:
+                    _ready[key] = self.left
 
     @contextmanager
     def _locked(self, purpose: str) -> Iterator[None]:

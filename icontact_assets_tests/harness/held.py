@@ -20,7 +20,6 @@ class _Held:
     connection: Any = None
     opened: ExitStack = field(default_factory=ExitStack)
     lock: ExitStack = field(default_factory=ExitStack)
-    ready: set[str] = field(default_factory=set)
     in_use: bool = False
 
 
@@ -70,12 +69,6 @@ class HeldWarehouse(Warehouse):
             yield connection
         finally:
             connection.close()
-
-    def _is_ready(self, connection: Any, schema: str) -> bool:
-        ready = _held[self.path].ready
-        if schema not in ready and super()._is_ready(connection, schema):
-            ready.add(schema)
-        return schema in ready
 
 
 def _cursor(engine: Any) -> Any:

@@ -108,7 +108,7 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_table_from_before_gets_the_columns_it_lacks(warehouse: Warehouse) -> None:
-    with warehouse.write("test") as connection:
+    with Warehouse(warehouse.path).write("another version") as connection:
         connection.execute("INSERT INTO icontact.hashed_links VALUES ('a', '1')")
         connection.execute("ALTER TABLE icontact.hashed_links DROP COLUMN hashedurls_key")
     warehouse.prepare()
