@@ -12,11 +12,18 @@ from icontact_assets.assets.outside import listing_key
 from icontact_assets.assets.pages import described, raw_page
 from icontact_assets.assets.pictures import raw_pictures, requests_of_runs
 from icontact_assets.assets.pulse import Pulse, tell_requests
-from icontact_assets.assets.report import report_days, rows_elsewhere, run_began, tag_retry_at
+from icontact_assets.assets.report import (
+    clock_is_behind,
+    report_days,
+    rows_elsewhere,
+    run_began,
+    tag_retry_at,
+    why_not_all_read,
+)
 from icontact_assets.assets.worker import worker
 from icontact_assets.checks import last_days, raw_results, raw_specs, report_failed
 from icontact_assets.errors import UserError
-from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, IContactError
+from icontact_assets.icontact.errors import IContactError
 from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Plan
 from icontact_assets.ingest.changes import Changes, read_changes
 from icontact_assets.ingest.context import ImportContext
@@ -283,21 +290,9 @@ def _refuse_unread(
         ]
         text = (
             f"{len(window.days) - len(unread)} of {len(window.days)} days are read. "
-            f"{_clock_is_behind(behind) or 'The others had not ended when they were read: materialize them again.'}"
+            f"{clock_is_behind(behind) or 'The others had not ended when they were read: materialize them again.'}"
         )
         raise _NotAllRead(text, [], {"days_asked": len(window.days), "days_read": len(green)}, green)
-
-
-def _clock_is_behind(behind: timedelta) -> str:
-    """Why days that have ended by our clock are not read, and the remedy. Empty if iContact's clock is not behind."""
-    minutes = round(behind / timedelta(minutes=1))
-    return (
-        f"iContact's clock is {minutes // 60} h {minutes % 60} min behind this machine's, so it has not lived through "
-        "the other days. If this machine's clock is wrong, set it right: `icontact-assets doctor` compares them. Else "
-        "the days are read when iContact's clock has passed their end."
-        if minutes
-        else ""
-    )
 
 
 def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
@@ -306,7 +301,7 @@ def _statistics_asset(settings: Settings, import_: Import) -> dg.AssetsDefinitio
             done = reader.poll()
         facts = {"messages_due": done.messages, "requests": done.requests}
         if done.stopped or done.failed:
-            raise _NotAllRead(_why(import_, done, [], timedelta()), _causes(done), facts)
+            raise _NotAllRead(why_not_all_read(import_, done, [], timedelta()), _causes(done), facts)
         window, behind = reader.request.window, reader.context.folder.session.clock_behind
         _refuse_unread(context, window, window.unread(reader.read_through, _clock()), lambda _: facts, behind)
         report_days(context, window, reader.read_through, lambda _: facts)
@@ -327,7 +322,9 @@ def _activity_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
         if unread or done.failed:
             green = _read_days(context, done, unread, facts)
             behind = reader.context.folder.session.clock_behind
-            raise _NotAllRead(_why(import_, done, unread, behind), _causes(done), {**facts, **elsewhere}, green)
+            raise _NotAllRead(
+                why_not_all_read(import_, done, unread, behind), _causes(done), {**facts, **elsewhere}, green
+            )
         states = {day.state.day: day for day in done.days}
         window = reader.request.window
         report_days(context, window, reader.read_through, lambda day: {**_day_facts(states[day]), **facts})
@@ -433,43 +430,5 @@ def _day_facts(day: Day) -> dict[str, Any]:
     return facts if day.state.reason is None else {**facts, "pending_reason": day.state.reason}
 
 
-def _stopped_by(error: BudgetSpent) -> str:
-    return (
-        "Stopped by a pause that iContact asked for"
-        if isinstance(error, AskedToWait)
-        else "Stopped by the request budget"
-    )
-
-
 def _causes(done: ActivityRead) -> list[IContactError]:
     return [*([done.stopped] if done.stopped else []), *done.failed.values()]
-
-
-def _why(import_: Import, done: ActivityRead, unread: list[Day], behind: timedelta) -> str:
-    sentences = []
-    if done.stopped:
-        sentences.append(
-            f"{_stopped_by(done.stopped)}: {done.left} of {done.messages} due messages were not polled. "
-            f"The schedule `{import_.name}_retry` resumes at {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC. "
-            "You can also materialize the same partitions again then."
-        )
-    elif done.left:
-        sentences.append(
-            f"{done.in_a_row} messages in a row got no usable response, so the other {done.left} were not asked for. "
-            "Materialize the same partitions again when iContact responds."
-        )
-    if done.failed:
-        listed = sorted({f"{message_id} ({kind}: {error})" for (message_id, kind), error in done.failed.items()})
-        more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
-        sentences.append(
-            f"{len({message_id for message_id, _ in done.failed})} messages could not be read and are due again: "
-            f"{'; '.join(listed[:10])}{more}."
-        )
-    if done.days:
-        sentences.append(f"{len(done.days) - len(unread)} of {len(done.days)} days are read.")
-    if unread and not (done.stopped or done.failed):
-        sentences.append(
-            _clock_is_behind(behind)
-            or "Messages and sends were last read before these days ended: materialize raw_messages and raw_sends too."
-        )
-    return " ".join(sentences)

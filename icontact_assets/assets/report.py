@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
+from icontact_assets.icontact.errors import AskedToWait, BudgetSpent
+from icontact_assets.ingest.activity import ActivityRead, Day
 from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import is_open
 from icontact_assets.records import REREAD_SINCE_TAG, RETRY_AT_TAG
+from icontact_assets.settings.models import Import
 
 
 def run_began(context: dg.AssetExecutionContext) -> datetime:
@@ -71,3 +74,54 @@ def rows_elsewhere(window: Window, start_date: date, rows_by_day: Mapping[date, 
 
 def _is_today(day: date) -> bool:
     return is_open(day) and not is_open(date.fromordinal(day.toordinal() - 1))
+
+
+def clock_is_behind(behind: timedelta) -> str:
+    """Why days that have ended by our clock are not read, and the remedy. Empty if iContact's clock is not behind."""
+    minutes = round(behind / timedelta(minutes=1))
+    return (
+        f"iContact's clock is {minutes // 60} h {minutes % 60} min behind this machine's, so it has not lived through "
+        "the other days. If this machine's clock is wrong, set it right: `icontact-assets doctor` compares them. Else "
+        "the days are read when iContact's clock has passed their end."
+        if minutes
+        else ""
+    )
+
+
+def _stopped_by(error: BudgetSpent) -> str:
+    return (
+        "Stopped by a pause that iContact asked for"
+        if isinstance(error, AskedToWait)
+        else "Stopped by the request budget"
+    )
+
+
+def why_not_all_read(import_: Import, done: ActivityRead, unread: list[Day], behind: timedelta) -> str:
+    """What is in the way of a run that leaves these days unread or whose messages failed, and the remedies."""
+    sentences = []
+    if done.stopped:
+        sentences.append(
+            f"{_stopped_by(done.stopped)}: {done.left} of {done.messages} due messages were not polled. "
+            f"The schedule `{import_.name}_retry` resumes at {done.stopped.resumes_at:%Y-%m-%d %H:%M} UTC. "
+            "You can also materialize the same partitions again then."
+        )
+    elif done.left:
+        sentences.append(
+            f"{done.in_a_row} messages in a row got no usable response, so the other {done.left} were not asked for. "
+            "Materialize the same partitions again when iContact responds."
+        )
+    if done.failed:
+        listed = sorted({f"{message_id} ({kind}: {error})" for (message_id, kind), error in done.failed.items()})
+        more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+        sentences.append(
+            f"{len({message_id for message_id, _ in done.failed})} messages could not be read and are due again: "
+            f"{'; '.join(listed[:10])}{more}."
+        )
+    if done.days:
+        sentences.append(f"{len(done.days) - len(unread)} of {len(done.days)} days are read.")
+    if unread and not (done.stopped or done.failed):
+        sentences.append(
+            clock_is_behind(behind)
+            or "Messages and sends were last read before these days ended: materialize raw_messages and raw_sends too."
+        )
+    return " ".join(sentences)
