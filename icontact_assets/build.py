@@ -12,6 +12,7 @@ from icontact_assets.assets.exports import export_asset
 from icontact_assets.assets.mapped import mapped_assets
 from icontact_assets.assets.outside import outside_assets
 from icontact_assets.assets.raw import raw_assets
+from icontact_assets.assets.reports import report_assets
 from icontact_assets.errors import UserError
 from icontact_assets.jobs import export_job, import_job
 from icontact_assets.notices import notice_sensor
@@ -64,6 +65,7 @@ def _definitions(settings: Settings, prefix: str) -> dg.Definitions:
         read += raw
         assets += raw
         following += mapped_assets(settings, import_)
+        following += report_assets(settings, import_, {asset.key.path[-1] for asset in raw})
         jobs.append(job)
         schedules += [daily_schedule(import_, job, settings.schedule), retry_schedule(settings, import_, job)]
         if import_.keep_updated:

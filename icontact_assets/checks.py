@@ -22,6 +22,7 @@ from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
 from icontact_assets.mapping.verify import COUNTS, KEYS, QUESTIONS, ROWS, TYPES, VALUES, verify
 from icontact_assets.metadata import metadata_table
 from icontact_assets.records import Partitions, partitions_of, table_key
+from icontact_assets.reports import verify as reports
 from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Import, Settings
 from icontact_assets.warehouse.tables import (
@@ -93,6 +94,28 @@ def mapped_results(
     return [
         dg.AssetCheckResult(check_name=answer.question, passed=answer.holds, metadata=answer.facts)
         for answer in verify(connection, name, columns, aid=aid)
+    ]
+
+
+def report_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks of a report asset, which its own step reports."""
+    return [
+        dg.AssetCheckSpec(KEYS, asset=key, description="No two rows have the same key."),
+        dg.AssetCheckSpec(reports.TOTALS_MATCH, asset=key, description=reports.TOTALS[key.path[-1]].agree),
+    ]
+
+
+def report_results(connection: duckdb.DuckDBPyConnection, table: Table) -> list[dg.AssetCheckResult]:
+    """Their results, in the transaction that computed the table. They are red, and the table is stored all the same."""
+    repeated = reports.repeated_keys(connection, table)
+    counted, source = reports.totals(connection, table)
+    return [
+        dg.AssetCheckResult(check_name=KEYS, passed=repeated == 0, metadata={"repeated_keys": repeated}),
+        dg.AssetCheckResult(
+            check_name=reports.TOTALS_MATCH,
+            passed=counted == source,
+            metadata={"in_the_report": counted, "in_the_raw_tables": source},
+        ),
     ]
 
 

@@ -25,7 +25,7 @@ IMPORT_TAG = "icontact_assets/import"
 """On an asset: the import that it belongs to."""
 
 LAYER_TAG = "icontact_assets/layer"
-"""On an asset: raw, mapped, audience or export."""
+"""On an asset: raw, mapped, report, audience or export."""
 
 VERSION = "audience_version"
 STATE = "exported_state"
@@ -88,7 +88,7 @@ def partitions_of(instance: dg.DagsterInstance, key: dg.AssetKey, failing: str |
 
 
 def table_key(import_name: str, table: str) -> dg.AssetKey:
-    """Asset key of a raw or mapped table of an import."""
+    """Asset key of a raw, mapped or report table of an import."""
     return dg.AssetKey([import_name, table])
 
 

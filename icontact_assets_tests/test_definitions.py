@@ -32,13 +32,14 @@ def defs(tmp_path: Path) -> dg.Definitions:
 
 RAW = ["activity", "contacts", "lists", "messages", "sends", "statistics"]
 MAPPED = ["icontact_activity", "icontact_profiles", "icontact_users"]
+REPORTS = ["campaigns", "domains", "engagement", "links", "list_health"]
 
 
 def test_snapshot(defs: dg.Definitions) -> None:
     keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     assert keys == {
         *(f"{name}/raw_{resource}" for name in ("one", "two") for resource in RAW),
-        *(f"{name}/{table}" for name in ("one", "two") for table in MAPPED),
+        *(f"{name}/{table}" for name in ("one", "two") for table in [*MAPPED, *REPORTS]),
         "two/raw_subscriptions",
         "two/audience_readers",
         "two/export_readers",
@@ -60,6 +61,11 @@ def test_snapshot(defs: dg.Definitions) -> None:
         **{f"{name}/icontact_users": {*mapped, "values_match_raw_contacts"} for name in ("one", "two")},
         **{f"{name}/icontact_activity": {*mapped, "counts_match_raw_activity"} for name in ("one", "two")},
         **{f"{name}/icontact_profiles": {*mapped, "complete_data"} for name in ("one", "two")},
+        **{
+            f"{name}/{table}": {"keys_unique", "totals_match_raw_tables"}
+            for name in ("one", "two")
+            for table in REPORTS
+        },
         "two/audience_readers": {"complete_data"},
         "two/export_readers": {"export_limits", "list_matches_audience", "no_consent_violation"},
     }
@@ -87,7 +93,7 @@ def test_snapshot(defs: dg.Definitions) -> None:
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description
-        if "raw_" in key.path[-1] or "icontact_" in key.path[-1]:
+        if "raw_" in key.path[-1] or "icontact_" in key.path[-1] or key.path[-1] in REPORTS:
             schema = node.metadata["dagster/column_schema"]
             columns = schema.columns if isinstance(schema, dg.TableSchema) else schema.value.columns
             assert all(column.description for column in columns)

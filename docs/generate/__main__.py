@@ -18,9 +18,13 @@ def generated() -> dict[Path, str]:
     settings = (DOCS / "settings.md").read_text()
     for name, table in options.TABLES.items():
         settings = filled(settings, name, table())
+    reports = (DOCS / "reports.md").read_text()
+    for name, lines in columns.REPORTS.items():
+        reports = filled(reports, name, lines)
     return {
         DOCS / "asset-graph.svg": asset_graph.svg(),
         DOCS / "columns.md": columns.page(),
+        DOCS / "reports.md": reports,
         DOCS / "sandbox.md": sandbox,
         DOCS / "settings.md": settings,
         DOCS / "troubleshooting.md": filled((DOCS / "troubleshooting.md").read_text(), "errors", errors.errors()),

@@ -16,7 +16,7 @@ audiences: [{name: readers, import: icontact, where: last_active_ts IS NOT NULL}
 exports: [{name: readers, audience: readers, list: "1"}]
 """
 SOURCE, TARGET = "iContact", "a list in iContact"
-COLOURS = {"raw": "#dbeafe", "mapped": "#dcfce7", "audiences": "#fef3c7"}
+COLOURS = {"raw": "#dbeafe", "mapped": "#dcfce7", "reports": "#fce7f3", "audiences": "#fef3c7"}
 OUTSIDE = "#e2e8f0"
 WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE = 146, 38, 34, 14, 14
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from icontact_assets.mapping.expressions import field_table
-from icontact_assets.reports.tables import REPORT_TABLES
+from icontact_assets.reports.tables import ENGAGEMENT_CHANGES, REPORT_TABLES
 from icontact_assets.warehouse.tables import COVERAGE, TABLES, VIEWS
 
 BEGIN = """# Columns
 
-Every table and view of an import with its columns. [tables.md](tables.md) says what they are for. This page is
-generated from the code by `python -m docs.generate`.
+Every table and view of an import with its columns. [tables.md](tables.md) says what they are for. Those of the reports
+are in [reports.md](reports.md). This page is generated from the code by `python -m docs.generate`.
 
 All times are UTC. A key says which columns identify a row.
 """
@@ -37,6 +37,17 @@ def _key(columns: tuple[str, ...]) -> list[str]:
     return ["", f"Key: {', '.join(f'`{column}`' for column in columns)}."] if columns else []
 
 
+REPORTS = {
+    table.name: [
+        cell(table.description),
+        *_key(table.key),
+        *_table((column.name, column.type, column.description) for column in table.columns),
+    ]
+    for table in (*REPORT_TABLES, ENGAGEMENT_CHANGES)
+}
+"""What stands between which markers of docs/reports.md."""
+
+
 def page() -> str:
     """The whole page."""
     lines = [BEGIN, "## Mapped tables", "", PROFILES]
@@ -51,7 +62,7 @@ def page() -> str:
             lines += ["", f"### `{view.name}`", "", f"The columns of `{view.of.name}`, and:"]
             lines += _table((column.name, column.type, column.description) for column in view.added)
     lines += ["", "## Tables"]
-    for table in (*REPORT_TABLES, *TABLES, COVERAGE):
+    for table in (*(table for table in TABLES if table is not ENGAGEMENT_CHANGES), COVERAGE):
         lines += ["", f"### `{table.name}`", "", cell(table.description), *_key(table.key)]
         lines += _table((column.name, column.type, column.description) for column in table.columns)
     return "\n".join(lines) + "\n"

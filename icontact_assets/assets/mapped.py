@@ -136,9 +136,9 @@ def incomplete(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetim
     return missing_for_audiences(connection, scope, now) or unmapped(connection)
 
 
-def _follow(import_: Import, needs: tuple[str, ...]) -> dg.AutomationCondition[Any]:
-    """Asks for a mapped table once for each change of what it is made of. `eager()` would wait until every historic day
-    is there."""
+def follow(import_: Import, needs: tuple[str, ...]) -> dg.AutomationCondition[Any]:
+    """Asks for a mapped or report table once for each change of what it is made of. `eager()` would wait until every
+    historic day is there."""
     changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
     there = dg.AutomationCondition.all_deps_match(
         ~dg.AutomationCondition.missing() | dg.AutomationCondition.will_be_requested()
@@ -186,7 +186,7 @@ def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefi
         deps=[table_key(import_.name, dep) for dep in table.deps],
         description=table.description,
         group_name=f"{import_.name}_mapped",
-        automation_condition=_follow(import_, table.needs),
+        automation_condition=follow(import_, table.needs),
         resource_defs=worker(settings),
         required_resource_keys={*worker(settings)},
         check_specs=[

@@ -39,7 +39,7 @@ _BESIDE = {
 }
 """What all raw assets write, on the page where it is looked for first."""
 
-Layer = Literal["raw", "mapped", "audience", "export"]
+Layer = Literal["raw", "mapped", "report", "audience", "export"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def described(settings: Settings, page: Page, extra: Mapping[str, Any] | None = 
             **_beside(page.beside),
             **(extra or {}),
         },
-        "freshness_policy": _fresh(settings) if page.layer in ("raw", "mapped") else None,
+        "freshness_policy": _fresh(settings) if page.layer in ("raw", "mapped", "report") else None,
     }
 
 

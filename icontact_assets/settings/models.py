@@ -274,7 +274,8 @@ class Schedule(Model):
     time_zone: TimeZone = "UTC"
     """The time zone of that time."""
     overdue_hours: int = Field(default=30, ge=0, le=8784)
-    """The hours after which a raw or mapped asset that was not materialized again is shown as overdue. 0: never."""
+    """The hours after which an asset, other than audiences and exports, that was not materialized again is shown as
+    overdue. 0: never."""
 
     @field_validator("daily_at")
     @classmethod
