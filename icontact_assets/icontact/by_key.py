@@ -41,20 +41,25 @@ def read_by_key(
         while True:
             page = fetch(last, page_size)
             requests += 1
-            ids = [as_id(row.get(id_key)) for row in page.rows]
-            if page.total is None or not _ascending(last, ids):
+            rows, total = page.rows, page.total
+            # Two pages at a time would be twice the memory.
+            del page
+            ids = [as_id(row.get(id_key)) for row in rows]
+            if total is None or not _ascending(last, ids):
                 raise KeyPagingUnsupported
             if reported is None:
-                reported = count + page.total
-            if page.rows:
-                sink.page(count, page.rows)
-                head = head or [digest(row) for row in page.rows[:OVERLAP]]
-                tail = [*tail, *(digest(row) for row in page.rows[-OVERLAP:])][-OVERLAP:]
-                count += len(page.rows)
+                reported = count + total
+            came = len(rows)
+            if rows:
+                sink.page(count, rows)
+                head = head or [digest(row) for row in rows[:OVERLAP]]
+                tail = [*tail, *(digest(row) for row in rows[-OVERLAP:])][-OVERLAP:]
+                count += came
                 last = str(ids[-1])
-            if len(page.rows) == page.total:
+            del rows, ids
+            if came == total:
                 break
-            if not page.rows:
+            if not came:
                 raise KeyPagingUnsupported
         # No row at all may also mean that the id was taken for a value to equal.
         if start == 0 and count == reported and count > 0:

@@ -40,6 +40,8 @@ class Landing:
         self.quarantined = 0
         """Rows of the landed reads that could not be read."""
         self._staging = staging
+        # What reading took, Arrow keeps. DuckDB needs as much now.
+        pa.default_memory_pool().release_unused()
         self._fields = KnownFields.load(connection, drift, now)
 
     def load(

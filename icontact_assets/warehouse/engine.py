@@ -15,6 +15,9 @@ CATALOG = "warehouse_file"
 _idle: list[duckdb.DuckDBPyConnection] = []
 """Engines without a file, to be used again: to start one takes longer than to attach a file to it."""
 
+_FLUSH = "1MB"
+"""What a task took and no longer needs goes back to the system when it is more. By itself DuckDB keeps 128 MB."""
+
 _of_parent: list[duckdb.DuckDBPyConnection] = []
 
 
@@ -30,7 +33,14 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 def new_engine(spill: Path) -> duckdb.DuckDBPyConnection:
     """An empty DuckDB, in UTC, that puts what does not fit in memory into the folder `spill`."""
     # Nothing is installed: DuckDB would fetch an extension for a file of another kind.
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(spill)})
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": "false",
+            "temp_directory": str(spill),
+            "allocator_flush_threshold": _FLUSH,
+            "allocator_bulk_deallocation_flush_threshold": _FLUSH,
+        }
+    )
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -249,6 +250,25 @@ def test_by_key_is_given_up_where_the_server_compares_otherwise() -> None:
         with pytest.raises(KeyPagingUnsupported):
             read_by_key(fetch, lambda: len(rows), Rows(), id_key="contactId", page_size=10)
     assert read_by_key(equal, lambda: 0, Rows(), id_key="contactId", page_size=10).total == 0
+
+
+def test_by_key_one_page_at_a_time_is_in_memory() -> None:
+    class Answer(list[Row]):
+        """A list that can be referred to weakly."""
+
+    pages: list[weakref.ref[Answer]] = []
+
+    class Nothing:
+        def start(self) -> None: ...
+        def page(self, offset: int, rows: list[Row]) -> None: ...
+
+    def fetch(last: str, limit: int) -> Page:
+        assert [page() for page in pages] == [None] * len(pages)
+        rows = Answer(row(n) for n in range(int(last) + 1, min(int(last) + limit, 25) + 1))
+        pages.append(weakref.ref(rows))
+        return Page(rows, 25 - int(last))
+
+    assert read_by_key(fetch, lambda: 25, Nothing(), id_key="contactId", page_size=10).total == 25
 
 
 @pytest.mark.parametrize("total", [None, 10**15])
