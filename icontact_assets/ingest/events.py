@@ -33,18 +33,18 @@ def land_events(landing: Landing, reads: Sequence[VerifiedRead]) -> dict[date, i
             WHERE event_time BETWEEN (SELECT min(event_time) FROM landing) AND (SELECT max(event_time) FROM landing)
                 AND message_id IN (SELECT DISTINCT message_id FROM landing)
             GROUP BY ALL
-        ), numbered AS (
-            SELECT *,
-                row_number() OVER (PARTITION BY message_id, event_type, contact_id, event_time, event_url) - 1 AS n
-            FROM landing
+        ), listed AS (
+            SELECT message_id, event_type, contact_id, event_time, event_url, from_start, count(*) AS rows
+            FROM landing GROUP BY ALL
         )
-        SELECT a.message_id, a.event_type, a.contact_id, a.event_time, a.event_url,
-            CASE WHEN a.from_start THEN a.n ELSE a.n + coalesce(b.rows, 0) END AS ordinal
-        FROM numbered a LEFT JOIN stored b
-            ON a.message_id IS NOT DISTINCT FROM b.message_id AND a.event_type IS NOT DISTINCT FROM b.event_type
-            AND a.contact_id IS NOT DISTINCT FROM b.contact_id AND a.event_time IS NOT DISTINCT FROM b.event_time
-            AND a.event_url IS NOT DISTINCT FROM b.event_url
-        WHERE NOT a.from_start OR a.n >= coalesce(b.rows, 0)
+        SELECT message_id, event_type, contact_id, event_time, event_url,
+            unnest(CASE WHEN from_start THEN range(held, rows) ELSE range(held, held + rows) END) AS ordinal
+        FROM (
+            SELECT a.*, coalesce(b.rows, 0) AS held FROM listed a LEFT JOIN stored b
+                ON a.message_id IS NOT DISTINCT FROM b.message_id AND a.event_type IS NOT DISTINCT FROM b.event_type
+                AND a.contact_id IS NOT DISTINCT FROM b.contact_id AND a.event_time IS NOT DISTINCT FROM b.event_time
+                AND a.event_url IS NOT DISTINCT FROM b.event_url
+        )
         """
     )
     connection.execute(
