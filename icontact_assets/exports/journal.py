@@ -102,7 +102,6 @@ class Journal:
             yield connection
             # An opt-out that an answer showed is stored together with what the run knows of the person by then.
             context.watch.store(connection, context.shelf, context.clock())
-            connection.execute("RESET threads")
 
     def _lists_named(self, plan: Plan) -> dict[str, str | None]:
         """The lists as the settings name them. An undo may name others, which are not to be compared with these."""

@@ -50,7 +50,7 @@ def engine(spill: Path, memory_limit: int | None = None) -> Iterator[duckdb.Duck
     """A connection to such a DuckDB, which this process may have used before. At the end it is closed, and the file is
     detached. `memory_limit`: MB that it may use. None: as many as DuckDB chooses.
 
-    Whoever changes a setting in it sets it back."""
+    Whoever changes a setting in it, other than `threads`, sets it back."""
     lent = _idle.pop() if _idle else new_engine(spill)
     connection = lent.cursor()
     unharmed = False
@@ -74,8 +74,10 @@ def _emptied(lent: duckdb.DuckDBPyConnection, *, limited: bool) -> bool:
     """Whether an engine has no file attached any more and still takes settings."""
     try:
         lent.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
-        # A query of a user has locked the configuration, or an error has damaged the engine.
-        lent.execute("RESET memory_limit" if limited else "SET TimeZone = 'UTC'")
+        # Not where a query of a user has locked the configuration, or an error has damaged the engine.
+        lent.execute("RESET threads")
+        if limited:
+            lent.execute("RESET memory_limit")
     except duckdb.Error:
         return False
     return True
