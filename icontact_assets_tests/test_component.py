@@ -14,6 +14,7 @@ from icontact_assets import IContactComponent, build_defs
 from icontact_assets.errors import UserError
 from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
+from icontact_assets.reports.tables import REPORT_TABLES
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.written import Written
 from icontact_assets_tests.harness import Project, days_ago, execute
@@ -169,6 +170,7 @@ def test_two_components_in_one_location(own: Path) -> None:
         "icontact_users",
         "icontact_activity",
         "icontact_profiles",
+        *(table.name for table in REPORT_TABLES),
         "audience_buyers",
     }
 

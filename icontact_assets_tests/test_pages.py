@@ -12,6 +12,7 @@ from icontact_assets.assets.pages import documentation
 from icontact_assets.build import build_defs
 from icontact_assets.mapping.lineage import columns_named
 from icontact_assets.metadata import code_block
+from icontact_assets.reports.tables import REPORT_TABLES
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import SettingsError
 from icontact_assets.warehouse.tables import COVERAGE, TABLES, VIEWS
@@ -30,7 +31,7 @@ exports:
   - {name: elsewhere, audience: others, account: 8, client_folder: 9, match: email, list: 77}
 """
 
-OURS = ("raw", "mapped", "audience", "export")
+OURS = ("raw", "mapped", "report", "audience", "export")
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def own(graph: dg.AssetGraph) -> list[dg.AssetKey]:
 
 
 def test_every_asset_says_whose_it_is_what_a_row_is_and_where_to_read_on(graph: dg.AssetGraph) -> None:
-    assert len(own(graph)) == 7 + 3 + 2 + 3
+    assert len(own(graph)) == 7 + 3 + 5 + 2 + 3
     for key in own(graph):
         node = graph.get(key)
         assert list(node.owners) == ["data@example.org", "team:growth"]
@@ -86,7 +87,7 @@ def test_every_table_and_view_stands_on_the_page_of_one_asset(graph: dg.AssetGra
         for name in names:
             shown.setdefault(name, set()).add(kind if kind in ("audience", "export") else key.path[-1])
     assert set(shown) == {
-        *(table.name for table in (*TABLES, *VIEWS, COVERAGE)),
+        *(table.name for table in (*TABLES, *VIEWS, COVERAGE, *REPORT_TABLES)),
         *("icontact_users", "icontact_activity", "icontact_profiles"),
     }
     assert all(len(pages) == 1 for pages in shown.values())

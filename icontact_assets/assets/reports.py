@@ -67,7 +67,7 @@ def report_assets(settings: Settings, import_: Import, raw: Collection[str]) -> 
     reports = (
         _Report(
             CAMPAIGNS,
-            ("raw_messages", "raw_sends", "raw_activity"),
+            ("raw_activity",),
             build_campaigns,
             campaigns,
             "SELECT message_id, subject, first_send_at, sent, delivered, unique_opens, human_unique_opens, "
@@ -104,7 +104,7 @@ def report_assets(settings: Settings, import_: Import, raw: Collection[str]) -> 
         ),
         _Report(
             LIST_HEALTH,
-            ("raw_contacts",),
+            ("raw_contacts", "raw_activity"),
             build_list_health,
             list_health,
             "FROM list_health ORDER BY day DESC, list_id LIMIT 10",

@@ -12,8 +12,10 @@ import pytest
 from icontact_assets.assets import mapped
 from icontact_assets.ingest.activity import ActivityReader
 from icontact_assets.ingest.window import Window
+from icontact_assets.reports.tables import REPORT_TABLES
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
+REPORTS = {table.name for table in REPORT_TABLES}
 DAY = Window(days_ago(1), days_ago(1))
 
 
@@ -74,7 +76,7 @@ def test_a_first_load_is_followed_as_it_comes(project: Project, monkeypatch: pyt
     mapped, again, says, rows = meanwhile
     assert (mapped, again, rows) == ({"icontact_users", "icontact_profiles"}, set(), (True, 0))
     assert "It waits until all data is read: the activity of " in says
-    assert sensor.tick() == {"icontact_activity", "icontact_profiles"}
+    assert sensor.tick() == {"icontact_activity", "icontact_profiles", *REPORTS}
     assert sensor.tick() == {"audience_readers"}
     assert sensor.tick() == set()
     assert project.rows("SELECT count(*) > 0 FROM icontact.audience_members") == [(True,)]
@@ -85,10 +87,10 @@ def test_what_was_read_is_followed_once_and_neither_a_job_nor_a_failure_is(impor
     sensor = Follower(imported)
     assert sensor.tick() == set()
     assert imported.run('key:"icontact/raw_contacts" or key:"icontact/raw_activity"', DAY).success
-    assert sensor.tick() == {"icontact_users", "icontact_activity", "icontact_profiles"}
+    assert sensor.tick() == {"icontact_users", "icontact_activity", "icontact_profiles", *REPORTS}
     assert [sensor.tick(), sensor.tick()] == [{"audience_readers"}, set()]
     # As a job does: what follows is computed in the same run.
-    names = ("raw_contacts", "raw_activity", "icontact_*", "audience_*")
+    names = ("raw_contacts", "raw_activity", "icontact_*", "audience_*", *REPORTS)
     assert imported.run(" or ".join(f'key:"icontact/{name}"' for name in names), DAY).success
     assert sensor.tick() == set()
     # A new audience is computed at once. One that fails waits for other data.
