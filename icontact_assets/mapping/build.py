@@ -33,7 +33,7 @@ _VERSION = "1"
 _WORKING_MEMORY = "1500MB"
 """What DuckDB may use for a computation. More is spilled beside the database."""
 
-_BATCH_LINKS = 4_000_000
+_BATCH_LINKS = 2_000_000
 """Pairs of a contact and a link that are in Python's memory at one time, roughly."""
 
 _BATCH_TEXTS = 200_000
@@ -256,13 +256,13 @@ def _insert(connection: duckdb.DuckDBPyConnection, events: str, *, merge: bool) 
     fields = [field for field in field_table("icontact_activity") if not counts_links(field)]
     [links] = [field.name for field in field_table("icontact_activity") if counts_links(field)]
     names = ", ".join(f'"{field.name}"' for field in fields)
+    of_acted = ", ".join(f'acted."{field.name}"' for field in fields)
     values = ", ".join(f'{activity_value(field)} AS "{field.name}"' for field in fields)
     rows = f"SELECT {values} FROM ({EVENTS_BY_KIND.format(events)}) GROUP BY contact_id"
+    connection.execute("CREATE OR REPLACE TEMP TABLE former AS FROM icontact_activity LIMIT 0")
     if merge:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE acted AS {rows}")
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE former AS FROM icontact_activity SEMI JOIN temp.acted USING (ic_contact_id)"
-        )
+        connection.execute("INSERT INTO temp.former FROM icontact_activity SEMI JOIN temp.acted USING (ic_contact_id)")
         connection.execute(
             "DELETE FROM icontact_activity WHERE ic_contact_id IN (SELECT ic_contact_id FROM temp.acted)"
         )
@@ -283,13 +283,13 @@ def _insert(connection: duckdb.DuckDBPyConnection, events: str, *, merge: bool) 
         "JOIN (SELECT event_url, k FROM hashed_links JOIN temp.keyed USING (hashedurls_key)) USING (event_url) "
         "JOIN temp.acted ON contact_id = ic_contact_id"
     )
-    if merge:
-        connection.execute(
-            "INSERT INTO temp.clicked SELECT (n << 32) + k, times FROM "
-            f'(SELECT ic_contact_id, unnest(map_keys("{links}")) AS hashedurls_key, '
-            f'unnest(map_values("{links}")) AS times FROM temp.former) '
-            "JOIN temp.keyed USING (hashedurls_key) JOIN temp.acted USING (ic_contact_id)"
-        )
+    # Who clicked nothing new keeps the links as they are.
+    connection.execute(
+        "INSERT INTO temp.clicked SELECT (n << 32) + k, times FROM "
+        f'(SELECT n, unnest(map_keys("{links}")) AS hashedurls_key, unnest(map_values("{links}")) AS times '
+        "FROM temp.former JOIN temp.acted USING (ic_contact_id) WHERE n IN (SELECT pair >> 32 FROM temp.clicked)) "
+        "JOIN temp.keyed USING (hashedurls_key)"
+    )
     keys = connection.sql("SELECT hashedurls_key FROM temp.keyed ORDER BY k").to_arrow_table()[0].combine_chunks()
     count = _count(connection, "temp.acted")
     step = count * _BATCH_LINKS // max(_count(connection, "temp.clicked"), _BATCH_LINKS) + 1
@@ -310,8 +310,9 @@ def _insert(connection: duckdb.DuckDBPyConnection, events: str, *, merge: bool) 
         maps = pa.MapArray.from_arrays(offsets, keys.take(links_of), times)
         connection.register("linked", pa.table({"n": contacts.values, "links": maps}))
         connection.execute(
-            f'INSERT INTO icontact_activity ({names}, "{links}") SELECT {names}, links '
-            f"FROM temp.acted LEFT JOIN linked USING (n) WHERE n >= {first} AND n < {first + step}"
+            f'INSERT INTO icontact_activity ({names}, "{links}") SELECT {of_acted}, coalesce(links, former."{links}") '
+            "FROM temp.acted LEFT JOIN linked USING (n) LEFT JOIN temp.former USING (ic_contact_id) "
+            f"WHERE n >= {first} AND n < {first + step}"
         )
         connection.unregister("linked")
     return count

@@ -38,12 +38,15 @@ def test_new_events_are_merged_into_the_rows_of_their_contacts(warehouse: Wareho
         before = rows(connection, "icontact_activity")
         add_event(connection, "click", "1", NOW - DAY, "https://example.org/1?again")
         add_event(connection, "click", "1", NOW + 90 * DAY, "https://example.org/new")
+        add_event(connection, "open", "2", NOW, None)
         add_event(connection, "unsubscribe", "9", NOW, None)
     with warehouse.write("test") as connection:
         built = build_activity(connection)
-        assert (built.rows, built.computed, built.full) == (5, 2, False)
+        assert (built.rows, built.computed, built.full) == (5, 3, False)
         merged = rows(connection, "icontact_activity")
-        assert [row[0] for row in merged if row not in before] == ["1", "9"]
+        assert [row[0] for row in merged if row not in before] == ["1", "2", "9"]
+        assert before[2][-1]
+        assert merged[2][-1] == before[2][-1]
         assert build_activity(connection, everything=True).full
         assert rows(connection, "icontact_activity") == merged
 
