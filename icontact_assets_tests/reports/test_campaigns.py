@@ -12,7 +12,7 @@ URL = "https://a.example/offer"
 
 def one_message(world: World) -> None:
     """Sent to 12, of whom 2 bounced. Of the other 10, four opened, and two of them clicked. A scanner clicked too."""
-    world.store.insert("raw_lists", list_id="7", name="Readers", observed_at=utc("01-01"))
+    world.insert("raw_lists", list_id="7", name="Readers", observed_at=utc("01-01"))
     world.message(
         "1",
         "06-01 10:00",
@@ -106,7 +106,7 @@ def test_where_icontact_counts_otherwise_the_reason_is_said(world: World) -> Non
     world.event("1", "1", "open", "06-01 11:00")
     world.event("1", "1", "click", "06-01 11:00:05", URL)
     for kind, statistic in (("opens", 3), ("clicks", 1), ("bounces", 0), ("unsubscribes", 0)):
-        world.store.insert(
+        world.insert(
             "import_coverage",
             resource="activity",
             message_id="1",

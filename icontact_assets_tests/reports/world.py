@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+
+import duckdb
 
 from icontact_assets.ingest.due import Scope
 from icontact_assets.reports.campaigns import build_campaigns
@@ -34,6 +37,21 @@ class World:
     now: datetime = NOW
     rules: Reports = field(default_factory=Reports)
     aid: str | None = None
+    waiting: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def insert(self, table: str, **row: Any) -> None:
+        """A row, which is stored with all others when something is computed: a transaction takes longer than a row."""
+        self.waiting.append((table, row))
+
+    @contextmanager
+    def stored(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to the database, with all rows."""
+        with self.store.warehouse.write("test") as connection:
+            for table, row in self.waiting:
+                marks = ", ".join("?" * len(row))
+                connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+            self.waiting.clear()
+            yield connection
 
     def contacts(
         self,
@@ -46,7 +64,7 @@ class World:
     ) -> None:
         """A version of each of these contacts, found at that time."""
         for id_ in ids:
-            self.store.insert(
+            self.insert(
                 "raw_contacts",
                 id=id_,
                 email=f"planted{id_}@{domain}",
@@ -62,7 +80,7 @@ class World:
     ) -> None:
         """A version of the subscriptions of these contacts, found at that time. `added`: when. `deleted`: when."""
         for id_ in ids:
-            self.store.insert(
+            self.insert(
                 "raw_subscriptions",
                 subscription_id=f"{list_id}_{id_}",
                 list_id=list_id,
@@ -76,15 +94,15 @@ class World:
     def message(self, id_: str, sent: str | None = None, lists: str = "7", **more: Any) -> None:
         """A message, and its send. `more`: columns of its statistics, or of the message."""
         message = {key: more.pop(key) for key in ("subject", "message_name", "aids", "deleted_at") if key in more}
-        self.store.insert("raw_messages", message_id=id_, observed_at=utc("01-01"), **message)
+        self.insert("raw_messages", message_id=id_, observed_at=utc("01-01"), **message)
         if sent:
             self.send(id_, sent, lists)
         if more:
-            self.store.insert("raw_statistics", message_id=id_, observed_at=utc("01-01"), **more)
+            self.insert("raw_statistics", message_id=id_, observed_at=utc("01-01"), **more)
 
     def send(self, id_: str, sent: str, lists: str = "7", **more: Any) -> None:
         values = {"released_at": utc(sent), "status": "released", **more}
-        self.store.insert(
+        self.insert(
             "raw_sends",
             send_id=f"{id_}-{sent}",
             message_id=id_,
@@ -96,7 +114,7 @@ class World:
     def event(
         self, message: str, contact: str, kind: str, at: str | datetime, url: str | None = None, ordinal: int = 0
     ) -> None:
-        self.store.insert(
+        self.insert(
             "raw_activity",
             message_id=message,
             contact_id=contact,
@@ -116,27 +134,27 @@ class World:
         return Scope(SCHEMA, self.aid, Refresh().by_age)
 
     def campaigns(self) -> dict[str, dict[str, Any]]:
-        with self.store.warehouse.write("test") as connection:
+        with self.stored() as connection:
             build_campaigns(connection, self.scope, self.now)
         return {row["message_id"]: row for row in self.rows("campaigns")}
 
     def links(self) -> list[dict[str, Any]]:
-        with self.store.warehouse.write("test") as connection:
+        with self.stored() as connection:
             build_links(connection)
         return self.rows("links")
 
     def engagement(self) -> dict[str, dict[str, Any]]:
-        with self.store.warehouse.write("test") as connection:
+        with self.stored() as connection:
             build_engagement(connection, self.rules, self.now)
         return {row["contact_id"]: row for row in self.rows("engagement")}
 
     def domains(self) -> dict[str, dict[str, Any]]:
-        with self.store.warehouse.write("test") as connection:
+        with self.stored() as connection:
             build_domains(connection, self.now)
         return {row["domain"]: row for row in self.rows("domains")}
 
     def list_health(self) -> dict[tuple[str, date], dict[str, Any]]:
-        with self.store.warehouse.write("test") as connection:
+        with self.stored() as connection:
             build_list_health(connection, self.rules.time_zone, START, self.now)
         return {(row["list_id"], row["day"]): row for row in self.rows("list_health")}
 
