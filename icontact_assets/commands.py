@@ -1,4 +1,4 @@
-"""The commands that show what is there: status, coverage, query. `cli.py` adds them to the others."""
+"""The commands that show what is there: status, coverage, query, report. `cli.py` adds them to the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -46,9 +48,9 @@ def one_import(settings: Settings, name: str | None) -> Import:
     return settings.import_named(name) if name else settings.imports[0]
 
 
-def days_asked(import_: Import, first: date | None, last: date | None) -> None:
-    """Raise UserError if a day is none of the import's, or if they are in the wrong order."""
-    today = datetime.now(UTC).date()
+def days_asked(import_: Import, first: date | None, last: date | None, time_zone: str = "UTC") -> None:
+    """Raise UserError if a day in a time zone is none of the import's, or if they are in the wrong order."""
+    today = datetime.now(ZoneInfo(time_zone)).date()
     for option, day in (("--from", first), ("--to", last)):
         if day is not None and not import_.start_date <= day <= today:
             raise UserError(
@@ -116,6 +118,42 @@ def query(
         csv.writer(sys.stdout, lineterminator="\n").writerows([found.columns, *found.rows])
     else:
         show([list(map(text, row)) for row in found.rows], headers=found.columns)
+
+
+@app.command()
+def report(
+    import_name: ImportName = None,
+    first: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First day, in the time zone of the reports."),
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, in the time zone of the reports.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="The file. By default <import>_<first day>_<last day>.html, here.")
+    ] = None,
+) -> None:
+    """Make a page to send: what worked, who is drifting away, what is not complete. By default of the last 7 days.
+
+    It reads the published copy. The page is one HTML file without anything about a person.
+    """
+    from icontact_assets.reports.figures import read_figures
+    from icontact_assets.reports.page import render, write_page
+    from icontact_assets.reports.period import Period
+    from icontact_assets.resources import reading_import, scope_of
+
+    settings = settings_of_this_environment()
+    import_ = one_import(settings, import_name)
+    from_day, to_day = first.date() if first else None, last.date() if last else None
+    days_asked(import_, from_day, to_day, settings.reports.time_zone)
+    now = datetime.now(UTC)
+    period = Period.ended(now, settings.reports.time_zone, from_day, to_day)
+    with reading_import(settings, import_) as connection:
+        figures = read_figures(connection, scope_of(settings, import_), period, now)
+    path = output or Path(f"{import_.name}_{period.first}_{period.last}.html")
+    write_page(path, render(figures, import_.label, now), settings.readers)
+    say(f"The report on {period.first} to {period.last} is in {path}. Open it in a browser.")
 
 
 def _instance(home: str | None) -> dg.DagsterInstance | None:

@@ -85,6 +85,7 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
         raise DemoFailed(f"{home} cannot be used: {error}. Name another folder with --home.") from error
     started = time.monotonic()
     with _sandbox(home, contacts, messages) as sandbox, _environment(home, sandbox):
+        from icontact_assets.resources import report_path
         from icontact_assets.settings.load import load_settings
 
         settings = load_settings()
@@ -96,7 +97,10 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
             title=f"{done.days} days of a sandbox iContact in DuckDB tables",
             numbers=True,
         )
-    say(f"The database is {settings.duckdb_path}. `make ui` opens Dagster on it.")
+    say(
+        f"The database is {settings.duckdb_path}. `make ui` opens Dagster on it.\n"
+        f"The report on its last days is {report_path(settings, settings.imports[0])}: open it in a browser."
+    )
 
 
 def ui(home: Path, port: int | None = None) -> None:

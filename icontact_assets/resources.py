@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import duckdb
 
 from icontact_assets.credentials import LOOPBACK
+from icontact_assets.errors import UserError
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.live import PlanError
 from icontact_assets.icontact.budget import Budget
@@ -86,6 +87,31 @@ def reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         raise WarehouseError(f"There is no database at {settings.duckdb_path} yet: materialize the raw assets first.")
     with read_published(path) as connection:
         yield connection
+
+
+@contextmanager
+def reading_import(settings: Settings, import_: Import) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The same, bound to the schema of an import. Raises UserError if no run of it has read anything yet."""
+    with reading(settings) as connection:
+        [(database,)] = connection.execute("SELECT current_database()").fetchall()
+        try:
+            connection.execute(f'USE "{database}"."{import_.name}"')
+        except duckdb.CatalogException as error:
+            raise never_run(import_) from error
+        yield connection
+
+
+def never_run(import_: Import) -> UserError:
+    """The error of asking for tables of an import that has none."""
+    return UserError(
+        f"No run of {import_.name} has read anything yet. Materialize its raw assets first, and wait for the run to "
+        "end."
+    )
+
+
+def report_path(settings: Settings, import_: Import) -> Path:
+    """Where the asset `report` of an import keeps its page."""
+    return settings.home / "reports" / f"{import_.name}.html"
 
 
 def source_of(settings: Settings, import_: Import) -> Source:

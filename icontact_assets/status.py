@@ -12,7 +12,7 @@ import duckdb
 
 from icontact_assets.errors import UserError
 from icontact_assets.ingest.due import DayState, messages
-from icontact_assets.resources import budget_of, reading, scope_of
+from icontact_assets.resources import budget_of, never_run, reading, scope_of
 from icontact_assets.settings.models import Export, Import, Schedule, Settings
 from icontact_assets.warehouse.times import aware
 
@@ -125,10 +125,7 @@ def _coverage(
             {"first": first, "last": last},
         ).fetchall()
     except duckdb.CatalogException as error:
-        raise UserError(
-            f"No run of {import_.name} has read anything yet. Materialize its raw assets first, and wait for the run "
-            "to end."
-        ) from error
+        raise never_run(import_) from error
     return [DayState(*row) for row in rows]
 
 

@@ -171,6 +171,7 @@ def test_two_components_in_one_location(own: Path) -> None:
         "icontact_activity",
         "icontact_profiles",
         *(table.name for table in REPORT_TABLES),
+        "report",
         "audience_buyers",
     }
 

@@ -39,7 +39,7 @@ def test_snapshot(defs: dg.Definitions) -> None:
     keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     assert keys == {
         *(f"{name}/raw_{resource}" for name in ("one", "two") for resource in RAW),
-        *(f"{name}/{table}" for name in ("one", "two") for table in [*MAPPED, *REPORTS]),
+        *(f"{name}/{table}" for name in ("one", "two") for table in [*MAPPED, *REPORTS, "report"]),
         "two/raw_subscriptions",
         "two/audience_readers",
         "two/export_readers",

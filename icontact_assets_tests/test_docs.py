@@ -99,7 +99,7 @@ def test_commands_of_the_guide_run_in_order(project: Project, monkeypatch: pytes
             if match := re.search(found, said[word]):
                 filled_in[name] = match[0]
     assert set(said) >= {"init", "launch", "discover", "doctor", "forecast", "explain", "plan", "apply", "undo"}
-    assert set(said) >= {"status", "coverage", "query"}
+    assert set(said) >= {"status", "coverage", "query", "report"}
     assert " is in the audience active_readers since " in said["explain"]
     assert re.search(r": [1-9]\d* people added, 0 removed", said["apply"])
     assert re.search(r": 0 people added, [1-9]\d* removed", said["undo"])

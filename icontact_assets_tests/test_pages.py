@@ -34,6 +34,9 @@ exports:
 OURS = ("raw", "mapped", "report", "audience", "export")
 
 
+REPORT = dg.AssetKey(["one", "report"])
+
+
 @pytest.fixture
 def graph(tmp_path: Path) -> dg.AssetGraph:
     (tmp_path / "icontact.yaml").write_text(CONFIG)
@@ -41,7 +44,10 @@ def graph(tmp_path: Path) -> dg.AssetGraph:
 
 
 def own(graph: dg.AssetGraph) -> list[dg.AssetKey]:
-    return [key for key in graph.get_all_asset_keys() if key.path[0] == "one"]
+    """The assets of the import that are tables."""
+    keys = [key for key in graph.get_all_asset_keys() if key.path[0] == "one"]
+    assert REPORT in keys
+    return [key for key in keys if key != REPORT]
 
 
 def test_every_asset_says_whose_it_is_what_a_row_is_and_where_to_read_on(graph: dg.AssetGraph) -> None:
@@ -62,6 +68,16 @@ def test_every_asset_says_whose_it_is_what_a_row_is_and_where_to_read_on(graph: 
         assert "def " in Path(reference.file_path).read_text().splitlines()[reference.line_number - 1]
         page = node.metadata["documentation"].value
         assert (Path(__file__).parent.parent / page).exists()
+
+
+def test_the_report_is_a_file_made_of_the_report_tables(graph: dg.AssetGraph) -> None:
+    node = graph.get(REPORT)
+    assert {key.path[-1] for key in node.parent_keys} == {table.name for table in REPORT_TABLES}
+    assert list(node.owners) == ["data@example.org", "team:growth"]
+    assert node.tags["icontact_assets/layer"] == "report"
+    assert node.kinds == {"html"}
+    assert node.description
+    assert set(node.metadata) == {"dagster/code_references", "documentation"}
 
 
 def test_the_documentation_is_linked_where_the_package_names_an_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,8 +48,8 @@ class Page:
 
     import_name: str
     layer: Layer
-    table: str
-    """The table or view that the asset writes, without its schema."""
+    table: str | None
+    """The table or view that the asset writes, without its schema. None: it writes none."""
     columns: tuple[Column, ...]
     kinds: frozenset[str]
     docs: str
@@ -93,8 +93,14 @@ def described(settings: Settings, page: Page, extra: Mapping[str, Any] | None = 
         "tags": {IMPORT_TAG: page.import_name, LAYER_TAG: page.layer},
         "kinds": set(page.kinds),
         "metadata": {
-            "dagster/column_schema": shared_schema(page.columns),
-            "dagster/table_name": f"{page.import_name}.{page.table}",
+            **(
+                {
+                    "dagster/column_schema": shared_schema(page.columns),
+                    "dagster/table_name": f"{page.import_name}.{page.table}",
+                }
+                if page.table
+                else {}
+            ),
             "dagster/code_references": _code(page.code.__code__),
             "documentation": documentation(page.docs),
             **({} if page.comes_from is None else {"dagster/column_lineage": column_lineage(page.comes_from)}),

@@ -1,4 +1,4 @@
-"""The report tables of one import: campaigns, links, engagement, domains and list health."""
+"""The report tables of one import, and the page that is made of them: campaigns, links, engagement, domains, lists."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -18,11 +18,23 @@ from icontact_assets.records import table_key
 from icontact_assets.reports.campaigns import build_campaigns
 from icontact_assets.reports.domains import build_domains
 from icontact_assets.reports.engagement import build_engagement
+from icontact_assets.reports.figures import read_figures
+from icontact_assets.reports.highlights import highlights
 from icontact_assets.reports.lineage import LINEAGE
 from icontact_assets.reports.links import build_links
 from icontact_assets.reports.list_health import build_list_health
-from icontact_assets.reports.tables import CAMPAIGNS, DOMAINS, ENGAGEMENT, ENGAGEMENT_CHANGES, LINKS, LIST_HEALTH
-from icontact_assets.resources import open_import, scope_of
+from icontact_assets.reports.page import render, write_page
+from icontact_assets.reports.period import DAYS, Period
+from icontact_assets.reports.tables import (
+    CAMPAIGNS,
+    DOMAINS,
+    ENGAGEMENT,
+    ENGAGEMENT_CHANGES,
+    LINKS,
+    LIST_HEALTH,
+    REPORT_TABLES,
+)
+from icontact_assets.resources import open_import, report_path, scope_of
 from icontact_assets.settings.models import Import, Settings
 from icontact_assets.warehouse.tables import Table
 
@@ -44,7 +56,8 @@ class _Report:
 
 
 def report_assets(settings: Settings, import_: Import, raw: Collection[str]) -> list[dg.AssetsDefinition]:
-    """The report tables of an import. They follow the raw assets, whose tables are `raw`."""
+    """The report tables of an import, which follow the raw assets, and the page, which follows them. `raw`: the tables
+    of the raw assets."""
     scope, rules = scope_of(settings, import_), settings.reports
 
     def campaigns(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -110,7 +123,7 @@ def report_assets(settings: Settings, import_: Import, raw: Collection[str]) -> 
             "FROM list_health ORDER BY day DESC, list_id LIMIT 10",
         ),
     )
-    return [_asset(settings, import_, report, raw) for report in reports]
+    return [*(_asset(settings, import_, report, raw) for report in reports), _page_asset(settings, import_)]
 
 
 def _asset(settings: Settings, import_: Import, report: _Report, raw: Collection[str]) -> dg.AssetsDefinition:
@@ -160,5 +173,48 @@ def _asset(settings: Settings, import_: Import, report: _Report, raw: Collection
         resource_defs=worker(settings),
         required_resource_keys={*worker(settings)},
         check_specs=report_specs(key),
+        **described(settings, page),
+    )(run)
+
+
+def _page_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
+    """The page with the report on the last days, as a file."""
+    made_of = tuple(table.name for table in REPORT_TABLES)
+    page = Page(
+        import_name=import_.name,
+        layer="report",
+        table=None,
+        columns=(),
+        kinds=frozenset({"html"}),
+        docs="reports.md",
+        code=render,
+    )
+
+    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        now, path = datetime.now(UTC), report_path(settings, import_)
+        period = Period.ended(now, settings.reports.time_zone)
+        with failing_plainly():
+            with open_import(settings, import_, waiting=context.log.warning).read() as connection:
+                figures = read_figures(connection, scope_of(settings, import_), period, now)
+            write_page(path, render(figures, import_.label, now), settings.readers)
+        return dg.MaterializeResult(
+            metadata={
+                "to_know": metadata_table(("what", "answer"), highlights(figures)),
+                "file": dg.MetadataValue.path(str(path.resolve())),
+                "first_day": period.first.isoformat(),
+                "last_day": period.last.isoformat(),
+                "time_zone": period.time_zone,
+                "kilobytes": path.stat().st_size // 1000,
+            }
+        )
+
+    return dg.asset(
+        key=table_key(import_.name, "report"),
+        deps=[table_key(import_.name, name) for name in made_of],
+        description=f"A page to send: the last {DAYS} ended days in plain words, figures and plots, as one HTML file.",
+        group_name=f"{import_.name}_reports",
+        automation_condition=follow(import_, made_of),
+        resource_defs=worker(settings),
+        required_resource_keys={*worker(settings)},
         **described(settings, page),
     )(run)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from icontact_assets.resources import report_path
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.dev import Dev
 from icontact_assets_tests.harness import Project, days_ago
 
 playwright = pytest.importorskip("playwright.sync_api")
 driver = pytest.importorskip("icontact_assets_tests.browser.driver")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 DAYS = 90
 _AUDIENCE = """
@@ -43,6 +45,7 @@ def test_first_hour(tmp_path: Path) -> None:
                 _a_backfill_fills_every_day(ui, project)
                 _what_is_mapped_follows(ui, project)
                 _the_sensor_exports(ui, project)
+                _the_report_can_be_read(ui, page, project, pictures)
         finally:
             dev.kill()
 
@@ -93,6 +96,20 @@ def _the_sensor_exports(ui: driver.DagsterUi, project: Project) -> None:
         driver.expect(page.get_by_text(f"icontact_{group}").first).to_be_visible()
     ui.picture("graph")
     assert _listed(project) > before
+
+
+def _the_report_can_be_read(ui: driver.DagsterUi, page: driver.Page, project: Project, pictures: Path) -> None:
+    """By everybody, as far as axe finds out, in the light and in the dark, and on a phone."""
+    ui.wait_for_asset("assets/icontact/report")
+    page.goto(report_path(project.settings, project.settings.imports[0]).as_uri())
+    for scheme, width in (("light", 1280), ("dark", 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 860})
+        found = axe.Axe().run(page).response["violations"]
+        assert not [each for each in found if each["impact"] in ("serious", "critical")], found
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing is cut off at the side"
+        if scheme == "light":
+            page.screenshot(path=pictures / "report.png")
 
 
 def _listed(project: Project) -> set[str]:
