@@ -183,10 +183,10 @@ def lookup(field: Field) -> tuple[str, str] | None:
 
 
 _ADDRESS = f"{PLAIN_ADDRESS}|{NAMED_ADDRESS}"
-_BARE = "rtrim(split_part({0}, '<', -1), '>')"
+_BARE = "CASE WHEN contains({0}, '<') THEN rtrim(split_part({0}, '<', -1), '>') ELSE {0} END"
 _PLAIN = {
     "email": (_ADDRESS, f"lower({_BARE})"),
-    "emaildomain": (_ADDRESS, f"lower(split_part({_BARE}, '@', 2))"),
+    "emaildomain": (_ADDRESS, f"lower(rtrim(substr({{0}}, strpos({{0}}, '@') + 1), '>'))"),
     "todate": (PLAIN_DATE, "try_cast({0} AS TIMESTAMP)"),
 }
 
