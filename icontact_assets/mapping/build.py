@@ -283,13 +283,14 @@ def _insert(connection: duckdb.DuckDBPyConnection, events: str, *, merge: bool) 
         "JOIN (SELECT event_url, k FROM hashed_links JOIN temp.keyed USING (hashedurls_key)) USING (event_url) "
         "JOIN temp.acted ON contact_id = ic_contact_id"
     )
-    # Who clicked nothing new keeps the links as they are.
-    connection.execute(
-        "INSERT INTO temp.clicked SELECT (n << 32) + k, times FROM "
-        f'(SELECT n, unnest(map_keys("{links}")) AS hashedurls_key, unnest(map_values("{links}")) AS times '
-        "FROM temp.former JOIN temp.acted USING (ic_contact_id) WHERE n IN (SELECT pair >> 32 FROM temp.clicked)) "
-        "JOIN temp.keyed USING (hashedurls_key)"
-    )
+    if merge:
+        # Who clicked nothing new keeps the links as they are.
+        connection.execute(
+            "INSERT INTO temp.clicked SELECT (n << 32) + k, times FROM "
+            f'(SELECT n, unnest(map_keys("{links}")) AS hashedurls_key, unnest(map_values("{links}")) AS times '
+            "FROM temp.former JOIN temp.acted USING (ic_contact_id) WHERE n IN (SELECT pair >> 32 FROM temp.clicked)) "
+            "JOIN temp.keyed USING (hashedurls_key)"
+        )
     keys = connection.sql("SELECT hashedurls_key FROM temp.keyed ORDER BY k").to_arrow_table()[0].combine_chunks()
     count = _count(connection, "temp.acted")
     step = count * _BATCH_LINKS // max(_count(connection, "temp.clicked"), _BATCH_LINKS) + 1

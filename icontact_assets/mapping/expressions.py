@@ -186,7 +186,7 @@ _ADDRESS = f"{PLAIN_ADDRESS}|{NAMED_ADDRESS}"
 _BARE = "CASE WHEN contains({0}, '<') THEN rtrim(split_part({0}, '<', -1), '>') ELSE {0} END"
 _PLAIN = {
     "email": (_ADDRESS, f"lower({_BARE})"),
-    "emaildomain": (_ADDRESS, f"lower(rtrim(substr({{0}}, strpos({{0}}, '@') + 1), '>'))"),
+    "emaildomain": (_ADDRESS, "lower(rtrim(substr({0}, strpos({0}, '@') + 1), '>'))"),
     "todate": (PLAIN_DATE, "try_cast({0} AS TIMESTAMP)"),
 }
 
