@@ -155,11 +155,11 @@ def test_a_block_of_code_holds_the_whole_text(text: str) -> None:
     assert re.fullmatch(r'<pre><code class="language-sql">[^<]*</code></pre>\n', shown)
 
 
-def test_nothing_in_metadata_is_markdown_but_blocks_of_code() -> None:
+def test_nothing_in_metadata_is_markdown_but_blocks_of_code_and_pictures() -> None:
     root = Path(icontact_assets.__path__[0])
     found = Counter(
         path.relative_to(root).as_posix()
         for path in root.rglob("*.py")
         for _ in re.findall(r"MetadataValue\.md|MarkdownMetadataValue|from_markup|\[/\w*\]\"", path.read_text())
     )
-    assert found == {"metadata.py": 1}
+    assert found == {"metadata.py": 1, "assets/pictures.py": 1}

@@ -50,7 +50,7 @@ Version = tuple[tuple[int, ...], ...]
 """Of a database file and what lies beside it."""
 
 _ready: dict[tuple[Path, str | None, Source | None], Version] = {}
-"""The schemas that are as this version wants them, and their file as this process left it."""
+"""The schemas that are as this version wants them, and the file as this process left it: others may replace it."""
 
 
 class WarehouseError(UserError):
@@ -124,8 +124,7 @@ class Warehouse:
         self._holder_path = path.with_name(path.name + ".holder")
         self.left: Version | None = None
         """The file as the last connection left it. Taken under the lock, so that nobody wrote in between."""
-        self._is_known = False
-        """Whether the schema is ready in the file of the connection that is open."""
+        self._is_known = False  # Whether the schema is ready in the file of the connection that is open.
 
     @contextmanager
     def write(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -149,7 +148,6 @@ class Warehouse:
         if not self.exists():
             raise WarehouseError(f"There is no database at {self.path} yet: materialize the raw assets first.")
         if self.schema is not None:
-            # A backup, or a file of another version, may have been put in place.
             with self._connected("reading", read_only=True) as connection:
                 self._is_known = self._is_known or self._is_ready(connection, self.schema)
                 if self._is_known:

@@ -122,7 +122,8 @@ def test_whatever_of_it_differs_is_refused(tmp_path: Path, source: Source, hint:
 
 def test_a_database_of_an_earlier_version_is_recorded_at_the_first_run(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact", source=OWN)
-    with warehouse.write("test") as connection:
+    warehouse.prepare()
+    with Warehouse(warehouse.path).write("an earlier version") as connection:
         connection.execute("INSERT INTO icontact.import_coverage (resource) VALUES ('contacts')")
         connection.execute("DROP TABLE icontact.import_source")
     assert not warehouse.is_claimed()
