@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import threading
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -20,7 +21,11 @@ from dagster._core.remote_origin import (
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
 
 from icontact_assets.ingest.window import Window
+from icontact_assets.reports.period import Period
+from icontact_assets.reports.wording import day
+from icontact_assets.resources import report_path
 from icontact_assets_tests.harness import TODAY, Project, days_ago
+from icontact_assets_tests.reports.parsed import Parsed
 from icontact_assets_tests.test_cli import run
 
 
@@ -49,7 +54,7 @@ def test_coverage_says_of_each_day_whether_it_is_read_and_why_not(imported: Proj
     assert rows[-1] == [str(TODAY), str(TODAY), "1", "missing", "the day has not ended"]
 
 
-@pytest.mark.parametrize("command", ["coverage", "forecast"])
+@pytest.mark.parametrize("command", ["coverage", "forecast", "report"])
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -155,3 +160,34 @@ def test_a_query_is_ended_by_a_signal(imported: Project) -> None:
     done = run(imported, "query", "SELECT sum(hash(range)) FROM range(100_000_000_000)")
     assert done.exit_code == 130
     assert "Traceback" not in done.output
+
+
+def test_report_is_a_page_about_the_days_that_are_named(imported: Project) -> None:
+    first, last = days_ago(9), days_ago(3)
+    file = imported.home / "sent" / "page.html"
+    done = run(imported, "report", "--from", str(first), "--to", str(last), "--output", str(file))
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == f"The report on {first} to {last} is in {file}. Open it in a browser.\n"
+    [counts] = imported.rows(
+        "SELECT count(*) FILTER (event_type = 'open'), count(*) FILTER (event_type = 'bounce') "
+        f"FROM icontact.raw_activity WHERE event_time::DATE BETWEEN '{first}' AND '{last}'"
+    )
+    page = Parsed(file.read_text())
+    assert [page.row("What happened", name)[0] for name in ("Opens, all", "Bounces")] == [f"{n:,}" for n in counts]
+    assert "@" not in page.html.replace("@media", "")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_daily_job_leaves_the_report_on_the_last_days(imported: Project) -> None:
+    file = report_path(imported.settings, imported.settings.imports[0])
+    period = Period.ended(datetime.fromtimestamp(file.stat().st_mtime, UTC), "UTC")
+    assert f"{day(period.first)} to {day(period.last)}, days in UTC." in file.read_text()
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(imported: Project) -> None:
+    folder = imported.home / "taken"
+    folder.mkdir()
+    done = run(imported, "report", "--output", str(folder))
+    assert done.exit_code == 1
+    assert f"The report cannot be written to {folder}: Is a directory. Name another file." in done.stderr
+    assert not list(imported.home.glob(".taken*"))

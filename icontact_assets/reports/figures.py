@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -12,7 +12,7 @@ import duckdb
 from icontact_assets.errors import UserError
 from icontact_assets.ingest.due import Scope
 from icontact_assets.plain import mask
-from icontact_assets.reports.days import register_days
+from icontact_assets.reports.days import begin_of, day_of
 from icontact_assets.reports.gaps import Gap, find_gaps
 from icontact_assets.reports.period import Period
 from icontact_assets.reports.tables import REPORT_TABLES
@@ -117,22 +117,20 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, 
 
 
 def _tabulate_events(connection: duckdb.DuckDBPyConnection, period: Period) -> None:
-    """Make the temporary table `shown_events`: those of the trend and of both periods, on days of the time zone, and
-    those of 24 hours more. `early`: within 24 hours of the message's first send."""
-    first = _first_of_trend(period)
-    # What came after the last day is on the day after it.
-    register_days(connection, first, period.last + timedelta(days=1), period.time_zone)
+    """Make the temporary table `shown_events`: those of the trend and of both periods, and those of 24 hours more.
+
+    `early`: within 24 hours of the message's first send.
+    """
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE shown_events AS
-        SELECT day, message_id, contact_id, event_type, machine IS NULL AS human, first_send_at,
+        SELECT event_time, message_id, contact_id, event_type, machine IS NULL AS human, first_send_at,
             event_time < first_send_at + INTERVAL 24 HOURS AS early
-        FROM labelled_activity ASOF JOIN days ON event_time >= begins_at JOIN campaigns USING (message_id)
-        WHERE event_time < $ends + INTERVAL 24 HOURS
+        FROM labelled_activity JOIN campaigns USING (message_id)
+        WHERE event_time >= $begins AND event_time < $ends + INTERVAL 24 HOURS
         """,
-        {"ends": period.ends},
+        {"begins": begin_of(_first_of_trend(period), period.time_zone), "ends": period.ends},
     )
-    connection.unregister("days")
 
 
 def _first_of_trend(period: Period) -> date:
@@ -153,9 +151,9 @@ def _totals(connection: duckdb.DuckDBPyConnection, period: Period, now: datetime
             count(DISTINCT contact_id) FILTER (event_type = 'click' AND human) AS human_clickers,
             count(DISTINCT contact_id) FILTER (event_type = 'unsubscribe') AS unsubscribes,
             count(*) FILTER (event_type = 'bounce') AS bounces
-        FROM temp.shown_events WHERE day BETWEEN $first AND $last
+        FROM temp.shown_events WHERE event_time >= $begins AND event_time < $ends
         """,
-        {"first": period.first, "last": period.last},
+        {"begins": period.begins, "ends": period.ends},
     )
     [sent] = _rows(
         connection,
@@ -194,22 +192,27 @@ def _totals(connection: duckdb.DuckDBPyConnection, period: Period, now: datetime
 
 
 def _trend(connection: duckdb.DuckDBPyConnection, period: Period) -> list[Row]:
+    # A day begins and ends with a quarter of an hour, in every time zone and when clocks change too.
     found = _rows(
         connection,
         """
-        SELECT day, count(*) FILTER (event_type = 'open') AS opens,
+        SELECT time_bucket(INTERVAL 15 MINUTES, event_time) AS quarter,
+            count(*) FILTER (event_type = 'open') AS opens,
             count(*) FILTER (event_type = 'open' AND human) AS human_opens,
             count(*) FILTER (event_type = 'click') AS clicks,
             count(*) FILTER (event_type = 'click' AND human) AS human_clicks
-        FROM temp.shown_events WHERE day <= $last GROUP BY day
+        FROM temp.shown_events WHERE event_time < $ends GROUP BY quarter
         """,
-        {"last": period.last},
+        {"ends": period.ends},
     )
-    by_day = {row["day"]: row for row in found}
     first = _first_of_trend(period)
-    nothing = {"opens": 0, "human_opens": 0, "clicks": 0, "human_clicks": 0}
     span = [first + timedelta(days=n) for n in range((period.last - first).days + 1)]
-    return [by_day.get(day, {"day": day, **nothing}) for day in span]
+    by_day = {day: {"opens": 0, "human_opens": 0, "clicks": 0, "human_clicks": 0} for day in span}
+    for row in found:
+        counts = by_day[day_of(row["quarter"].replace(tzinfo=UTC), period.time_zone)]
+        for name in counts:
+            counts[name] += row[name]
+    return [{"day": day, **counts} for day, counts in by_day.items()]
 
 
 def _links(connection: duckdb.DuckDBPyConnection, messages: list[str]) -> list[Row]:

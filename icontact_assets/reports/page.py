@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from functools import partial
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from icontact_assets.errors import UserError
@@ -34,24 +35,8 @@ class PageNotWritten(UserError):
 
 def render(figures: Figures, label: str, now: datetime) -> str:
     """The page with these figures of an import named `label`, as HTML, made at `now` (aware)."""
-    zone = figures.period.time_zone
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": wording.number,
-        "percent": wording.percent,
-        "day": wording.day,
-        "local": partial(wording.local, time_zone=zone),
-        "named": _named,
-    }
-    environment.globals |= {"change": wording.change, "points": wording.points}
     ranked = _ranked(figures.campaigns)
-    return environment.get_template("page.html").render(
+    return _template().render(
         figures=figures,
         label=label,
         made_at=naive(now),
@@ -65,6 +50,26 @@ def render(figures: Figures, label: str, now: datetime) -> str:
     )
 
 
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": wording.number,
+        "percent": wording.percent,
+        "day": wording.day,
+        "local": wording.local,
+        "named": _named,
+    }
+    environment.globals |= {"change": wording.change, "points": wording.points}
+    return environment.get_template("page.html")
+
+
 def write_page(path: Path, html: str, readers: Readers) -> None:
     """Put a page in place of the one that is there. Raises PageNotWritten."""
     fresh = path.with_name(f".{path.name}.new")
@@ -73,6 +78,8 @@ def write_page(path: Path, html: str, readers: Readers) -> None:
         fresh.write_text(html, encoding="utf-8")
         os.replace(fresh, path)
     except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
         raise PageNotWritten(f"The report cannot be written to {path}: {error.strerror}. Name another file.") from error
 
 

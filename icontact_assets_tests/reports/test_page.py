@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from icontact_assets.reports import wording
 from icontact_assets.reports.figures import Figures, NoReport, read_figures
 from icontact_assets.reports.highlights import highlights
 from icontact_assets.reports.page import render
@@ -119,26 +120,30 @@ def test_the_best_and_the_worst_messages_are_by_the_clicks_of_people(world: Worl
 
 
 @pytest.mark.parametrize(
-    ("day", "begins", "hours"),
+    ("zone", "day", "begins", "hours"),
     [
-        (date(2026, 3, 29), "03-28 23:00", 23),
-        (date(2026, 10, 25), "10-24 22:00", 25),
-        (date(2026, 6, 1), "05-31 22:00", 24),
+        ("Europe/Berlin", date(2026, 3, 29), "03-28 23:00", 23),
+        ("Europe/Berlin", date(2026, 10, 25), "10-24 22:00", 25),
+        ("Europe/Berlin", date(2026, 6, 1), "05-31 22:00", 24),
+        ("Australia/Lord_Howe", date(2026, 4, 5), "04-04 13:00", 24.5),
+        ("Asia/Kathmandu", date(2026, 6, 1), "05-31 18:15", 24),
     ],
 )
 def test_days_are_those_of_the_time_zone_when_clocks_change_too(
-    world: World, day: date, begins: str, hours: int
+    world: World, zone: str, day: date, begins: str, hours: float
 ) -> None:
     world.contacts(["1"])
     world.now = datetime(2026, 12, 1, tzinfo=UTC)
-    world.rules = world.rules.model_copy(update={"time_zone": "Europe/Berlin"})
+    world.rules = world.rules.model_copy(update={"time_zone": zone})
     send(world, "1", "01-02 09:00", 50)
     first, end = utc(begins), utc(begins) + timedelta(hours=hours)
     for at in (first - timedelta(seconds=1), first, end - timedelta(seconds=1), end):
         world.event("1", "1", "open", at)
     send(world, "2", str(end - timedelta(seconds=1))[5:], 50, subject="In the last second")
-    found = page(world, Period(day, day, "Europe/Berlin"))
+    found = page(world, Period(day, day, zone))
     assert found.row(HAPPENED, "Opens") == ["2", "1", "+100 %"]
+    assert found.row("Opens and clicks a day", wording.day(day))[0] == "2"
+    assert found.row("Opens and clicks a day", wording.day(day - timedelta(days=1)))[0] == "1"
     assert found.row("Messages first sent", "In the last second")[0].endswith(f"{day.day} {day:%b} 2026, 23:59")
 
 
