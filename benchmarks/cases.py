@@ -253,6 +253,17 @@ case("users-same", "`icontact_users` when nothing changed", _PEOPLE, "contacts",
 )
 
 
+# Reports
+
+
+@case("reports", "all report tables", ((1_000_000,), (1_000_000, 10_000_000)), "events")
+def reports(bench: Bench, events: int) -> Command:
+    def make(folder: Path) -> None:
+        _prepare(job("reports", "make", folder / "world.duckdb", events), folder)
+
+    return Command(job("reports", "all", bench.prepared(f"reports-{events}", make) / "world.duckdb"))
+
+
 # Exports, and the sandbox
 
 _LOOP = """

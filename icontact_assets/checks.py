@@ -105,13 +105,14 @@ def report_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def report_results(connection: duckdb.DuckDBPyConnection, table: Table) -> list[dg.AssetCheckResult]:
+def report_results(connection: duckdb.DuckDBPyConnection, key: dg.AssetKey, table: Table) -> list[dg.AssetCheckResult]:
     """Their results, in the transaction that computed the table. They are red, and the table is stored all the same."""
     repeated = reports.repeated_keys(connection, table)
     counted, source = reports.totals(connection, table)
     return [
-        dg.AssetCheckResult(check_name=KEYS, passed=repeated == 0, metadata={"repeated_keys": repeated}),
+        dg.AssetCheckResult(asset_key=key, check_name=KEYS, passed=repeated == 0, metadata={"repeated_keys": repeated}),
         dg.AssetCheckResult(
+            asset_key=key,
             check_name=reports.TOTALS_MATCH,
             passed=counted == source,
             metadata={"in_the_report": counted, "in_the_raw_tables": source},

@@ -1,6 +1,6 @@
 """The report tables of one import, and the page that is made of them: campaigns, links, engagement, domains, lists."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from icontact_assets.checks import report_results, report_specs
 from icontact_assets.metadata import failing_plainly, metadata_table
 from icontact_assets.plain import mask
 from icontact_assets.records import table_key
+from icontact_assets.reports.build import Task, build_reports
 from icontact_assets.reports.campaigns import build_campaigns
 from icontact_assets.reports.domains import build_domains
 from icontact_assets.reports.engagement import build_engagement
@@ -41,102 +42,113 @@ from icontact_assets.warehouse.tables import Table
 
 @dataclass(frozen=True)
 class _Report:
-    """A report table, and how it is computed."""
+    """A report table, and what its page shows of it."""
 
     table: Table
-    needs: tuple[str, ...]
-    """The tables of the import without which it is not computed by itself."""
     code: Callable[..., Any]
-    body: Callable[[duckdb.DuckDBPyConnection], dict[str, Any]]
-    """Computes it, and returns its metadata."""
+    """What computes it."""
     shown: str
     """A query for rows that show what is in it, and nobody's person."""
     beside: tuple[Table, ...] = ()
     """What is written besides."""
 
 
+_REPORTS = (
+    _Report(
+        CAMPAIGNS,
+        build_campaigns,
+        "SELECT message_id, subject, first_send_at, sent, delivered, unique_opens, human_unique_opens, unique_clicks, "
+        "round(open_rate, 4) AS open_rate, round(click_rate, 4) AS click_rate, round(bounce_rate, 4) AS bounce_rate "
+        "FROM campaigns ORDER BY first_send_at DESC NULLS LAST, message_id LIMIT 10",
+    ),
+    _Report(
+        LINKS,
+        build_links,
+        "SELECT link, clicks, people, human_clicks, human_people, first_click_at, last_click_at FROM links "
+        "WHERE message_id IS NULL ORDER BY clicks DESC, link LIMIT 10",
+    ),
+    _Report(
+        ENGAGEMENT,
+        build_engagement,
+        "SELECT tier, count(*) AS people, count_if(due_for = 'win_back') AS due_for_win_back, "
+        "count_if(due_for = 'sunset') AS due_for_sunset, round(avg(mails_30d), 1) AS mails_30d "
+        "FROM engagement GROUP BY tier ORDER BY people DESC, tier",
+        beside=(ENGAGEMENT_CHANGES,),
+    ),
+    _Report(
+        DOMAINS,
+        build_domains,
+        "SELECT domain, contacts, deliveries, round(open_rate, 4) AS open_rate, round(click_rate, 4) AS click_rate, "
+        "round(bounce_rate, 4) AS bounce_rate FROM domains ORDER BY contacts DESC, domain LIMIT 10",
+    ),
+    _Report(LIST_HEALTH, build_list_health, "FROM list_health ORDER BY day DESC, list_id LIMIT 10"),
+)
+
+
 def report_assets(settings: Settings, import_: Import, raw: Collection[str]) -> list[dg.AssetsDefinition]:
     """The report tables of an import, which follow the raw assets, and the page, which follows them. `raw`: the tables
     of the raw assets."""
-    scope, rules = scope_of(settings, import_), settings.reports
+    return [_tables(settings, import_, raw), _page_asset(settings, import_)]
 
-    def campaigns(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        return {"dagster/row_count": build_campaigns(connection, scope, datetime.now(UTC))}
 
-    def links(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        return {"dagster/row_count": build_links(connection)}
+def _tables(settings: Settings, import_: Import, raw: Collection[str]) -> dg.AssetsDefinition:
+    """The report tables: one step, because they share what takes longest. Any of them can be asked for alone."""
+    pages = {report: _page(import_, report, raw) for report in _REPORTS}
+    comes_from = {report: column_lineage(page.comes_from or {}) for report, page in pages.items()}
+    keys = {report: table_key(import_.name, report.table.name) for report in _REPORTS}
 
-    def engagement(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        rows, changes = build_engagement(connection, rules, datetime.now(UTC))
-        return {"dagster/row_count": rows, "tier_changes": changes}
-
-    def domains(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        return {"dagster/row_count": build_domains(connection, datetime.now(UTC))}
-
-    def list_health(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        rows = build_list_health(connection, rules.time_zone, import_.start_date, datetime.now(UTC))
-        return {"dagster/row_count": rows}
-
-    reports = (
-        _Report(
-            CAMPAIGNS,
-            ("raw_activity",),
-            build_campaigns,
-            campaigns,
-            "SELECT message_id, subject, first_send_at, sent, delivered, unique_opens, human_unique_opens, "
-            "unique_clicks, round(open_rate, 4) AS open_rate, round(click_rate, 4) AS click_rate, "
-            "round(bounce_rate, 4) AS bounce_rate "
-            "FROM campaigns ORDER BY first_send_at DESC NULLS LAST, message_id LIMIT 10",
-        ),
-        _Report(
-            LINKS,
-            ("raw_activity",),
-            build_links,
-            links,
-            "SELECT link, clicks, people, human_clicks, human_people, first_click_at, last_click_at FROM links "
-            "WHERE message_id IS NULL ORDER BY clicks DESC, link LIMIT 10",
-        ),
-        _Report(
-            ENGAGEMENT,
-            ("raw_contacts", "raw_activity"),
-            build_engagement,
-            engagement,
-            "SELECT tier, count(*) AS people, count_if(due_for = 'win_back') AS due_for_win_back, "
-            "count_if(due_for = 'sunset') AS due_for_sunset, round(avg(mails_30d), 1) AS mails_30d "
-            "FROM engagement GROUP BY tier ORDER BY people DESC, tier",
-            beside=(ENGAGEMENT_CHANGES,),
-        ),
-        _Report(
-            DOMAINS,
-            ("raw_contacts", "raw_activity"),
-            build_domains,
-            domains,
-            "SELECT domain, contacts, deliveries, round(open_rate, 4) AS open_rate, "
-            "round(click_rate, 4) AS click_rate, "
-            "round(bounce_rate, 4) AS bounce_rate FROM domains ORDER BY contacts DESC, domain LIMIT 10",
-        ),
-        _Report(
-            LIST_HEALTH,
-            ("raw_contacts", "raw_activity"),
-            build_list_health,
-            list_health,
-            "FROM list_health ORDER BY day DESC, list_id LIMIT 10",
-        ),
+    @dg.multi_asset(
+        name=f"{import_.name}__reports",
+        specs=[
+            dg.AssetSpec(
+                keys[report],
+                deps=sorted({source for sources in (page.comes_from or {}).values() for source, _ in sources}),
+                description=report.table.description,
+                group_name=f"{import_.name}_reports",
+                automation_condition=follow(import_, ("raw_contacts", "raw_activity")),
+                **described(settings, page),
+            )
+            for report, page in pages.items()
+        ],
+        check_specs=[spec for key in keys.values() for spec in report_specs(key)],
+        can_subset=True,
+        resource_defs=worker(settings),
+        required_resource_keys={*worker(settings)},
     )
-    return [*(_asset(settings, import_, report, raw) for report in reports), _page_asset(settings, import_)]
+    def tables(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        asked = [report for report in _REPORTS if keys[report] in context.selected_asset_keys]
+        task = Task(scope_of(settings, import_), settings.reports, import_.start_date, datetime.now(UTC))
+        found = []
+        with failing_plainly():
+            warehouse = open_import(settings, import_, waiting=context.log.warning)
+            with warehouse.write("computing the reports") as connection:
+                built = build_reports(connection, [report.table for report in asked], task)
+                for report in asked:
+                    checks = report_results(connection, keys[report], report.table)
+                    found.append((report, _preview(connection, report.shown), checks))
+        for report, preview, checks in found:
+            facts = {"dagster/row_count": built[report.table.name].rows}
+            if report.table is ENGAGEMENT:
+                facts["tier_changes"] = built[ENGAGEMENT.name].tier_changes or 0
+            yield dg.MaterializeResult(
+                asset_key=keys[report],
+                metadata={**facts, "dagster/column_lineage": comes_from[report], "preview": preview},
+                check_results=checks,
+            )
+
+    return tables
 
 
-def _asset(settings: Settings, import_: Import, report: _Report, raw: Collection[str]) -> dg.AssetsDefinition:
-    name = report.table.name
-    key = table_key(import_.name, name)
+def _page(import_: Import, report: _Report, raw: Collection[str]) -> Page:
     # Subscriptions are read only where an export names a list.
     lineage = {
-        column: tuple(source for source in sources if source[0] in raw) for column, sources in LINEAGE[name].items()
+        column: tuple(source for source in sources if source[0] in raw)
+        for column, sources in LINEAGE[report.table.name].items()
     }
-    page = Page(
+    return Page(
         import_name=import_.name,
         layer="report",
-        table=name,
+        table=report.table.name,
         columns=report.table.columns,
         kinds=frozenset({"duckdb", "table"}),
         docs="reports.md",
@@ -144,37 +156,15 @@ def _asset(settings: Settings, import_: Import, report: _Report, raw: Collection
         comes_from=keyed(lineage, import_.name),
         beside=report.beside,
     )
-    comes_from = column_lineage(page.comes_from or {})
 
-    # Dagster does not recognise the parametrised type beside a check.
-    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        with failing_plainly():
-            warehouse = open_import(settings, import_, waiting=context.log.warning)
-            with warehouse.write(f"computing {name}") as connection:
-                facts = report.body(connection)
-                found = connection.execute(report.shown)
-                columns = [column[0] for column in found.description]
-                # A path may hold somebody's address.
-                rows = [[mask(cell) if isinstance(cell, str) else cell for cell in row] for row in found.fetchall()]
-                checks = report_results(connection, report.table)
-        shown = metadata_table(columns, rows)
-        return dg.MaterializeResult(
-            metadata={**facts, "dagster/column_lineage": comes_from, "preview": shown}, check_results=checks
-        )
 
-    return dg.asset(
-        key=key,
-        deps=sorted({source for sources in page.comes_from.values() for source, _ in sources})
-        if page.comes_from
-        else [],
-        description=report.table.description,
-        group_name=f"{import_.name}_reports",
-        automation_condition=follow(import_, report.needs),
-        resource_defs=worker(settings),
-        required_resource_keys={*worker(settings)},
-        check_specs=report_specs(key),
-        **described(settings, page),
-    )(run)
+def _preview(connection: duckdb.DuckDBPyConnection, query: str) -> dg.TableMetadataValue:
+    """Rows of a query. A path of a link may hold somebody's address, which is masked."""
+    found = connection.execute(query)
+    columns = [column[0] for column in found.description]
+    return metadata_table(
+        columns, [[mask(cell) if isinstance(cell, str) else cell for cell in row] for row in found.fetchall()]
+    )
 
 
 def _page_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:

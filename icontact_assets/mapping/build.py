@@ -81,7 +81,7 @@ def build_users(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None
         return Built(rows, 0, full=False)
     if changed is not None and changed * 2 < rows:
         which = "raw_contacts SEMI JOIN temp.changed USING (id)"
-        with _working(connection):
+        with working(connection):
             versions = _user_rows(connection, which)
             connection.execute(f"DELETE FROM {target} WHERE ic_contact_id IN (SELECT id FROM temp.changed)")
             connection.execute(f"INSERT INTO {target} {versions}")
@@ -90,7 +90,7 @@ def build_users(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None
         if aid is not None:
             tag_messages(connection, aid)
             which += " WHERE id IN (SELECT contact_id FROM raw_activity SEMI JOIN temp.tagged USING (message_id))"
-        with _working(connection):
+        with working(connection):
             connection.execute(f"CREATE OR REPLACE TABLE {target} AS {_user_rows(connection, which)}")
     connection.execute("DELETE FROM changed_contacts")
     _keep_state(connection, target, digest, "raw_contacts", "observed_at")
@@ -162,7 +162,7 @@ def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = N
         columns = ", ".join(f'"{field.name}" {field.sql_type}' for field in field_table(target))
         connection.execute(f"CREATE OR REPLACE TABLE {target} ({columns})")
     semi_join = "" if aid is None else "SEMI JOIN temp.tagged USING (message_id)"
-    with _working(connection):
+    with working(connection):
         _hash_links(connection, new)
         computed = _insert(connection, f"raw_activity {semi_join} WHERE {new or 'true'}", merge=new is not None)
     connection.execute("DELETE FROM touched_contacts")
@@ -172,7 +172,7 @@ def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = N
 
 
 @contextmanager
-def _working(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def working(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Within it, DuckDB keeps to the memory of a computation, and may put rows in any order."""
     # A limit of more than any machine has is not parsed.
     [(limit, lower, ordered)] = connection.execute(

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from icontact_assets.ingest.due import Scope, messages
 from icontact_assets.ingest.tie_out import tie_out
-from icontact_assets.reports.sends import tabulate_sent
 from icontact_assets.reports.store import store
 from icontact_assets.reports.tables import CAMPAIGNS, HOURS
 from icontact_assets.warehouse.times import naive
@@ -25,11 +24,11 @@ _COUNTS = (
 
 
 def build_campaigns(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetime) -> int:
-    """Compute `campaigns` in the caller's transaction: how many rows. `now` is aware: a send later than that was not.
+    """Compute `campaigns` from the raw tables and the temporary tables `labelled` and `sent`: how many rows. `now` is
+    aware.
 
     Messages that are only known by a send, by statistics or by what people did with them have a row too.
     """
-    tabulate_sent(connection, now)
     _tabulate_doing(connection)
     _register_read(connection, scope, now)
     values = {"now": naive(now), **({} if scope.aid is None else {"aid": scope.aid})}
@@ -47,7 +46,7 @@ def _tabulate_doing(connection: duckdb.DuckDBPyConnection) -> None:
         f"""
         CREATE OR REPLACE TEMP TABLE doing AS
         SELECT message_id, event_type, count(*) AS n, count_if(machine IS NULL) AS human{by_hour}
-        FROM labelled_activity LEFT JOIN temp.sent USING (message_id)
+        FROM temp.labelled LEFT JOIN temp.sent USING (message_id)
         GROUP BY message_id, event_type, contact_id
         """
     )

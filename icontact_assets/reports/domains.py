@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import duckdb
 
-from icontact_assets.reports.sends import tabulate_mails
 from icontact_assets.reports.store import store
 from icontact_assets.reports.tables import DOMAINS, LEAST_CONTACTS, LEAST_DELIVERIES, OTHER_DOMAINS
 
@@ -14,9 +11,8 @@ _Z = 1.959963984540054
 """Of a normal distribution 95 % are within so many standard deviations."""
 
 
-def build_domains(connection: duckdb.DuckDBPyConnection, now: datetime) -> int:
-    """Compute `domains` in the caller's transaction: how many rows. `now` is aware."""
-    tabulate_mails(connection, now)
+def build_domains(connection: duckdb.DuckDBPyConnection) -> int:
+    """Compute `domains` from the raw tables and the temporary tables `labelled`, `sent` and `mails`: how many rows."""
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE domain_of AS
@@ -49,7 +45,7 @@ def build_domains(connection: duckdb.DuckDBPyConnection, now: datetime) -> int:
                 bool_or(event_type = 'open' AND machine IS NULL) AS opened,
                 bool_or(event_type = 'click' AND machine IS NULL) AS clicked,
                 bool_or(event_type = 'unsubscribe') AS unsubscribed
-            FROM labelled_activity GROUP BY ALL
+            FROM temp.labelled GROUP BY ALL
         ), done AS (
             SELECT coalesce(domain, '{OTHER_DOMAINS}') AS domain, count_if(bounced) AS bounces,
                 count_if(opened) AS opens, count_if(clicked) AS clicks, count_if(unsubscribed) AS unsubscribes

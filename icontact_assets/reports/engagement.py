@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
-from icontact_assets.reports.sends import tabulate_mails
 from icontact_assets.reports.store import store
 from icontact_assets.reports.tables import ENGAGEMENT
 from icontact_assets.settings.models import Reports
@@ -15,9 +14,9 @@ from icontact_assets.warehouse.times import naive
 
 
 def build_engagement(connection: duckdb.DuckDBPyConnection, rules: Reports, now: datetime) -> tuple[int, int]:
-    """Compute `engagement` in the caller's transaction, and add to `engagement_changes` who is in another tier than at
-    the last computation: how many rows, and how many changes. `now` is aware."""
-    tabulate_mails(connection, now)
+    """Compute `engagement` from the raw tables and the temporary tables `labelled` and `mails`, and add to
+    `engagement_changes` who is in another tier than at the last computation: how many rows, and how many changes.
+    `now` is aware."""
     rows = store(
         connection,
         ENGAGEMENT,
@@ -31,7 +30,7 @@ def build_engagement(connection: duckdb.DuckDBPyConnection, rules: Reports, now:
         ), by_message AS (
             SELECT contact_id, message_id, max(event_time) FILTER (event_type = 'open') AS opened,
                 max(event_time) FILTER (event_type = 'click') AS clicked
-            FROM labelled_activity WHERE event_type IN ('open', 'click') AND machine IS NULL GROUP BY ALL
+            FROM temp.labelled WHERE event_type IN ('open', 'click') AND machine IS NULL GROUP BY ALL
         ), acting AS (
             SELECT contact_id, max(opened) AS last_open_at, max(clicked) AS last_click_at,
                 greatest(last_open_at, last_click_at) AS acted_at,

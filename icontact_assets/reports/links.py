@@ -14,7 +14,7 @@ _BATCH_URLS = 200_000
 
 
 def build_links(connection: duckdb.DuckDBPyConnection) -> int:
-    """Compute `links` in the caller's transaction: how many rows."""
+    """Compute `links` from the raw tables and the temporary table `labelled`: how many rows."""
     _tabulate_urls(connection)
     # A person's clicks on a link in one message, and then those over all messages.
     connection.execute(
@@ -22,7 +22,7 @@ def build_links(connection: duckdb.DuckDBPyConnection) -> int:
         CREATE OR REPLACE TEMP TABLE clicking AS
         SELECT message_id, contact_id, key, count(*) AS clicks, count_if(machine IS NULL) AS human,
             min(event_time) AS first, max(event_time) AS last
-        FROM labelled_activity LEFT JOIN temp.urls USING (event_url)
+        FROM temp.labelled LEFT JOIN temp.urls USING (event_url)
         WHERE event_type = 'click' GROUP BY ALL
         """
     )

@@ -16,7 +16,7 @@ LEFT = ("unsubscribed", "moved", "deleted", "bounced", "do_not_contact", "left_o
 
 
 def build_list_health(connection: duckdb.DuckDBPyConnection, time_zone: str, start: date, now: datetime) -> int:
-    """Compute `list_health` in the caller's transaction: how many rows.
+    """Compute `list_health` from the raw tables: how many rows.
 
     Its days are those of the time zone, from the first on which somebody who is known came onto a list, but not before
     `start`, to that of `now` (aware).

@@ -51,9 +51,9 @@ def _ids(column: str) -> str:
     return f"[trim(id) for id in string_split(coalesce({column}, ''), ',') if trim(id) <> '']"
 
 
-def tabulate_mails(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
-    """Make the temporary tables `sent`, `mails`, `first_mails` and `sent_before`, by which mails are counted without a
-    row for each.
+def tabulate_mails(connection: duckdb.DuckDBPyConnection, messages: int) -> None:
+    """Make the temporary tables `mails`, `first_mails` and `sent_before`, by which mails are counted without a row for
+    each. `messages`: the rows of `sent`.
 
     - `mails` (contact_id, mails): a bit for each message that the contact got, at its place `n`. A contact got what
       was sent to a list that it was on, unless it was on a list that was left out or was not normal then, and whatever
@@ -63,7 +63,6 @@ def tabulate_mails(connection: duckdb.DuckDBPyConnection, now: datetime) -> None
     - `sent_before` (sent_at, n): `n` messages were sent by the time `sent_at` (UTC). An instant after it, and not after
       the next, has `n` messages before it.
     """
-    messages = tabulate_sent(connection, now)
     # Where nothing was sent, one bit stands for nothing.
     width = max(messages, 1)
     connection.execute(

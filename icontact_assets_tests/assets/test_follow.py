@@ -15,7 +15,7 @@ from icontact_assets.ingest.window import Window
 from icontact_assets.reports.tables import REPORT_TABLES
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 
-REPORTS = {table.name for table in REPORT_TABLES}
+REPORTS = {*(table.name for table in REPORT_TABLES), "report"}
 DAY = Window(days_ago(1), days_ago(1))
 
 

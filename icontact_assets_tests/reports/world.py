@@ -11,13 +11,11 @@ from typing import Any
 import duckdb
 
 from icontact_assets.ingest.due import Scope
-from icontact_assets.reports.campaigns import build_campaigns
-from icontact_assets.reports.domains import build_domains
-from icontact_assets.reports.engagement import build_engagement
-from icontact_assets.reports.links import build_links
-from icontact_assets.reports.list_health import build_list_health
+from icontact_assets.reports.build import Task, build_reports
+from icontact_assets.reports.tables import CAMPAIGNS, DOMAINS, ENGAGEMENT, LINKS, LIST_HEALTH
 from icontact_assets.settings.models import Reports
 from icontact_assets.settings.requests import Refresh
+from icontact_assets.warehouse.tables import Table
 from icontact_assets_tests.harness import SCHEMA, Store
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -133,30 +131,26 @@ class World:
     def scope(self) -> Scope:
         return Scope(SCHEMA, self.aid, Refresh().by_age)
 
-    def campaigns(self) -> dict[str, dict[str, Any]]:
+    def build(self, table: Table) -> list[dict[str, Any]]:
+        """The rows of a report table, computed."""
         with self.stored() as connection:
-            build_campaigns(connection, self.scope, self.now)
-        return {row["message_id"]: row for row in self.rows("campaigns")}
+            build_reports(connection, [table], Task(self.scope, self.rules, START, self.now))
+        return self.rows(table.name)
+
+    def campaigns(self) -> dict[str, dict[str, Any]]:
+        return {row["message_id"]: row for row in self.build(CAMPAIGNS)}
 
     def links(self) -> list[dict[str, Any]]:
-        with self.stored() as connection:
-            build_links(connection)
-        return self.rows("links")
+        return self.build(LINKS)
 
     def engagement(self) -> dict[str, dict[str, Any]]:
-        with self.stored() as connection:
-            build_engagement(connection, self.rules, self.now)
-        return {row["contact_id"]: row for row in self.rows("engagement")}
+        return {row["contact_id"]: row for row in self.build(ENGAGEMENT)}
 
     def domains(self) -> dict[str, dict[str, Any]]:
-        with self.stored() as connection:
-            build_domains(connection, self.now)
-        return {row["domain"]: row for row in self.rows("domains")}
+        return {row["domain"]: row for row in self.build(DOMAINS)}
 
     def list_health(self) -> dict[tuple[str, date], dict[str, Any]]:
-        with self.stored() as connection:
-            build_list_health(connection, self.rules.time_zone, START, self.now)
-        return {(row["list_id"], row["day"]): row for row in self.rows("list_health")}
+        return {(row["list_id"], row["day"]): row for row in self.build(LIST_HEALTH)}
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """The rows of a table, by column."""
