@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import dagster as dg
 
 from icontact_assets.reports.lineage import LINEAGE
@@ -31,6 +34,10 @@ def test_a_run_computes_them_and_shows_nobody(imported: Project) -> None:
     assert imported.rows(
         "SELECT count(last_open_at) <= $people FROM icontact.engagement".replace("$people", str(people))
     ) == [(True,)]
+    page = (Path(__file__).parents[2] / "docs" / "reports.md").read_text()
+    queries = re.findall(r"```sql\n(.*?);\n```", page, re.DOTALL)
+    assert len(queries) == 2
+    assert all(imported.rows(query) for query in queries)
     rates = imported.rows("SELECT max(open_rate), max(bounce_rate), count(open_rate) FROM icontact.campaigns")[0]
     assert 0 < rates[0] <= 1
     assert 0 <= rates[1] <= 1
