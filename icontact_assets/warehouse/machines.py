@@ -81,26 +81,27 @@ LABELLED = """
         WHERE points >= 3 AND event_time BETWEEN begins - INTERVAL 30 SECONDS AND ends + INTERVAL 3 SECONDS
     ),
 
-    -- Bursts. Only around seconds with several events of a domain is anything counted: windows over all take long.
+    -- Bursts. `mailed`: a message, an event type and a domain as one number, which halves the time. Only the minutes
+    -- around seconds with several events are counted, because windows over all rows take long.
     addressed AS (
-        SELECT a.rowid AS line, message_id, event_type, domain, contact_id, event_time
+        SELECT a.rowid AS line, hash(message_id, event_type, domain) AS mailed, contact_id, event_time
         FROM "{schema}".raw_activity a JOIN (
-            SELECT id AS contact_id, hash(lower(split_part(email, '@', -1))) AS domain
+            SELECT id AS contact_id, lower(split_part(email, '@', -1)) AS domain
             FROM "{schema}".current_contacts WHERE contains(email, '@')
         ) USING (contact_id)
         WHERE event_type IN ('open', 'click')
     ),
     crowded AS (
-        SELECT DISTINCT message_id, event_type, domain, unnest([minute - 1, minute, minute + 1]) AS minute
+        SELECT DISTINCT mailed, unnest([minute - 1, minute, minute + 1]) AS minute
         FROM (
-            SELECT message_id, event_type, domain, epoch(event_time)::BIGINT // 60 AS minute FROM addressed
-            GROUP BY message_id, event_type, domain, event_time HAVING count(*) > 1
+            SELECT mailed, epoch(event_time)::BIGINT // 60 AS minute FROM addressed
+            GROUP BY mailed, event_time HAVING count(*) > 1
         )
     ),
     seconds AS (
-        SELECT message_id, event_type, domain, event_time, count(DISTINCT contact_id) AS people, list(line) AS lines
+        SELECT mailed, event_time, count(DISTINCT contact_id) AS people, list(line) AS lines
         FROM (SELECT *, epoch(event_time)::BIGINT // 60 AS minute FROM addressed)
-        SEMI JOIN crowded USING (message_id, event_type, domain, minute)
+        SEMI JOIN crowded USING (mailed, minute)
         GROUP BY ALL
     ),
     counted AS (
@@ -111,7 +112,7 @@ LABELLED = """
             sum(people) OVER (
                 of_domain RANGE BETWEEN INTERVAL 30 SECONDS PRECEDING AND INTERVAL 30 SECONDS FOLLOWING
             ) AS around
-        FROM seconds WINDOW of_domain AS (PARTITION BY message_id, event_type, domain ORDER BY event_time)
+        FROM seconds WINDOW of_domain AS (PARTITION BY mailed ORDER BY event_time)
     ),
     marked AS (
         SELECT line, 'scanner' AS machine,
@@ -143,16 +144,15 @@ LABELLED = """
         FROM alone JOIN messages USING (message_id) GROUP BY contact_id
     ),
     proxied AS (
-        SELECT contact_id FROM fetched WHERE at_once >= 2
-        UNION
         SELECT contact_id FROM fetched
         ANTI JOIN (
-            SELECT contact_id FROM "{schema}".raw_activity a SEMI JOIN fetched USING (contact_id)
+            SELECT contact_id FROM "{schema}".raw_activity a
+            SEMI JOIN (FROM fetched WHERE at_once = 1 OR at_once = 0 AND always) USING (contact_id)
             ANTI JOIN marked ON marked.line = a.rowid
             ANTI JOIN alone ON alone.line = a.rowid
             WHERE event_type IN ('open', 'click')
         ) USING (contact_id)
-        WHERE at_once = 1 OR always
+        WHERE at_once >= 1 OR always
     ),
     labels AS (
         -- Rules that agree are taken as independent. Where two are as sure, the name decides, so that it is repeatable.
