@@ -10,12 +10,12 @@ from icontact_assets.settings.models import Export, Import, Settings
 
 
 def import_job(settings: Settings, import_: Import) -> dg.UnresolvedAssetJobDefinition:
-    """Import, mapping and audiences of one import. Exports are the sensor's business."""
+    """Import, mapping, audiences and reports of one import. Exports are the sensor's business."""
     exports = [export_key(settings, export) for export in settings.exports]
     return dg.define_asset_job(
         f"{import_.name}_import",
         selection=dg.AssetSelection.key_prefixes([import_.name]) - dg.AssetSelection.assets(*exports),
-        description=f"Reads {code(import_.label)}, maps it, computes its audiences.",
+        description=f"Reads {code(import_.label)}, maps it, computes its audiences and reports.",
         executor_def=dg.in_process_executor,
     )
 

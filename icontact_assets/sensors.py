@@ -1,4 +1,4 @@
-"""The sensors: mapped assets and audiences follow raw assets, exports follow audiences, runs whose process is gone."""
+"""The sensors: mapped tables, reports and audiences follow raw ones, exports audiences. Runs whose process is gone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ATTEMPTS_READ = 100
 
 
 def follow_raw_sensor(keys: Iterable[dg.AssetKey], prefix: str = "") -> dg.SensorDefinition:
-    """Runs these mapped assets and audiences when what they are made of changed and is there. On from the start.
+    """Runs these mapped assets, reports and audiences when what they are made of changed and is there. On at first.
 
     `prefix` comes before the name, here and in the other sensors.
     """
@@ -49,9 +49,9 @@ def follow_raw_sensor(keys: Iterable[dg.AssetKey], prefix: str = "") -> dg.Senso
         target=dg.AssetSelection.assets(*keys),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
-        description="Recomputes the mapped tables when raw data was read by hand or by a backfill, and then the "
-        "audiences, as soon as the check complete_data of icontact_profiles passes. What a job computes itself is not "
-        "computed again. The automation tab of an asset says what it waits for.",
+        description="Recomputes the mapped tables and the reports when raw data was read by hand or by a backfill. The "
+        "audiences follow, as soon as the check complete_data of icontact_profiles passes. What a job computes itself "
+        "is not computed again. The automation tab of an asset says what it waits for.",
     )
 
 

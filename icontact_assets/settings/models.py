@@ -316,7 +316,7 @@ class Sharing(Model):
     """The seconds that a run waits for the database file when another process has it (`ICONTACT_ASSETS_LOCK_WAIT`)."""
     memory_limit: int | None = Field(default=None, ge=200, le=1_000_000_000)
     """The most memory that DuckDB uses, in MB (`ICONTACT_ASSETS_MEMORY_LIMIT`). What does not fit is put beside the
-    database. Without it, DuckDB uses 80 % of the machine's, and a computation of mapped tables 1,500 MB."""
+    database. Without it, DuckDB uses 80 % of the machine's, and a computation of mapped or report tables 1,500 MB."""
 
 
 class Settings(Model):
