@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -88,32 +89,33 @@ def test_who_left_before_a_list_was_read_after_a_lost_answer_is_not_moved(house)
     assert house.removals() == []
 
 
-@pytest.mark.parametrize(
-    "reading", ["a plan that is only shown", "a run without a plan", "a dry run", "a stopped run", "an undo"]
-)
-def test_what_any_reading_showed_counts_for_ever(house, reading):
-    people(house, 1, 2)
+def test_what_any_reading_showed_counts_for_ever(house):
+    plan_shown, no_plan, dry_run, stopped, undo, stays = range(1, 7)
+    people(house, *range(1, 7))
     house.export("mirror")
-    people(house, 3)
-    house.store.audience(1, 2, 3)
-    house.sandbox.control("subscriptions/set", list_id=LIST, contact_id=1, status="unsubscribed")
-    if reading == "a plan that is only shown":
-        settings = house.settings("mirror")
-        plan = make_plan(house.place(), settings)
+    people(house, 7)
+    house.store.audience(*range(1, 8))
+
+    def has_left_when(contact_id: int, reads: Callable[[], object]) -> None:
+        """Only this reading shows that they left: their row is taken off the list right after it."""
+        house.sandbox.control("subscriptions/set", list_id=LIST, contact_id=contact_id, status="unsubscribed")
+        reads()
+        gone(house, contact_id)
+
+    def show() -> None:
+        plan = make_plan(house.place(), house.settings("mirror"))
         show_plan(house.place().warehouse, plan, house.clock())
-    elif reading == "a run without a plan":
-        house.fault(path="/contacts", do={"kind": "reply", "status": 402})
-        whatever(house, "mirror")
-        house.sandbox.control("faults/clear")
-    elif reading == "a dry run":
-        house.export("dry_run")
-    elif reading == "a stopped run":
-        assert whatever(house, "mirror", limits=ExportLimits(**{**FREE, "adds": 0})) is not None
-    else:
-        plan_undo(house.place(), house.settings("mirror"), Undo("run1", Remove()))
-    gone(house, 1)
+
+    has_left_when(plan_shown, show)
+    house.fault(path="/contacts", do={"kind": "reply", "status": 402})
+    has_left_when(no_plan, lambda: whatever(house, "mirror"))
+    house.sandbox.control("faults/clear")
+    has_left_when(dry_run, lambda: house.export("dry_run"))
+    has_left_when(stopped, lambda: whatever(house, "mirror", limits=ExportLimits(**{**FREE, "adds": 0})))
+    has_left_when(undo, lambda: plan_undo(house.place(), house.settings("mirror"), Undo("run1", Remove())))
+    assert set(house.on_list()) == {stays}
     house.export("mirror", external_changes="repair")
-    assert house.on_list() == {2: "normal", 3: "normal"}
+    assert house.on_list() == {stays: "normal", 7: "normal"}
 
 
 def test_what_a_reading_of_another_list_showed_counts_for_strict_consent(house):
@@ -138,13 +140,7 @@ def test_who_came_back_from_a_write_as_unsubscribed_has_left(house):
 
 # A write whose effect is not known
 
-UNKNOWN = [
-    {"kind": "reply", "status": 503},
-    {"kind": "reply", "status": 503, "headers": {"Retry-After": "0"}},
-    {"kind": "reply", "status": 500, "body": {"errors": ["Internal error"]}},
-    {"kind": "reply", "status": 502, "text": "<html>Bad Gateway</html>"},
-    {"kind": "reset"},
-]
+UNKNOWN = [{"kind": "reply", "status": 503, "headers": {"Retry-After": "0"}}, {"kind": "reset"}]
 
 
 @pytest.mark.parametrize("how", UNKNOWN, ids=lambda how: f"{how['kind']}{how.get('status', '')}")
@@ -160,7 +156,7 @@ def test_a_post_that_may_have_been_applied_is_not_sent_again(house, how):
     assert (outcome(house, 1), outcome(house, 3)) == ("added", "added")
 
 
-@pytest.mark.parametrize("how", [UNKNOWN[0], UNKNOWN[-1]], ids=lambda how: f"{how['kind']}{how.get('status', '')}")
+@pytest.mark.parametrize("how", UNKNOWN, ids=lambda how: f"{how['kind']}{how.get('status', '')}")
 def test_a_post_that_was_not_applied_is_sent_again_when_the_list_was_read(house, how):
     people(house, 1, 2, 3)
     house.fault(method="POST", nth=1, do=how)
@@ -200,12 +196,12 @@ def test_a_permit_is_as_old_as_it_is_however_long_one_has_to_wait(house, monkeyp
     assert house.on_list() == {2: "normal"}
 
 
-@pytest.mark.parametrize(("answer", "rounds"), [("silent", 0), ("silent", 1), ("503", 0), ("503", 1), ("reset", 1)])
+@pytest.mark.parametrize(("answer", "rounds"), [("silent", 0), ("reset", 1)])
 def test_what_shows_late_is_found_and_is_ours(house, answer, rounds):
     people(house, *range(1, 5))
     house.store.audience(*range(1, 5))
-    how = {"silent": {"kind": "omit"}, "503": {"kind": "reply", "status": 503, "apply": True}}
-    house.fault(method="POST", nth=1, do=how.get(answer, {"kind": "reset", "apply": True}))
+    how = {"silent": {"kind": "omit"}, "reset": {"kind": "reset", "apply": True}}
+    house.fault(method="POST", nth=1, do=how[answer])
     house.fault(method="POST", nth=1, do={"kind": "late", "seconds": LATER})
     # Whatever else it may do, it cannot write again.
     house.fault(method="POST", after=1, do={"kind": "reply", "status": 402})
@@ -225,14 +221,13 @@ def test_what_shows_late_is_found_and_is_ours(house, answer, rounds):
     assert {outcome(house, id_) for id_ in (2, 3, 4)} == {"added"}
 
 
-@pytest.mark.parametrize("answer", ["503", "reset", "empty"])
+@pytest.mark.parametrize("answer", ["503", "empty"])
 def test_a_move_that_shows_late_is_found_and_is_ours(house, answer):
     people(house, 1, 2)
     house.export("mirror")
     house.store.audience(1)
     how = {
         "503": {"kind": "reply", "status": 503, "apply": True},
-        "reset": {"kind": "reset", "apply": True},
         "empty": {"kind": "reply", "status": 200, "body": {}, "apply": True},
     }[answer]
     house.fault(method="PUT", nth=1, do=how)
@@ -264,12 +259,11 @@ def test_an_undo_takes_back_what_showed_late(house):
 # Moves
 
 
-@pytest.mark.parametrize("switch", ["carry", "subscribe"])
-def test_who_left_behind_a_lost_answer_is_not_moved(house, switch):
+def test_who_left_behind_a_lost_answer_is_not_moved(house):
     people(house, 1)
     house.export("mirror", external_changes="repair")
     house.store.audience()
-    house.sandbox.control("switches", move_unsubscribed=switch)
+    house.sandbox.control("switches", move_unsubscribed="subscribe")
     house.fault(method="PUT", nth=1, do={"kind": "reset"})
     house.fault(method="PUT", nth=1, do=edit(leaves(1), when="after"))
     whatever(house, "mirror", external_changes="repair")
