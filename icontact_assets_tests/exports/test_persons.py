@@ -96,8 +96,8 @@ def test_strict_consent_is_the_persons(house):
     assert house.on_list() == {2: "normal"}
 
 
-@pytest.mark.parametrize(("old", "new"), SPELLINGS[:2])
-def test_who_has_two_contacts_is_one_person(house, tmp_path, old, new):
+def test_who_has_two_contacts_is_one_person(house, tmp_path):
+    old, new = SPELLINGS[1]
     house.contact(1, email=old)
     house.contact(2, email="nobody.else@shop.example")
     house.contact(101, email=new)
