@@ -169,7 +169,7 @@ def _spend(directory: str, times: int) -> None:
 
 def test_processes_share_the_budget_of_a_second(tmp_path: Path) -> None:
     began = time.monotonic()
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_spend, args=(str(tmp_path), 15)) for _ in range(3)]
     for process in processes:
         process.start()
