@@ -151,7 +151,7 @@ def test_forecast_before_anything_was_read_and_in_json(project: Project) -> None
 
 EXPORT = """
 audiences:
-  - {name: everybody, import: icontact, where: "true"}
+  - {name: everybody, import: icontact, where: "last_active_ts IS NOT NULL AND ic_contact_id < '9000006'"}
 exports:
   - {name: everybody, audience: everybody, list: Export target, mode: add, limits: {adds: 5}}
 """
