@@ -211,7 +211,7 @@ def test_sql_gives_what_the_functions_give(texts: list[tuple[str, str]]) -> None
     }
 
 
-@pytest.mark.parametrize("order", [("A", None, "B", "A"), (None, "A"), ("B", "A", None), ("nobody's", "A", "nobody's")])
+@pytest.mark.parametrize("order", [("A", None, "B", "A"), ("nobody's", "A", "nobody's")])
 def test_filter_by_aid_gives_the_same_whatever_came_before(order: tuple[str | None, ...]) -> None:
     expected = {None: {"1", "2", "3", "4"}, "A": {"1", "2"}, "B": {"2"}, "nobody's": set()}
     with fresh() as connection:
