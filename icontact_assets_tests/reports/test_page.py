@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -11,40 +11,27 @@ from typing import Any
 import pytest
 
 from icontact_assets.reports import wording
-from icontact_assets.reports.campaigns import build_campaigns
-from icontact_assets.reports.domains import build_domains
-from icontact_assets.reports.engagement import build_engagement
+from icontact_assets.reports.build import Task, build_reports
 from icontact_assets.reports.figures import Figures, NoReport, read_figures
 from icontact_assets.reports.highlights import highlights
-from icontact_assets.reports.links import build_links
-from icontact_assets.reports.list_health import build_list_health
 from icontact_assets.reports.page import render
 from icontact_assets.reports.period import Period
-from icontact_assets.reports.tables import DOMAINS, ENGAGEMENT, LIST_HEALTH
+from icontact_assets.reports.tables import CAMPAIGNS, LINKS, REPORT_TABLES
+from icontact_assets.warehouse.tables import Table
 from icontact_assets_tests.harness import SCHEMA, Store
 from icontact_assets_tests.reports.parsed import Parsed
 from icontact_assets_tests.reports.world import NOW, START, World, utc
 
 SENT, HAPPENED = "Messages that were first sent", "What happened in these days"
+OF_MESSAGES = (CAMPAIGNS, LINKS)
 WEEK = Period(date(2026, 6, 22), date(2026, 6, 28), "UTC")
 
 
-def compute(world: World) -> None:
-    """All report tables."""
+def compute(world: World, tables: Sequence[Table] = REPORT_TABLES) -> None:
+    """Compute report tables. The others are empty."""
     with world.stored() as connection:
-        build_campaigns(connection, world.scope, world.now)
-        build_links(connection)
-        build_engagement(connection, world.rules, world.now)
-        build_domains(connection, world.now)
-        build_list_health(connection, world.rules.time_zone, START, world.now)
-
-
-def compute_messages(world: World) -> None:
-    """The report tables that are about messages. The others are empty."""
-    with world.stored() as connection:
-        build_campaigns(connection, world.scope, world.now)
-        build_links(connection)
-        for table in (ENGAGEMENT, DOMAINS, LIST_HEALTH):
+        build_reports(connection, tables, Task(world.scope, world.rules, START, world.now))
+        for table in REPORT_TABLES:
             connection.execute(table.ddl(SCHEMA))
 
 
@@ -80,7 +67,7 @@ def test_totals_are_those_of_the_period_beside_those_before(world: World) -> Non
         ("4", "c1", "open", "06-29 00:00"),
         ("2", "c2", "unsubscribe", "06-24 13:00"),
     )
-    compute_messages(world)
+    compute(world, OF_MESSAGES)
     found = read(world)
     assert found.row(SENT, "Messages") == ["2", "1", "+100 %"]
     assert found.row(SENT, "Mails delivered") == ["240", "100", "+140 %"]
@@ -111,7 +98,7 @@ def test_messages_are_compared_by_their_first_24_hours(world: World) -> None:
         *(("2", person, "open", at) for person, at in times),
         ("3", "1", "open", "06-28 12:00"),
     )
-    compute_messages(world)
+    compute(world, OF_MESSAGES)
     found = read(world)
     assert found.row(SENT, "Opened within 24 hours") == ["2.0 %", "0.0 %", "+2.0 points"]
     assert found.row(SENT, "Open rate") == ["0.80 %", "2.0 %", "-1.2 points"]
@@ -121,7 +108,7 @@ def test_machines_are_only_in_the_figures_of_all(world: World) -> None:
     send(world, "1", "06-23 09:00", 50)
     world.scan("1", "1", "06-23 09:30")
     act(world, ("1", "2", "open", "06-23 12:00"), ("1", "2", "click", "06-23 12:01"))
-    compute_messages(world)
+    compute(world, OF_MESSAGES)
     found = read(world)
     assert found.row(HAPPENED, "Clicks")[0] == "1"
     assert found.row(HAPPENED, "Clicks, all")[0] == "5"
@@ -136,7 +123,7 @@ def test_the_best_and_the_worst_messages_are_by_the_clicks_of_people(world: Worl
         world,
         *((str(number), f"c{n}", "click", f"06-24 {number + 10}:1{n}") for number in range(9) for n in range(number)),
     )
-    compute_messages(world)
+    compute(world, OF_MESSAGES)
     found = read(world)
     [table] = [rows for label, rows in found.tables.items() if label.startswith("Messages first sent")]
     assert [row[0] for row in table[1:]] == [f"Subject {number}" for number in (7, 6, 5, 2, 1, 0)]
@@ -159,7 +146,7 @@ def test_days_are_those_of_the_time_zone_when_clocks_change_too(world: World) ->
         for at in (first - timedelta(seconds=1), first, end - timedelta(seconds=1), end):
             world.event("0", "1", "open", at)
         send(world, str(day), str(end - timedelta(seconds=1))[5:], 50, subject=f"In the last second of {day}")
-    compute_messages(world)
+    compute(world, OF_MESSAGES)
     for zone, day, _, _ in days:
         found = read(world, Period(day, day, zone))
         assert found.row(HAPPENED, "Opens") == ["2", "1", "+100 %"]
