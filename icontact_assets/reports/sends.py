@@ -9,6 +9,12 @@ import duckdb
 from icontact_assets.ingest.due import NOT_CANCELLED, RELEASED
 from icontact_assets.warehouse.times import naive
 
+_BITS_MEMORY = 400_000_000
+"""Bytes that may be taken while the bits of contacts are collected, roughly."""
+
+_BITS_BESIDE = 150
+"""Bytes that a row takes besides its bits."""
+
 
 def tabulate_sent(connection: duckdb.DuckDBPyConnection, now: datetime) -> int:
     """Make the temporary table `sent`, a row per message that was sent by `now` (aware): how many.
@@ -74,14 +80,26 @@ def tabulate_mails(connection: duckdb.DuckDBPyConnection, messages: int) -> None
         "CREATE OR REPLACE TEMP TABLE sent_before AS "
         "SELECT first_send_at AS sent_at, max(n) + 1 AS n FROM temp.sent GROUP BY first_send_at"
     )
+    connection.execute("CREATE OR REPLACE TEMP TABLE mails (contact_id VARCHAR, mails BIT)")
+    [(rows,)] = connection.execute(
+        "SELECT (SELECT count(*) FROM raw_activity) + (SELECT count(*) FROM raw_subscriptions)"
+    ).fetchall()
+    # DuckDB cannot put the bits that it is collecting on disk, and it may begin anew for a contact with each row.
+    parts = 1 + rows * (width // 8 + _BITS_BESIDE) // _BITS_MEMORY
+    for part in range(parts):
+        connection.execute(f"INSERT INTO temp.mails {_mails(messages, width, f'% {parts} = {part}')}")
+
+
+def _mails(messages: int, width: int, part: str) -> str:
+    """A query for the rows of `mails` of the contacts of which the hash is in a part."""
     bits, none = f"bitstring_agg(n, 0, {width - 1})", f"repeat('0', {width})::BIT"
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE mails AS
+    return f"""
         WITH version AS (
-            SELECT contact_id, list_id, lower(status) = 'normal' AND deleted_at IS NULL AS counts, added_at,
-                observed_at, lag(observed_at) OVER versions AS former, lead(observed_at) OVER versions AS ends
-            FROM raw_subscriptions WINDOW versions AS (PARTITION BY subscription_id ORDER BY observed_at)
+            SELECT contact_id, list_id, added_at, observed_at,
+                coalesce(lower(status), 'normal') = 'normal' AND deleted_at IS NULL AS counts,
+                lag(observed_at) OVER versions AS former, lead(observed_at) OVER versions AS ends
+            FROM raw_subscriptions WHERE hash(contact_id) {part}
+            WINDOW versions AS (PARTITION BY subscription_id ORDER BY observed_at)
         ), subscribed AS (
             SELECT contact_id, list_id, ends, CASE
                 WHEN coalesce(added_at > former, true) THEN least(added_at, observed_at) ELSE observed_at END AS begins
@@ -107,7 +125,7 @@ def tabulate_mails(connection: duckdb.DuckDBPyConnection, messages: int) -> None
                 SELECT id AS contact_id, coalesce(n, 0) AS first, observed_at, lead(observed_at) OVER versions AS ends,
                     row_number() OVER versions AS version,
                     deleted_at IS NOT NULL OR lower(status) <> 'normal' AS unmailed
-                FROM raw_contacts ASOF LEFT JOIN temp.sent_before ON observed_at > sent_at
+                FROM raw_contacts ASOF LEFT JOIN temp.sent_before ON observed_at > sent_at WHERE hash(id) {part}
                 WINDOW versions AS (PARTITION BY id ORDER BY observed_at)
             ) ASOF LEFT JOIN temp.sent_before l ON ends > l.sent_at
             JOIN temp.first_mails b ON b.n = if(version = 1, 0, first)
@@ -116,7 +134,7 @@ def tabulate_mails(connection: duckdb.DuckDBPyConnection, messages: int) -> None
         ), seen AS (
             SELECT contact_id, {bits} FILTER (event_type <> 'bounce') AS acted,
                 {bits} FILTER (event_type = 'bounce') AS bounced
-            FROM raw_activity JOIN temp.sent USING (message_id) GROUP BY contact_id
+            FROM raw_activity JOIN temp.sent USING (message_id) WHERE hash(contact_id) {part} GROUP BY contact_id
         )
         SELECT contact_id, (coalesce(bit_or(sent_to), {none}) & ~coalesce(bit_or(kept_out), {none})
             | coalesce(bit_or(acted), {none})) & ~coalesce(bit_or(bounced), {none}) AS mails
@@ -126,5 +144,4 @@ def tabulate_mails(connection: duckdb.DuckDBPyConnection, messages: int) -> None
             UNION ALL SELECT contact_id, NULL, mails, NULL, NULL FROM unmailed
             UNION ALL SELECT contact_id, NULL, NULL, acted, bounced FROM seen
         ) GROUP BY contact_id
-        """
-    )
+    """

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from icontact_assets.reports import sends
 from icontact_assets.reports.tables import ENGAGEMENT
 from icontact_assets.settings.models import Reports
 from icontact_assets_tests.reports.world import NOW, World, utc
@@ -93,7 +94,12 @@ def mails(world: World) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def test_who_got_a_mail_was_on_its_list_when_it_was_sent(world: World) -> None:
+@pytest.mark.parametrize("memory", [400_000_000, 500])
+def test_who_got_a_mail_was_on_its_list_when_it_was_sent(
+    world: World, memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With little memory it is done in parts.
+    monkeypatch.setattr(sends, "_BITS_MEMORY", memory)
     world.contacts([str(number) for number in range(8)])
     world.on_list(["0", "1", "2", "3", "4", "5", "6"])
     world.on_list(["1"], "8")
