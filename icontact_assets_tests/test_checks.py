@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import Project, days_ago, rows_of
@@ -25,6 +26,13 @@ def check(project: Project, asset: str, name: str) -> tuple[bool, dict[str, Any]
     assert record is not None, key
     assert record.evaluation is not None, f"{key} was planned and never evaluated"
     return record.evaluation.passed, {name: value.value for name, value in record.evaluation.metadata.items()}
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    """Of a few messages."""
+    project.sandbox.control("reset", contacts=60, messages=5, days=12)
+    return project
 
 
 def test_all_pass_with_their_numbers_when_everything_is_read(project: Project) -> None:

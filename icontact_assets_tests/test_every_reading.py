@@ -33,13 +33,9 @@ TOGETHER: dict[str, dict[str, Any]] = {
         "activity_order": "shuffled", "orderby": "silent", "listing_order": "descending", "ids": "integer",
         "extra_fields": True, "content_type": "text/html; charset=utf-8", "gzip": False,
     },
-    "distinct_statistics_pages_of_7_filter_and_order_ignored": {
+    "distinct_statistics_pages_of_7_filter_and_order_ignored_no_automation_sends": {
         "statistics": "distinct", "page_limit_rows": 7, "contact_id_comparison": "silent", "orderby": "silent",
-        "activity_time": "no_offset", "message_date": "compact",
-    },
-    "no_automation_sends_newest_first_more_fields_blank": {
-        "automation_sends": "exclude", "activity_order": "descending", "past_end": "missing", "extra_fields": True,
-        "content_type": "text/html; charset=utf-8", "gzip": False, "activity_time": "blank", "orderby": "warn",
+        "activity_time": "no_offset", "message_date": "compact", "automation_sends": "exclude",
     },
 }  # fmt: skip
 """Each switch in each of its positions, beside others."""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from icontact_assets.ingest.window import Window
-from icontact_assets_tests.harness import TODAY, Project
+from icontact_assets_tests.harness import EVENTS, TODAY, Project, only
 from icontact_assets_tests.mapping.test_build import profiles
 
 EXAMPLE = json.loads((Path(__file__).parent / "mapping" / "data" / "lytics_vectors.json").read_text())["worked_example"]
@@ -45,7 +45,7 @@ def test_worked_example_over_http(project: Project, tmp_path: Path) -> None:
     project.environment["ICONTACT_START_DATE"] = "2026-01-01"
     expected = {row["ic_contact_id"]: row for row in EXAMPLE["expected_profiles"]}
     for window in (Window(date(2026, 5, 1), date(2026, 5, 3)), Window(TODAY, TODAY)):
-        assert project.run('key:"icontact/raw_*" or key:"icontact/icontact_*"', window).success
+        assert project.quick().run(f'{only("contacts")} or {EVENTS} or key:"icontact/icontact_*"', window).success
         with duckdb.connect(str(project.settings.duckdb_path), read_only=True) as connection:
             found = {id_: row for id_, row in profiles(connection).items() if id_ in expected}
         assert found == expected

@@ -21,6 +21,8 @@ from dagster._core.storage.runs.in_memory import InMemoryRunStorage
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from sqlalchemy import Engine, create_engine
 
+from icontact_assets.warehouse import engine
+
 _scripts: dict[str | None, ScriptDirectory] = {}
 _read_scripts = ScriptDirectory.from_config
 
@@ -69,7 +71,8 @@ def shared_records() -> Iterator[None]:
     """Dagster's scripts are read once.
 
     A file of its records keeps its engine. Its records in memory are asked through the connection that holds them, and
-    not which columns and tables they have: all that this version makes. Python looks for garbage more seldom.
+    not which columns and tables they have: all that this version makes. Python looks for garbage more seldom, and DuckDB
+    keeps the memory that a query gave back.
     """
     gc.collect()
     gc.freeze()
@@ -82,5 +85,6 @@ def shared_records() -> Iterator[None]:
         mock.patch.object(InMemoryEventLogStorage, "_has_asset_key_col_on_connection", return_value=True),
         mock.patch.object(InMemoryEventLogStorage, "has_table", return_value=True),
         mock.patch.object(InMemoryRunStorage, "connect", _runs),
+        mock.patch.object(engine, "_FLUSH", "128MB"),
     ):
         yield

@@ -20,7 +20,7 @@ from icontact_assets.records import REREAD_TAG
 from icontact_assets.resources import forecast_window, scope_of
 from icontact_assets.settings.requests import BY_AGE, AgeStep
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness import ENDED, EVENTS, TODAY, Project, days_ago, only
+from icontact_assets_tests.harness import ACTIVITY, ENDED, EVENTS, TODAY, Project, days_ago, only
 
 BIG = 910001
 
@@ -127,7 +127,7 @@ def test_a_listing_that_lost_all_its_rows_is_not_believed_at_once(project: Proje
         faults=[{"path": f"/messages/{message}/opens", "do": {"kind": "reply", "status": 200, "body": nothing}}],
     )
     again = {REREAD_TAG: "true"}
-    result = project.run(EVENTS, ENDED, **again)
+    result = project.run(ACTIVITY, ENDED, **again)
     assert not result.success
     failure = result.failure_data_for_node("icontact__raw_activity")
     assert failure is not None
@@ -135,9 +135,9 @@ def test_a_listing_that_lost_all_its_rows_is_not_believed_at_once(project: Proje
     said = failure.user_failure_data.description or ""
     assert f"{message} (opens: it held 0 rows where {opens} were known" in said
     assert project.stored_events() == stored
-    assert not project.run(EVENTS, ENDED, **again).success
+    assert not project.run(ACTIVITY, ENDED, **again).success
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=2)):
-        assert project.run(EVENTS, ENDED, **again).success
+        assert project.run(ACTIVITY, ENDED, **again).success
     assert project.stored_events() == stored
     assert project.rows("SELECT count(*) FROM icontact.missed") == [(0,)]
 
@@ -167,7 +167,7 @@ def test_what_a_run_landed_before_it_was_stopped_is_not_landed_again(project: Pr
     assert 0 < some.total() < project.true_events().total()
     monkeypatch.setattr(ActivityReader, "_land_batch", land)
     asked = len(project.requests())
-    assert project.run(EVENTS, ENDED).success
+    assert project.run(ACTIVITY, ENDED).success
     assert project.stored_events() == project.true_events()
     assert not any(r["path"].endswith(("/opens", "/clicks")) for r in project.requests()[asked:])
 

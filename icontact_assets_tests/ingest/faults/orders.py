@@ -120,7 +120,7 @@ def shuffled_page(stage: Stage) -> str:
     news(stage)
     stage.sandbox.control("switches", activity_order="shuffled")
     project = stage.project()
-    for round_ in range(3):
+    for round_ in range(2):
         assert stage.run(project, selection=ACTIVITY if round_ else EVENTS).green
         check_equal(project, leave_out=BESIDE)
         grow(stage, round_)
