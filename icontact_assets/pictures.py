@@ -23,13 +23,13 @@ _COLOR = "#27c"
 def picture(rows: Mapping[str, Sequence[int]], axis: str) -> str:
     """Each row of numbers, none below 0, as steps under the row's text, on a scale of its own from 0 on.
 
-    All rows have as many numbers. If they do not all fit into LONGEST characters, the first ones are left out.
-    `axis` is the last line, as "{shown} days to Monday": how many are shown is put into it. Of the texts, only what is
-    text both in Markdown and in SVG is shown, and only its beginning. They are read out in place of the picture.
+    All rows have as many numbers. If they do not all fit into LONGEST characters, the first ones are left out. `axis`
+    is the last line. "{shown}" in it becomes how many numbers are shown, and "{most}" in a text the largest of these.
+    Of the texts, only what is text both in Markdown and in SVG is shown, and only its beginning. They are read out in
+    place of the picture.
     """
-    safe = {_ACTING.sub("", text)[:_TEXT]: numbers for text, numbers in rows.items()}
-    shown = max(map(len, safe.values()), default=0)
-    while len(text := _markdown(safe, shown, axis.format(shown=shown))) > LONGEST and shown > 1:
+    shown = max(map(len, rows.values()), default=0)
+    while len(text := _markdown(rows, shown, axis)) > LONGEST and shown > 1:
         shown -= 1
     return text
 
@@ -40,14 +40,14 @@ _AS_THEY_ARE = " '/:=-.,+()"
 
 
 def _markdown(rows: Mapping[str, Sequence[int]], shown: int, axis: str) -> str:
-    lines = [*rows, axis]
-    texts = "".join(f"<text y='{place * _ROW + 10}'>{text}</text>" for place, text in enumerate(lines))
-    outlines = "".join(
-        f"M0 {(place + 1) * _ROW - 4}{_steps(numbers[-shown:])}z" for place, numbers in enumerate(rows.values())
-    )
+    numbers = [each[-shown:] for each in rows.values()]
+    texts = [text.replace("{most}", f"{max(each, default=0):,}") for text, each in zip(rows, numbers, strict=True)]
+    lines = [_ACTING.sub("", line)[:_TEXT] for line in (*texts, axis.replace("{shown}", str(shown)))]
+    written = "".join(f"<text y='{place * _ROW + 10}'>{line}</text>" for place, line in enumerate(lines))
+    outlines = "".join(f"M0 {(place + 1) * _ROW - 4}{_steps(each)}z" for place, each in enumerate(numbers))
     svg = (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{_WIDTH}' height='{len(rows) * _ROW + _LINE}' "
-        f"fill='{_COLOR}' style='font:11px sans-serif'>{texts}"
+        f"fill='{_COLOR}' style='font:11px sans-serif'>{written}"
         f"<path transform='scale({_WIDTH / max(1, shown):.4g} 1)' d='{outlines}'/></svg>"
     )
     return f"![{'; '.join(lines)}](<data:image/svg+xml,{quote(svg, safe=_AS_THEY_ARE)}>)"

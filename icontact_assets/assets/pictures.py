@@ -60,10 +60,7 @@ def events_per_day(connection: duckdb.DuckDBPyConnection, span: Sequence[date]) 
         [span[0], span[-1]],
     ).fetchall():
         found[kind][day] = events
-    return {
-        f"{kind}s, at most {max(per_day.values(), default=0):,}": [per_day[day] for day in span]
-        for kind, per_day in found.items()
-    }
+    return {f"{kind}s, at most {{most}}": [per_day[day] for day in span] for kind, per_day in found.items()}
 
 
 def contacts_by_status(connection: duckdb.DuckDBPyConnection, span: Sequence[date]) -> Rows:
@@ -101,7 +98,7 @@ def requests_of_runs(context: dg.AssetExecutionContext, requests: int) -> Pictur
         if event is not None and "requests" in event.metadata:
             of_runs.setdefault(record.run_id, int(event.metadata["requests"].value))
     newest_first = list(of_runs.values())[:_RUNS]
-    rows = {f"requests, at most {max(newest_first):,}": newest_first[::-1]}
+    rows = {"requests, at most {most}": newest_first[::-1]}
     return _shown("requests_per_run", rows, "runs: {shown}, this one last")
 
 

@@ -70,8 +70,8 @@ _REPORTS = (
     _Report(
         ENGAGEMENT,
         build_engagement,
-        "SELECT tier, count(*) AS people, count_if(due_for = 'win_back') AS due_for_win_back, "
-        "count_if(due_for = 'sunset') AS due_for_sunset, round(avg(mails_30d), 1) AS mails_30d "
+        "SELECT tier, count(*) AS people, count(*) FILTER (due_for = 'win_back') AS due_for_win_back, "
+        "count(*) FILTER (due_for = 'sunset') AS due_for_sunset, round(avg(mails_30d), 1) AS mails_30d "
         "FROM engagement GROUP BY tier ORDER BY people DESC, tier",
         beside=(ENGAGEMENT_CHANGES,),
     ),
