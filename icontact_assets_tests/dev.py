@@ -103,6 +103,15 @@ class Dev:
         wait_for(started, 60)
         return found[0]
 
+    def command_lines(self) -> list[bytes]:
+        """The command line of each of its processes, as `ps` shows it."""
+        assert self._process is not None
+        found = []
+        for pid in [self._process.pid, *_below(self._process.pid)]:
+            with contextlib.suppress(OSError):
+                found.append(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" "))
+        return found
+
     def kill(self, signal_: signal.Signals = signal.SIGKILL) -> None:
         """End webserver, daemon, code servers and workers: every process of the group and of the sessions below it."""
         if self._process is None:

@@ -63,14 +63,3 @@ def files_below(*folders: Path) -> list[bytes]:
     """The names and the contents of all files below the folders."""
     paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return [part for path in paths for part in (str(path).encode(), path.read_bytes())]
-
-
-def command_lines() -> list[bytes]:
-    """The command line of every process of this machine, as `ps` shows them."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes().replace(b"\0", b" "))
-        except OSError:
-            continue
-    return found

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +12,7 @@ from typer.testing import CliRunner
 from icontact_assets import cli
 from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import Project, days_ago
-from icontact_assets_tests.leaks import FIT, UNFIT, assert_not_in, command_lines, files_below
+from icontact_assets_tests.leaks import FIT, UNFIT, assert_not_in, files_below
 
 DATA = Path(__file__).parent / "data" / "04-password-with-line-end"
 
@@ -55,29 +52,15 @@ def test_doctor_names_a_variable_of_an_export_to_another_folder(
     assert_not_in([done.output], [UNFIT["trailing tab"]])
 
 
-def materialize(project: Project, **environ: str) -> tuple[str, list[bytes]]:
-    """What a real process says, and everything that it leaves on the disk or that `ps` shows meanwhile."""
-    dagster_home = project.home / "dagster"
-    dagster_home.mkdir()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),
-            *("--select", 'key:"icontact/raw_lists"', "--partition", days_ago(1).isoformat()),
-        ],
-        env={**os.environ, **project.environment, "DAGSTER_HOME": str(dagster_home), **environ},
-        cwd=project.home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    seen = []
-    while True:
-        seen += command_lines()
-        try:
-            said, _ = process.communicate(timeout=1)
-        except subprocess.TimeoutExpired:
-            continue
-        assert process.returncode == 1
-        return said.decode("utf-8", "surrogateescape"), [said, *seen, *files_below(project.home)]
+def job(project: Project, capfd: pytest.CaptureFixture[str], **environ: str) -> tuple[str, list[str | bytes]]:
+    """What a daily job that fails says, and everything that it leaves on the disk."""
+    project.environment |= environ
+    home = project.home / "dagster"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as project.instance:
+        assert not project.job(Window(days_ago(1), days_ago(1))).success
+    said = "".join(capfd.readouterr())
+    return said, [said, *files_below(project.home)]
 
 
 def test_a_run_says_so_before_anything_is_sent(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
@@ -88,13 +71,7 @@ def test_a_run_says_so_before_anything_is_sent(project: Project, capfd: pytest.C
         "ICONTACT_ACCOUNT_ID": UNFIT["line end in the middle"],
         "ICONTACT_CLIENT_FOLDER_ID": FIT["percent"],
     }
-    project.environment |= planted
-    home = project.home / "dagster"
-    home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as project.instance:
-        assert not project.job(Window(days_ago(1), days_ago(1))).success
-    said = "".join(capfd.readouterr())
-    written = [said, *files_below(project.home)]
+    said, written = job(project, capfd, **planted)
     for variable in planted:
         assert f"{variable} " in said
     assert "Traceback" not in said
@@ -103,12 +80,12 @@ def test_a_run_says_so_before_anything_is_sent(project: Project, capfd: pytest.C
     assert project.requests() == []
 
 
-def test_a_run_that_is_refused_shows_no_credential(project: Project) -> None:
+def test_a_run_that_is_refused_shows_no_credential(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     planted = {
         "ICONTACT_APP_ID": FIT["markup"],
         "ICONTACT_API_USERNAME": FIT["quotes"],
         "ICONTACT_API_PASSWORD": FIT["very long"],
     }
-    said, written = materialize(project, **planted)
+    said, written = job(project, capfd, **planted)
     assert "refused with 401" in said
     assert_not_in(written, planted.values())
