@@ -114,7 +114,7 @@ def load(root: Path) -> dg.Definitions:
 def test_what_is_scaffolded_loads_and_fills_tables_and_an_asset_of_ones_own_follows(
     own: Path, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.sandbox.control("reset", contacts=60, messages=4, days=5)
+    project.sandbox.control("reset", contacts=20, messages=2, days=3)
     for name, value in project.environment.items():
         monkeypatch.setenv(name, value)
     assert "icontact_assets.IContactComponent" in execute("dg list components --json")
