@@ -33,6 +33,8 @@ flags = ["--app-id", "app", "--username", "me", "--account", "1", "--client-fold
 app(["init", "made", *flags], standalone_mode=False)
 from dotenv import load_dotenv
 load_dotenv("made/.env")
+from icontact_assets.reports.page import _template
+assert _template().name == "page.html"
 from icontact_assets.definitions import defs
 keys = defs.resolve_asset_graph().get_all_asset_keys()
 assert any(key.path[-1] == "icontact_profiles" for key in keys)
