@@ -97,18 +97,16 @@ def test_the_latest_address_counts_and_a_deleted_contact_stays(world: World) -> 
     assert {name: row["contacts"] for name, row in world.domains().items()} == {"big.example": 20}
 
 
-@pytest.mark.parametrize(
-    ("address", "domain"),
-    [
-        ("Somebody <x@Named.Example>", "named.example"),
-        (" x@blank.example ", "blank.example"),
-        ("x@y@last.example", "last.example"),
-        ("no address", "(other)"),
-        ("", "(other)"),
-        (None, "(other)"),
-    ],
-)
-def test_a_domain_is_what_follows_the_last_at(world: World, address: str | None, domain: str) -> None:
-    for number in range(5):
+def test_a_domain_is_what_follows_the_last_at(world: World) -> None:
+    addresses = {
+        "Somebody <x@Named.Example>": "named.example",
+        " x@blank.example ": "blank.example",
+        "x@y@last.example": "last.example",
+        "no address": "(other)",
+        "": "(other)",
+        None: "(other)",
+    }
+    for number, address in enumerate(5 * list(addresses)):
         world.insert("raw_contacts", id=str(number), email=address, observed_at=utc("01-01"))
-    assert set(world.domains()) == {domain}
+    found = {name: row["contacts"] for name, row in world.domains().items()}
+    assert found == {"named.example": 5, "blank.example": 5, "last.example": 5, "(other)": 15}
