@@ -23,7 +23,7 @@ ENDED = Window(days_ago(2), days_ago(1))
 """Short, because Dagster records each day of each asset; the messages released before it are due as well."""
 YESTERDAY = Window(days_ago(1), days_ago(1))
 TABLES = [
-    *("raw_contacts", "raw_messages", "raw_sends", "raw_lists", "raw_statistics", "raw_activity"),
+    *("raw_contacts", "raw_messages", "raw_sends", "raw_statistics", "raw_activity"),
     *("icontact_users", "icontact_activity"),
 ]
 
@@ -33,6 +33,7 @@ def contents(project: Project) -> dict[str, list[Any]]:
 
 
 def test_a_range_of_three_days_with_an_empty_one(project: Project) -> None:
+    project.sandbox.control("reset", contacts=60, messages=2, days=12)
     days = [days_ago(33), days_ago(32), days_ago(31)]
     for message, day in ((900001, days[0]), (900002, days[2])):
         at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
@@ -69,8 +70,8 @@ def test_windows_in_any_order_give_the_same_tables(project: Project, tmp_path: P
                 {**project.environment, "ICONTACT_ASSETS_HOME": str(tmp_path / f"home{order}")},
             ).quick()
             for index in order:
-                assert other.run(window=windows[index]).success
-            assert other.run('key:"icontact/icontact_*"').success
+                assert other.run(f"{only('contacts')} or {EVENTS}", windows[index]).success
+            assert other.run('key:"icontact/icontact_users" or key:"icontact/icontact_activity"').success
             found.append(contents(other))
     assert found[0] == found[1]
 

@@ -131,6 +131,7 @@ SEEN = st.builds(
 CONTACTS = LISTING_READERS["contacts"]
 
 
+@settings(max_examples=40)
 @given(st.lists(SEEN, min_size=1, max_size=4))
 def test_under_warn_news_is_told_once_and_drift_while_it_lasts(readings: list[dict[str, set[str]]]) -> None:
     known = KnownFields("warn", NOW, {})
@@ -144,6 +145,7 @@ def test_under_warn_news_is_told_once_and_drift_while_it_lasts(readings: list[di
     assert sorted(new) == sorted(others)
 
 
+@settings(max_examples=40)
 @given(st.lists(SEEN, min_size=1, max_size=4), st.sampled_from(["warn", "fail"]))
 def test_what_evolve_accepted_is_never_drift_again(readings: list[dict[str, set[str]]], later: Policy) -> None:
     known = KnownFields("evolve", NOW, {})
@@ -156,6 +158,7 @@ def test_what_evolve_accepted_is_never_drift_again(readings: list[dict[str, set[
         assert known.judge("contacts", CONTACTS, seen) == []
 
 
+@settings(max_examples=40)
 @given(SEEN, SEEN)
 def test_fail_remembers_nothing_of_what_it_refuses(before: dict[str, set[str]], seen: dict[str, set[str]]) -> None:
     evolved = KnownFields("evolve", NOW, {})

@@ -80,8 +80,8 @@ BUDGET = Row(
         Play("two years", budget_spent(60, 730), {"contacts": 100, "messages": 60, "days": 730}),
         Play(
             "the last days of two months",
-            budget_spent(30, 60, asked=3),
-            {"contacts": 60, "messages": 10, "days": 60},
+            budget_spent(20, 60, asked=3),
+            {"contacts": 60, "messages": 6, "days": 60},
             tested="only",
         ),
     ],

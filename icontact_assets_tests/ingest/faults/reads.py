@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from icontact_assets_tests.harness import LISTINGS, RESOURCES, Stage, asset_of, check_equal, differences, only, path_of
+from icontact_assets_tests.harness import (
+    KINDS,
+    LISTINGS,
+    RESOURCES,
+    Stage,
+    asset_of,
+    check_equal,
+    differences,
+    only,
+    path_of,
+)
 from icontact_assets_tests.ingest.faults.play import (
     SMALL,
     TINY,
@@ -129,13 +139,13 @@ ERRORS: Fault = {"kind": "reply", "status": 200, "body": {"errors": ["An error o
 WARNING = "The data you received may not be what you expected. Terms could not be recognized and so were ignored."
 
 
-def errors_for_ever(*resources: str) -> Callable[[Stage], str]:
-    """The assets are red, and say which listing they could not read."""
+def errors_for_ever(*resources: str, beside: Sequence[str] = RESOURCES) -> Callable[[Stage], str]:
+    """The assets are red, and say which listing they could not read. `beside`: what is read in all."""
     red = [asset_of(resource) for resource in resources]
     if "statistics" in resources:
         red.append("raw_activity")
     faults = [{"path": path_of(resource), "do": ERRORS} for resource in resources]
-    play = reading(faults=faults, may_be_red=red, must_be_red=True)
+    play = reading(faults=faults, may_be_red=red, must_be_red=True, resources=beside)
 
     def named(stage: Stage) -> str:
         words = play(stage)
@@ -165,7 +175,12 @@ SILENT_ERRORS = Row(
             )
             for resource in RESOURCES
         ),
-        Play("errors for ever, lists and clicks", errors_for_ever("lists", "clicks"), SMALL, tested="only"),
+        Play(
+            "errors for ever, lists and clicks",
+            errors_for_ever("lists", "clicks", beside=("lists", "subscriptions", "messages", "sends", *KINDS)),
+            SMALL,
+            tested="only",
+        ),
         *(
             Play(
                 f"warnings, {resource}",

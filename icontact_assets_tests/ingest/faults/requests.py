@@ -12,6 +12,7 @@ from icontact_assets.ingest.window import Window
 from icontact_assets_tests.harness import (
     KINDS,
     TODAY,
+    Project,
     Stage,
     check_equal,
     days_ago,
@@ -51,6 +52,12 @@ def due_probes(stage: Stage, then: datetime) -> int:
 
 
 def nothing_happened(stage: Stage) -> str:
+    _, everything, asked, allowed = quiet_day(stage)
+    return f"{asked} (allowed {allowed}; everything {everything})"
+
+
+def quiet_day(stage: Stage) -> tuple[Project, int, int, int]:
+    """Everything is read, and on the next day nothing has happened. Requests: of all, of the next day, allowed then."""
     for row in stage.sandbox.control("truth")["sends"]:
         # Their time would come on the second day.
         if row["status"] != "released":
@@ -66,7 +73,7 @@ def nothing_happened(stage: Stage) -> str:
     assert asked <= allowed, f"{asked} requests, {allowed} are pages and due probes"
     assert not [row for row in stage.sandbox.control("log") if row["path"].rsplit("/", 1)[1] in KINDS]
     check_equal(project)
-    return f"{asked} (allowed {allowed}; everything {everything})"
+    return project, everything, asked, allowed
 
 
 def few_moved(share: float) -> Callable[[Stage], str]:
@@ -75,24 +82,38 @@ def few_moved(share: float) -> Callable[[Stage], str]:
     def play(stage: Stage) -> str:
         project = stage.project(ICONTACT_START_DATE=TODAY.isoformat())
         assert stage.run(project).green
-        everything = stage.requests()
-        stage.clear_log()
-        sends = [row for row in stage.sandbox.control("truth")["sends"] if row["status"] == "released"]
-        newest = sorted(sends, key=lambda row: row["released"])[-max(1, len(sends) // 100) :]
-        for row in newest:
-            for kind in KINDS:
-                stage.sandbox.control(
-                    "events/add", message_id=int(row["message_id"]), kind=kind, contact_id=90000001, times=3, apart=1,
-                    at=(stage.now - timedelta(minutes=5)).isoformat(),
-                )  # fmt: skip
-        with travelled(days=1) as window:
-            assert stage.run(project, window).green
-        check_equal(project)
-        asked = stage.requests()
-        assert asked <= share * everything, f"{asked} of {everything}"
-        return f"{asked} ({100 * asked / everything:.1f} % of {everything}); {len(newest)} messages moved"
+        return few_move(stage, project, stage.requests(), share)
 
     return play
+
+
+def quiet_then_few_moved(share: float) -> Callable[[Stage], str]:
+    """Both, one day after the other."""
+
+    def play(stage: Stage) -> str:
+        project, everything, _, _ = quiet_day(stage)
+        return few_move(stage, project, everything, share, days=2)
+
+    return play
+
+
+def few_move(stage: Stage, project: Project, everything: int, share: float, days: int = 1) -> str:
+    """New rows of few messages, after so many days. `everything`: requests that reading all takes."""
+    stage.clear_log()
+    sends = [row for row in stage.sandbox.control("truth")["sends"] if row["status"] == "released"]
+    newest = sorted(sends, key=lambda row: row["released"])[-max(1, len(sends) // 100) :]
+    for row in newest:
+        for kind in KINDS:
+            stage.sandbox.control(
+                "events/add", message_id=int(row["message_id"]), kind=kind, contact_id=90000001, times=3, apart=1,
+                at=(stage.now - timedelta(minutes=5)).isoformat(),
+            )  # fmt: skip
+    with travelled(days=days) as window:
+        assert stage.run(project, window).green
+    check_equal(project)
+    asked = stage.requests()
+    assert asked <= share * everything, f"{asked} of {everything}"
+    return f"{asked} ({100 * asked / everything:.1f} % of {everything}); {len(newest)} messages moved"
 
 
 def long_tail(rows: int, back_dated: bool) -> Callable[[Stage], str]:
@@ -169,7 +190,6 @@ REQUESTS = (
         "pages of contacts, messages, sends + due probes",
         [
             Play("1,000 messages", nothing_happened, THOUSAND),
-            Play("40 messages", nothing_happened, FORTY, tested="only"),
         ],
     ),
     Row(
@@ -177,7 +197,7 @@ REQUESTS = (
         "10 % of reading everything",
         [
             Play("1,000 messages", few_moved(0.1), THOUSAND),
-            Play("40 messages", few_moved(0.1), FORTY, tested="only"),
+            Play("40 messages, after a day without any", quiet_then_few_moved(0.1), FORTY, tested="only"),
         ],
     ),
     Row(
