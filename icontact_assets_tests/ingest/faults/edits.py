@@ -179,7 +179,9 @@ EDITS = Row(
             edited(resources, change, "first", pages=[2]),
             tested="only",
         )
-        for resources in (["contacts", "messages", "sends", "lists"], ["subscriptions", "opens"])
-        for change in ("insert", "delete")
+        for change, resources in (
+            ("delete", ["contacts", "messages", "sends", "lists"]),
+            ("insert", ["subscriptions", "opens"]),
+        )
     ],
 )
