@@ -179,6 +179,7 @@ def test_the_share_done_is_shown_by_the_failed_step_and_the_days_that_are_read(p
     told = ("days_asked", "days_read", "messages_due", "messages_read", "requests_missing")
     for day in green.values():
         assert {name: day[name] for name in told} == {name: facts[name] for name in told}
+    assert [day for day, shown in green.items() if "days" in shown] == [max(green)], "the picture of the days"
     before = len(project.requests())
     assert limited(project, 1000).run(asked, window).success
     needed = len(project.requests()) - before
