@@ -98,7 +98,10 @@ def _quarantine(connection: duckdb.DuckDBPyConnection) -> list[Gap]:
 
 def _mails(connection: duckdb.DuckDBPyConnection) -> list[Gap]:
     [(unknown,)] = connection.execute("SELECT count(*) FROM engagement WHERE NOT mails_known").fetchall()
-    text = f"Of {unknown:,} people it is not known which mails they got in the last 30 days. Their mails are the least."
+    text = (
+        f"Of {unknown:,} people it is not known which mails they got in the last 30 days. The counts of their mails "
+        "are minimums."
+    )
     return [Gap(text, None, serious=False)] if unknown else []
 
 

@@ -139,7 +139,7 @@ ENGAGEMENT = Table(
         Column(
             "mails_known",
             "BOOLEAN",
-            "whether it is known of all messages of the last 30 days who got them. If not, the mails are the least",
+            "whether it is known of all messages of the last 30 days who got them. If not, the counts of mails are minimums",
         ),
         Column(
             "due_for",

@@ -30,12 +30,20 @@ def change(now: float | None, before: float | None) -> str:
     """How much a count is above or below that before."""
     if now is None or before is None or (not before and not now):
         return NOT_KNOWN
-    return "new" if not before else f"{(now - before) / before * 100:+,.0f} %"
+    return "new" if not before else f"{_signed((now - before) / before * 100, 0)} %"
 
 
 def points(now: float | None, before: float | None) -> str:
     """How much a rate is above or below that before, in percentage points."""
-    return NOT_KNOWN if now is None or before is None else f"{(now - before) * 100:+.1f} points"
+    if now is None or before is None:
+        return NOT_KNOWN
+    return f"{_signed((now - before) * 100, 1)} points"
+
+
+def _signed(value: float, decimals: int) -> str:
+    # What is rounded to 0 has no sign.
+    rounded = round(value, decimals)
+    return f"{rounded:+,.{decimals}f}" if rounded else f"{0:.{decimals}f}"
 
 
 def day(value: date) -> str:

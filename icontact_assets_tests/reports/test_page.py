@@ -156,6 +156,14 @@ def test_days_are_those_of_the_time_zone_when_clocks_change_too(world: World) ->
         assert sent == f"{wording.day(day)}, 23:59"
 
 
+def test_a_change_that_rounds_to_nothing_has_no_sign() -> None:
+    assert wording.points(0.0064, 0.0066) == "0.0 points"
+    assert wording.points(0.0, 0.0) == "0.0 points"
+    assert wording.points(0.02, 0.05) == "-3.0 points"
+    assert wording.change(999, 1000) == "0 %"
+    assert wording.change(900, 1000) == "-10 %"
+
+
 def test_nobodys_address_and_no_markup_of_others_is_on_the_page(world: World) -> None:
     world.contacts([f"c{n}" for n in range(6)], domain="many.example")
     world.contacts(["own"], domain="planted-person.example")
