@@ -27,8 +27,9 @@ def workers(per_second: int, per_minute: int = 0, counts: Sequence[int] = (1, 2,
             asked.append(len(times))
             for seconds, most in ((1, per_second), (60, per_minute)):
                 if most:
-                    # A request is counted when it is sent; the way to the server may take it some milliseconds closer.
-                    assert most_within(times, seconds - 0.1) <= most
+                    # A request is counted when it is sent; on a busy machine the way to the server may take it
+                    # some tenths of a second closer to the next.
+                    assert most_within(times, seconds - 0.3) <= most
         assert all(tables == found[0] for tables in found)
         assert len(set(asked)) == 1
         limit = f"{per_minute} a minute" if per_minute else f"{per_second} a second"
