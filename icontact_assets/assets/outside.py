@@ -18,7 +18,7 @@ _LISTINGS = {
     "messages": "The messages of the client folder.",
     "sends": "The sends of messages.",
     "lists": "The lists of the client folder.",
-    "subscriptions": "The subscriptions to the lists that exports name.",
+    "subscriptions": "The subscriptions to the lists that exports or the option `lists` name.",
     "statistics": "iContact's own statistics, per message.",
     "activity": "The listings of opens, clicks, bounces and unsubscribes, per message.",
 }

@@ -72,11 +72,11 @@ class _NotAllRead(UserError):
 
 
 def raw_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
-    """The raw assets of an import, keyed `<import>/raw_...`. Only where an export names a list: `raw_subscriptions`."""
+    """The raw assets of an import, keyed `<import>/raw_...`. `raw_subscriptions` only where a list is named."""
     listings = [_listing_asset(settings, import_, resource, table) for resource, table in _LISTINGS.items()]
     exports = [export for export in settings.exports if settings.schema_of_target(export) == import_.name]
     moved_to = [export.remove.move_to for export in exports if export.remove and export.remove.move_to]
-    lists = sorted({*(export.list for export in exports), *moved_to})
+    lists = sorted({*import_.lists, *(export.list for export in exports), *moved_to})
     if lists:
         listings.append(_subscriptions_asset(settings, import_, lists))
     return [*listings, _statistics_asset(settings, import_), _activity_asset(settings, import_)]
@@ -204,7 +204,7 @@ def _reread_since(context: dg.AssetExecutionContext) -> datetime | None:
 
 
 def _list_ids(opened: ImportContext, import_: Import, lists: list[str]) -> list[str]:
-    """Ids of the lists that exports name by id or exact name, from raw_lists. Raises SettingsError for one unknown."""
+    """Ids of the lists that settings name by id or exact name, from raw_lists. Raises SettingsError for one unknown."""
     with opened.warehouse.read() as connection:
         known = connection.execute("SELECT list_id, name FROM current_lists WHERE deleted_at IS NULL").fetchall()
     ids = []
@@ -212,7 +212,7 @@ def _list_ids(opened: ImportContext, import_: Import, lists: list[str]) -> list[
         found = [list_id for list_id, name in known if wanted in (list_id, name)]
         if len(found) != 1:
             raise SettingsError(
-                f"An export of {import_.name} names the list {wanted!r}, which "
+                f"`lists` or an export of {import_.name} names the list {wanted!r}, which "
                 f"{'is the name of several lists' if found else 'is not among the lists of the client folder'}. "
                 "Name it by its id: `icontact-assets discover` lists them."
             )

@@ -140,7 +140,7 @@ def _tables(settings: Settings, import_: Import, raw: Collection[str]) -> dg.Ass
 
 
 def _page(import_: Import, report: _Report, raw: Collection[str]) -> Page:
-    # Subscriptions are read only where an export names a list.
+    # Subscriptions are read only where a list is named.
     lineage = {
         column: tuple(source for source in sources if source[0] in raw)
         for column, sources in LINEAGE[report.table.name].items()

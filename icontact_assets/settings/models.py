@@ -89,6 +89,8 @@ class ImportOptions(Named):
     """Whether an hourly schedule runs beside the daily one."""
     filter_by_aid: str | None = Field(default=None, min_length=1)
     """Only messages tagged with this AID are read."""
+    lists: Names = ()
+    """The lists, by name or id, whose subscriptions are read too. Those that exports name are read anyway."""
     schema_drift: Literal["evolve", "warn", "fail"] = "warn"
     """What to do when fields of iContact go missing or change their kind."""
     limits: Annotated[RequestLimits, _OR_DEFAULTS] = RequestLimits()

@@ -154,7 +154,7 @@ RAW_LISTS = Table(
 
 RAW_SUBSCRIPTIONS = Table(
     "raw_subscriptions",
-    "Subscriptions to the lists that exports name. A row per subscription and day on which it appeared, changed or vanished.",
+    "Subscriptions to the lists that exports or the option `lists` name. A row per subscription and day on which it appeared, changed or vanished.",
     (
         Column("subscription_id", "VARCHAR", "`<list id>_<contact id>`"),
         Column("list_id", "VARCHAR", "iContact list id"),

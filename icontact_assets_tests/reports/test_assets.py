@@ -7,9 +7,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from icontact_assets.ingest.window import Window
 from icontact_assets.reports.lineage import LINEAGE
 from icontact_assets.reports.tables import REPORT_TABLES
-from icontact_assets_tests.harness import Project
+from icontact_assets_tests.harness import Project, days_ago
 
 REPORTS = " or ".join(f'key:"icontact/{table.name}"' for table in REPORT_TABLES)
 
@@ -52,6 +53,30 @@ def test_a_run_computes_them_and_shows_nobody(imported: Project) -> None:
         assert event.metadata["dagster/row_count"].value == rows
         assert rows > 0 or table.name == "list_health"
         assert isinstance(event.metadata["preview"], dg.TableMetadataValue)
+
+
+LISTED = """
+imports:
+  - {name: icontact, account: 1300001, client_folder: 7601, lists: [Export target]}
+"""
+
+
+def test_a_list_without_an_export_is_read_where_the_import_names_it(project: Project) -> None:
+    project.config = LISTED
+    project.quick()
+    read = 'key:"icontact/raw_contacts" or key:"icontact/raw_lists" or key:"icontact/raw_subscriptions"'
+    assert project.run(read, Window(days_ago(1), days_ago(0))).success
+    assert project.run('key:"icontact/list_health"').success
+    assert project.rows("SELECT DISTINCT list_name FROM icontact.list_health") == [("Export target",)]
+    [(size,)] = project.rows("SELECT size FROM icontact.list_health ORDER BY day DESC LIMIT 1")
+    people = {row["contact_id"]: row["status"] for row in project.sandbox.control("truth?resource=contacts")}
+    [target] = project.rows("SELECT list_id FROM icontact.current_lists WHERE name = 'Export target'")
+    on_it = [
+        row["contact_id"]
+        for row in project.sandbox.control("truth?resource=subscriptions")
+        if row["list_id"] == target[0] and row["status"] == "normal" and people[row["contact_id"]] == "normal"
+    ]
+    assert size == len(on_it) > 0
 
 
 def test_a_second_run_finds_no_change_of_tier(imported: Project) -> None:
