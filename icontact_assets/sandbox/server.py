@@ -209,10 +209,22 @@ async def _reset(transport: Any) -> None:
     await asyncio.sleep(0)
 
 
+class _Server(uvicorn.Server):
+    """Says when it is ready: a signal that comes before it heeds signals would be lost."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
 def serve(state: State, port: int, announce: Callable[[str], None]) -> None:
     """Serves a state on 127.0.0.1 until SIGINT or SIGTERM. Port 0 takes a free one.
 
-    `announce` gets the base address once it listens. Raises PortTaken.
+    `announce` gets the base address once it listens and heeds signals. Raises PortTaken.
     """
     try:
         listener = socket.create_server(("127.0.0.1", port), backlog=256)
@@ -222,5 +234,5 @@ def serve(state: State, port: int, announce: Callable[[str], None]) -> None:
         Application(state), http=_Protocol, lifespan="off", interface="asgi3", log_level="error", access_log=False,
         proxy_headers=False, server_header=False, date_header=False, timeout_keep_alive=60, timeout_graceful_shutdown=1,
     )  # fmt: skip
-    announce(f"http://127.0.0.1:{listener.getsockname()[1]}{PREFIX}")
-    uvicorn.Server(config).run(sockets=[listener])
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}{PREFIX}"
+    _Server(config, lambda: announce(address)).run(sockets=[listener])
