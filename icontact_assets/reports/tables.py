@@ -11,7 +11,7 @@ LEAST_DELIVERIES = 30
 """Below so many deliveries, a domain has no rates."""
 
 LEAST_CONTACTS = 5
-"""Domains with fewer contacts are one row: an address at a domain of one's own is a person's."""
+"""Domains with fewer contacts share one row: a domain with few addresses may identify a person."""
 
 OTHER_DOMAINS = "(other)"
 """That row's domain."""

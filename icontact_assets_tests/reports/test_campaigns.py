@@ -11,7 +11,7 @@ URL = "https://a.example/offer"
 
 
 def one_message(world: World) -> None:
-    """Sent to 12, of whom 2 bounced. Of the other 10, four opened, and two of them clicked. A scanner clicked too."""
+    """Sent to 12 people. The mail of 2 bounced, 4 opened, and 2 of those clicked. A scanner clicked too."""
     world.insert("raw_lists", list_id="7", name="Readers", observed_at=utc("01-01"))
     world.message(
         "1",
