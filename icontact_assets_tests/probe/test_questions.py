@@ -1,0 +1,22 @@
+"""What is asked fits the sandbox, so that what was found can be set there."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from icontact_assets.probe.questions import BY_KEY, QUESTIONS
+from icontact_assets.sandbox.switches import Switches
+
+
+def values(annotation: Any) -> tuple[Any, ...]:
+    return (True, False) if annotation is bool else get_args(annotation)
+
+
+def test_a_question_that_is_a_switch_takes_every_value_of_it() -> None:
+    assert len(BY_KEY) == len(QUESTIONS)
+    for question in QUESTIONS:
+        assert question.is_switch == (question.key in Switches.model_fields), question.key
+        if question.is_switch:
+            annotation = Switches.model_fields[question.key].annotation
+            assert (question.count is not None) == (annotation is int), question.key
+            assert set(values(annotation)) <= set(question.answers), question.key
