@@ -37,7 +37,7 @@ class Question:
     count: Meaning | None = None
     """The answer is a whole number, beside those in `answers`."""
     is_switch: bool = True
-    """A switch of the sandbox has this name, and takes the answers that are its values."""
+    """A switch of the sandbox has this name, and its values are among the answers."""
 
     def meaning(self, answer: Value) -> Meaning | None:
         """What an answer means. None for UNKNOWN, of which nothing follows. Raises KeyError for what is no answer."""
@@ -67,20 +67,26 @@ _FORMS: dict[Value, Meaning] = {
     "no_offset": _EASTERN,
     "blank": _EASTERN,
     "compact": _EASTERN,
+    "fixed": _ANY_FORM,
     "mixed": _handled("each is read by its own form"),
     "other": _handled("another form, which we can read"),
     "unreadable": _UNREAD,
 }
-"""Forms of times: 2026-09-14T09:20:00-04:00, -0400, Z, no offset, a blank for the T, 20260914 09:20:00."""
+"""Forms of times: 2026-09-14T09:20:00-04:00 with Eastern's offset of that day, -0400, Z, no offset, a blank for the T,
+20260914 09:20:00, one offset in summer and winter."""
+
+_BY_ROWS = _handled("we go on by the rows that came")
 
 _PAGING = (
     Question("page_limit", 1, "what happens above the largest page", {
-        "clamp": _handled("we go on by the rows that came"),
+        "clamp": _BY_ROWS,
         "none": _handled("larger pages need fewer requests"),
         "refuse": _handled("we ask for smaller pages until one comes"),
         "other": _report("the answer to a large page is neither rows nor a refusal"),
     }),
-    Question("page_limit_rows", 1, "the largest page", count=_handled("we go on by the rows that came")),
+    Question("page_limit_rows", 1, "the largest page", count=_BY_ROWS),
+    Question("messages_limit_rows", 1, "the largest page of messages", count=_BY_ROWS, is_switch=False),
+    Question("activity_limit_rows", 1, "the largest page of activity", count=_BY_ROWS, is_switch=False),
     Question("page_limit_echo", 1, "the limit that is written beside a page that was cut", {
         "applied": _handled("we count the rows instead"),
         "asked": _handled("we count the rows instead"),
@@ -88,6 +94,7 @@ _PAGING = (
     }),
     Question("bad_limit", 2, "limit=0 and limit=-1", {
         "default": _handled("we never send it"),
+        "empty": _handled("we never send it"),
         "refuse": _handled("we never send it"),
         "other": _handled("we never send it"),
     }),
@@ -211,6 +218,7 @@ _ACTIVITY = (
         "equal": _handled("a poll shows each new row"),
         "lagging": _handled("late numbers are found by the reads that verify"),
         "distinct": _handled("equal rows are counted once, which the tie-out knows"),
+        "ever": _handled("polls notice each change, and the tie-out warns"),
         "other": _report("polls may miss rows until a read verifies"),
         "missing": _report("messages cannot be polled"),
     }),
@@ -233,13 +241,6 @@ _TIMES = (
     Question("send_date", 16, "times of sends", _FORMS, is_switch=False),
     Question("subscription_date", 16, "addDate of subscriptions", _FORMS, is_switch=False),
     Question("action_time", 16, "times in the history of a contact", _FORMS, is_switch=False),
-    Question("time_offsets", 16, "offsets of times in summer and winter", {
-        "eastern": _handled("each is read by its own offset"),
-        "utc": _handled("each is read by its own offset"),
-        "fixed": _handled("each is read by its own offset"),
-        "mixed": _handled("each is read by its own offset"),
-        "none": _EASTERN,
-    }, is_switch=False),
 )  # fmt: skip
 
 _SERVICE = (
@@ -283,6 +284,11 @@ _SERVICE = (
         "403": _handled("we stop, and name the remedy"),
         "other": _report("we may take it for a failure that passes"),
     }),
+    Question("auth_body", None, "what a wrong password is told", {
+        "each": _handled("we show it"),
+        "one": _handled("we show it, though it may name something else"),
+        "html": _handled("we go by the status"),
+    }, is_switch=False),
     Question("unknown_path", None, "an address that does not exist", {
         "501": _handled("we ask for none"),
         "404": _handled("we ask for none"),
