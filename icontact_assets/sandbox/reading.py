@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import orjson
@@ -112,7 +113,7 @@ def _plain(row: Any, _now: int, write: Ident, _: Switches) -> Row:
 RESOURCES: dict[str, Resource] = {
     "contacts": Resource(
         lambda folder: sorted(folder.contacts.values(), key=lambda row: row.id),
-        lambda row, now, write, _: render.contact(row, now, write),
+        render.contact,
         lambda row: row.id,
         _CONTACT_TERMS,
         {**_CONTACT_TERMS, "status": ("text", lambda row, now: row.status_at(now))},
@@ -126,7 +127,7 @@ RESOURCES: dict[str, Resource] = {
     ),
     "sends": Resource(
         lambda folder: sorted(folder.sends.values(), key=lambda row: row.id),
-        lambda row, now, write, _: render.send(row, now, write),
+        lambda row, now, write, switches: render.send(row, now, write, switches.send_date),
         lambda row: row.id,
         {},
         {
@@ -145,7 +146,7 @@ RESOURCES: dict[str, Resource] = {
     ),
     "subscriptions": Resource(
         lambda folder: list(folder.subscriptions.values()),
-        lambda row, now, write, _: render.subscription(row, now, write),
+        lambda row, now, write, switches: render.subscription(row, now, write, switches.subscription_date),
         lambda row: (row.list_id, row.contact_id),
         _SUBSCRIPTION_TERMS,
         {**_SUBSCRIPTION_TERMS, "addDate": ("time", _attribute("created"))},
@@ -190,7 +191,7 @@ class _Known:
 class Page:
     limit: int
     offset: int
-    written_limit: int
+    written_limit: int | None
 
 
 class Reader:
@@ -209,72 +210,88 @@ class Reader:
     def listing(self, folder: Folder, name: str, query: Query, tweaks: Tweaks) -> Answer:
         switches, now = self.world.switches, self.world.clock.now()
         resource = RESOURCES[name]
-        page = self.page(query, tweaks)
+        page = self.page(query, tweaks, switches.messages_limit_rows if name == "messages" else 0)
         if isinstance(page, Answer):
             return page
+        if (unheard := _unheard(name, query)) and switches.unknown_term == "refuse":
+            return error(400, f"The term you provided was not valid ({', '.join(unheard)})")
         too_many = next(
             (term for term, value in query.items() if value.count(",") >= (switches.max_list_values or NEVER)), None
         )
         if too_many is not None:
             return error(400, f"Too many values were provided for {too_many}")
+        if switches.contact_id_comparison == "refuse" and search.operator_of(query, "contactId") != "eq":
+            return error(400, "The contactIdSearchType you provided was not valid")
         if query.get("orderby") and switches.orderby == "refuse":
             return error(400, "The orderby you provided was not valid")
         rows, warnings = self._rows(folder, name, resource, query, now, tweaks)
         direction = tweaks.order or switches.listing_order
         if "orderby" not in query or switches.orderby != "apply":
-            rows = self._ordered(rows, direction)
+            rows = self._ordered(rows, direction, resource)
         total = len(rows)
         chosen = rows[page.offset : page.offset + page.limit] if resource.paged else rows
+        if name == "messages" and switches.page_errors != "none" and {row.id for row in chosen} & _broken(folder):
+            return error(int(switches.page_errors), "An internal error occurred")
         write = render.ident(switches)
         items = [resource.write(row, now, write, switches) for row in chosen]
         if switches.extra_fields:
             items = [{**item, "sourceChannel": "unknown"} for item in items]
+        if switches.message_bodies == "left_out":
+            items = [{key: value for key, value in item.items() if key not in _BODIES} for item in items]
         return self._envelope(name, orjson.dumps(items), total, page, [*warnings, *tweaks.warnings], resource.paged)
 
-    def page(self, query: Query, tweaks: Tweaks) -> Page | Answer:
-        """`limit` and `offset` of a request under the switches, or the refusal."""
+    def page(self, query: Query, tweaks: Tweaks, largest: int = 0) -> Page | Answer:
+        """`limit` and `offset` of a request under the switches, or the refusal. `largest`: unless 0, of this listing."""
         switches = self.world.switches
+        largest = largest or switches.page_limit_rows
         numbers: dict[str, int] = {}
         for name, default, least in (("limit", DEFAULT_LIMIT, 1), ("offset", 0, 0)):
             text = query.get(name)
             if text is None:
                 numbers[name] = default
                 continue
-            if text.isdigit() and int(text) >= least:
+            if text.isdigit() and (int(text) >= least or switches.bad_limit == "empty"):
                 numbers[name] = int(text)
             elif switches.bad_limit == "refuse":
                 return error(400, f"The {name} you provided was not valid")
             else:
                 numbers[name] = default
         asked = limit = numbers["limit"]
-        if switches.page_limit != "none" and limit > switches.page_limit_rows:
+        if switches.page_limit != "none" and limit > largest:
             if switches.page_limit == "refuse":
-                return error(400, f"The limit you provided is too large. The largest is {switches.page_limit_rows}")
-            limit = switches.page_limit_rows
+                return error(400, f"The limit you provided is too large. The largest is {largest}")
+            limit = largest
         echo_asked = switches.page_limit_echo == "asked"
         if tweaks.cap is not None and limit > tweaks.cap:
             if tweaks.cap_refuses:
                 return error(400, f"The limit you provided is too large. The largest is {tweaks.cap}")
             limit, echo_asked = tweaks.cap, tweaks.cap_echo_asked
-        return Page(limit, numbers["offset"], asked if echo_asked else limit)
+        written = None if switches.page_limit_echo == "missing" and limit < asked else asked if echo_asked else limit
+        return Page(limit, numbers["offset"], written)
 
     def _envelope(
         self, name: str, items: bytes, total: int, page: Page, warnings: list[str], paged: bool = True
     ) -> Answer:
         past = self.world.switches.past_end
         parts = []
-        if page.offset < total or past == "empty":
+        if page.offset > total and past == "refuse":
+            return error(400, "The offset you provided is too large")
+        if page.offset < total or past in ("empty", "refuse"):
             parts.append(f'"{name}":'.encode() + items)
         elif past == "null":
             parts.append(f'"{name}":null'.encode())
         if paged:
-            parts.append(f'"limit":{page.written_limit},"offset":{page.offset}'.encode())
-        parts.append(f'"total":{total}'.encode())
+            limit = f'"limit":{page.written_limit},' if page.written_limit is not None else ""
+            parts.append(f'{limit}"offset":{page.offset}'.encode())
+        if self.world.switches.totals == "told":
+            parts.append(f'"total":{total}'.encode())
         if warnings:
             parts.append(b'"warnings":' + orjson.dumps(warnings))
         return Answer(200, b"{" + b",".join(parts) + b"}")
 
-    def _ordered(self, rows: list[Any], direction: str) -> list[Any]:
+    def _ordered(self, rows: list[Any], direction: str, resource: Resource) -> list[Any]:
+        if direction == "stable":
+            return sorted(rows, key=lambda row: crc32(repr(resource.key(row)).encode()))
         if direction == "descending":
             return rows[::-1]
         if direction == "shuffled":
@@ -292,11 +309,16 @@ class Reader:
         status: str | None = None
         list_ids: str | None = None
         by_id: tuple[str, str] | None = None
+        if (unheard := _unheard(name, query)) and switches.unknown_term == "empty":
+            return [], []
         for term, value in query.items():
             if term in search.PAGING:
                 continue
             if term.removesuffix("SearchType") in tweaks.ignored:
                 ignored += [] if tweaks.ignored[term.removesuffix("SearchType")] else [term]
+                continue
+            if term in unheard:
+                ignored += [term] if switches.unknown_term == "warn" else []
                 continue
             if term.endswith("SearchType") and term.removesuffix("SearchType") in query:
                 if term.removesuffix("SearchType") not in resource.terms or value not in search.OPERATORS:
@@ -307,13 +329,15 @@ class Reader:
                 status = value
             elif name == "contacts" and term == "listId":
                 list_ids = value
-            elif term not in resource.terms:
-                ignored.append(term)
             elif value == "":
                 return [], []
             elif name == "contacts" and term == "contactId" and operator != "eq":
                 if switches.contact_id_comparison == "apply":
                     by_id = (operator, value)
+                elif switches.contact_id_comparison == "text":
+                    tests.append((term, value, operator, ("text", lambda row, _now: str(row.id))))
+                elif switches.contact_id_comparison == "equals":
+                    tests.append((term, value, "eq", resource.terms[term]))
                 elif switches.contact_id_comparison == "warn":
                     ignored += [term, f"{term}SearchType"]
             else:
@@ -446,14 +470,16 @@ class Reader:
     def activity(self, folder: Folder, key: str, kind: Kind, query: Query, tweaks: Tweaks) -> Answer:
         switches, now = self.world.switches, self.world.clock.now()
         message = find(folder, "messages", key, now)
-        if message is None:
-            return error(*NOT_FOUND)
-        page = self.page(query, tweaks)
+        page = self.page(query, tweaks, switches.activity_limit_rows)
         if isinstance(page, Answer):
             return page
+        if message is None:
+            return self._no_message(key, self._envelope(kind, b"[]", 0, page, tweaks.warnings))
         log = folder.log(message.id, kind)
         positions = log.shown(now, folder, kind, switches)
         direction = tweaks.order or switches.activity_order
+        if direction == "mixed":
+            direction = _ORDERS[kind]
         if direction == "descending":
             positions = positions[::-1]
         elif direction == "appended":
@@ -464,7 +490,7 @@ class Reader:
         terms = [term for term in query if term not in ("limit", "offset")]
         if terms and switches.activity_filters == "apply":
             positions, terms = self._filtered(folder, message.id, kind, positions, query, now)
-        warnings = [search.unknown_terms(terms)] if terms else []
+        warnings = [search.unknown_terms(terms)] if terms and switches.activity_filters != "silent" else []
         chosen = positions[page.offset : page.offset + page.limit]
         items = render.activity(log, chosen, kind, folder.links, switches)
         return self._envelope(kind, items, len(positions), page, [*warnings, *tweaks.warnings])
@@ -504,7 +530,10 @@ class Reader:
         switches, now = self.world.switches, self.world.clock.now()
         message = find(folder, "messages", key, now)
         if message is None:
-            return error(*NOT_FOUND)
+            # As PHP writes an object without members.
+            return self._no_message(key, reply({"statistics": []}))
+        if switches.statistics == "missing":
+            return reply({"statistics": []})
         seen = now - switches.statistics_lag_seconds if switches.statistics == "lagging" else now
         figures = {kind: folder.log(message.id, kind).figures(seen, folder, kind, switches) for kind in KINDS}
         sends = [
@@ -524,11 +553,16 @@ class Reader:
         statistics |= folder.statistics.get(message.id, {}) | tweaks.statistics
         return reply({"statistics": statistics})
 
+    def _no_message(self, key: str, empty: Answer) -> Answer:
+        """The answer about a message that does not exist."""
+        how = self.world.switches.unknown_message
+        return empty if how == "empty" else error(500, f"No result for ({key}).") if how == "500" else error(*NOT_FOUND)
+
     def actions(self, folder: Folder, key: str, query: Query, tweaks: Tweaks) -> Answer:
         """The history of a contact, newest first."""
-        now = self.world.clock.now()
+        switches, now = self.world.switches, self.world.clock.now()
         contact = find(folder, "contacts", key, now)
-        if contact is None:
+        if contact is None or (contact.status == "deleted" and switches.deleted_contact == "not_found"):
             return error(*NOT_FOUND)
         page = self.page(query, tweaks)
         if isinstance(page, Answer):
@@ -551,7 +585,7 @@ class Reader:
             happened = [row for row in happened if value != "" and test(row, now)]
         happened.sort(key=lambda row: row[0], reverse=True)
         items = [
-            {"actionType": name, "actionTime": stamp(at, "no_colon"), "actor": actor, "details": details}
+            {"actionType": name, "actionTime": stamp(at, switches.action_time), "actor": actor, "details": details}
             for at, name, actor, details in happened[page.offset : page.offset + page.limit]
         ]
         warnings = [search.unknown_terms(ignored)] if ignored else []
@@ -579,6 +613,22 @@ class Reader:
                 happened.append((int(log.at[position]), names[kind], actor, details))
         happened += [(at, name, "407001", details or []) for at, name, details in folder.history.get(contact.id, ())]
         return [row for row in happened if row[0] <= now]
+
+
+_BODIES = ("htmlBody", "textBody")
+_ORDERS = {"bounces": "descending", "opens": "ascending", "clicks": "appended", "unsubscribes": "descending"}
+"""What the order `mixed` means for each kind of activity."""
+
+
+def _unheard(name: str, query: Query) -> list[str]:
+    """The search terms of a request that its listing does not know."""
+    known = {*RESOURCES[name].terms, *(("status", "listId") if name == "contacts" else ()), *search.PAGING}
+    return [term for term in query if term.removesuffix("SearchType") not in known]
+
+
+def _broken(folder: Folder) -> set[int]:
+    """The id of the message that spoils its page under the switch `page_errors`."""
+    return set(sorted(folder.messages)[2:3])
 
 
 def _unknown_order(orderby: str, resource: Resource) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from icontact_assets.sandbox.switches import Switches
-from icontact_assets.sandbox.times import MINUTES, Style, hour_frame, stamp
+from icontact_assets.sandbox.times import MINUTES, Style, hour_frame, in_turn, stamp
 from icontact_assets.sandbox.world import (
     CONTACT_FIELDS,
     ActivityLog,
@@ -48,17 +48,18 @@ def ident(switches: Switches) -> Ident:
     return mixed
 
 
-def contact(row: Contact, now: int, write: Ident, *, written: bool = False) -> Row:
-    """A contact: unset fields are null in what is read, "" in answers to writes. Only these always have `business`."""
-    blank = "" if written else None
+def contact(row: Contact, now: int, write: Ident, switches: Switches, *, written: bool = False) -> Row:
+    """A contact: unset fields are null in what is read unless the switch says otherwise, "" in answers to writes. Only
+    these always have `business`."""
+    blank = "" if written or switches.nulls == "blank" else None
     fields = row.fields
     out: Row = {name: fields.get(name, blank) for name in CONTACT_FIELDS[:-1]}
-    if written:
+    if blank is not None:
         out = {name: value or "" for name, value in out.items()}
     business = fields.get("business")
     if written or business:
         out["business"] = business or ""
-    out["createDate"] = stamp(row.created, "blank")
+    out["createDate"] = stamp(row.created, switches.contact_date)
     out["status"] = row.status_at(now)
     out["bounceCount"] = blank if row.bounce_count is None else str(row.bounce_count)
     out["contactId"] = write(row.id)
@@ -89,7 +90,7 @@ def message(row: Message, write: Ident, style: Style) -> Row:
     return out
 
 
-def send(row: Send, now: int, write: Ident) -> Row:
+def send(row: Send, now: int, write: Ident, style: Style) -> Row:
     """A send. `recipientCount` is a string once it is released and a number before, `releasedTime` is "" until then."""
     status = row.status_at(now)
     released = status == "released"
@@ -100,10 +101,10 @@ def send(row: Send, now: int, write: Ident) -> Row:
         "excludeListIds": row.exclude_lists,
         "includeSegmentIds": row.include_segments,
         "excludeSegmentIds": row.exclude_segments,
-        "scheduledTime": stamp(row.scheduled),
+        "scheduledTime": stamp(row.scheduled, style),
         "recipientCount": str(row.recipients) if released else row.recipients,
         "status": status,
-        "releasedTime": stamp(row.released) if released else "",
+        "releasedTime": stamp(row.released, style) if released else "",
     }
 
 
@@ -122,9 +123,9 @@ def mailing_list(row: MailingList, write: Ident, *, written: bool = False) -> Ro
     }
 
 
-def subscription(row: Subscription, now: int, write: Ident) -> Row:
+def subscription(row: Subscription, now: int, write: Ident, style: Style) -> Row:
     out: Row = {
-        "addDate": stamp(row.created),
+        "addDate": stamp(row.created, style),
         "contactId": write(row.contact_id),
         "listId": write(row.list_id),
         "status": row.status_at(now),
@@ -159,13 +160,14 @@ def activity(log: ActivityLog, positions: Longs, kind: Kind, links: list[str], s
     mark = '"' if quoted else ""
     if switches.ids == "mixed":
         contacts = [f'"{value}"' if turn % 2 else value for turn, value in enumerate(contacts)]
-    frames: dict[int, tuple[str, str]] = {}
+    frames: dict[tuple[Style, int], tuple[str, str]] = {}
     parts = []
     for contact_id, instant, tail in zip(contacts, instants, tails, strict=True):
         hour, second = divmod(instant, 3600)
-        frame = frames.get(hour)
+        key = (in_turn(style, instant), hour)
+        frame = frames.get(key)
         if frame is None:
-            frame = frames[hour] = hour_frame(style, hour)
+            frame = frames[key] = hour_frame(*key)
         parts.append(
             f'{{"contactId":{mark}{contact_id}{mark},"{time_field}":"{frame[0]}{MINUTES[second]}{frame[1]}"{tail}}}'
         )

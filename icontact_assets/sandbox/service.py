@@ -14,6 +14,18 @@ from icontact_assets.sandbox.writing import Writer
 
 APP_ID, USERNAME, PASSWORD = "sandbox-app", "sandbox-user", "sandbox-pass"
 VERSIONS = ("2.0", "2.1", "2.2")
+_USERNAME_INVALID = "Api username invalid"
+_SIGNED = {
+    "api-username": (USERNAME, _USERNAME_INVALID),
+    "api-appid": (
+        APP_ID,
+        "The application was not recognized.  Possible reasons are: the Api-AppId was entered incorrectly; the "
+        "application is not registered for that user.",
+    ),
+    "api-password": (PASSWORD, "The password you provided was not recognized."),
+}
+"""Headers that sign a request, in the order in which they are checked: the right value, and what is said of another."""
+
 EDGE_HTML = (
     b"<html><head><title>503 Service Temporarily Unavailable</title></head>"
     b"<body><h1>503 Service Temporarily Unavailable</h1></body></html>"
@@ -50,6 +62,22 @@ class Service:
         self, method: str, path: str, query: Query, headers: Mapping[str, str], body: bytes, tweaks: Tweaks
     ) -> Answer:
         """The answer to one request. `path` is what follows `/icp`."""
+        answer = self._answer(method, path, query, headers, body, tweaks)
+        if self.world.switches.limit_headers == "some":
+            answer.headers |= self._limit_headers()
+        return answer
+
+    def _limit_headers(self) -> dict[str, str]:
+        """What is left of the present minute."""
+        most = self.world.switches.requests_per_minute or 60
+        used = [at for at in self._day if at > self.world.clock.limiter() - 60]
+        reset = round(60 - (self.world.clock.limiter() - used[0])) if used else 60
+        left = max(0, most - len(used))
+        return {"X-RateLimit-Limit": str(most), "X-RateLimit-Remaining": str(left), "X-RateLimit-Reset": str(reset)}
+
+    def _answer(
+        self, method: str, path: str, query: Query, headers: Mapping[str, str], body: bytes, tweaks: Tweaks
+    ) -> Answer:
         refused = self._limited()
         if refused is not None:
             return refused
@@ -69,14 +97,14 @@ class Service:
         if refused is not None:
             return refused
         if parts[0] != "a":
-            return error(501, "Not Implemented")
+            return self._no_such_path()
         if len(parts) < 3:
             return self._accounts(method, parts[1:], query, tweaks)
         foreign = error(403, "Forbidden") if switches.foreign_status == "403" else error(*NOT_FOUND)
         if parts[1] != str(ACCOUNT):
             return foreign
         if parts[2] != "c":
-            return error(501, "Not Implemented")
+            return self._no_such_path()
         if len(parts) == 3:
             return self._folders(method)
         folder = self.world.folders.get(int(parts[3])) if parts[3].isdigit() else None
@@ -125,6 +153,10 @@ class Service:
             answer.headers["Retry-After"] = "5"
         return answer
 
+    def _no_such_path(self) -> Answer:
+        as_missing = self.world.switches.unknown_path == "404"
+        return error(*NOT_FOUND) if as_missing else error(501, "Not Implemented")
+
     def _headers(self, method: str, headers: Mapping[str, str]) -> Answer | None:
         if headers.get("api-version") not in VERSIONS:
             return error(501, "Not Implemented")
@@ -132,18 +164,14 @@ class Service:
             return error(406, "Not Acceptable")
         if method in ("POST", "PUT") and not headers.get("content-type", "").startswith("application/json"):
             return error(415, "Unsupported Media Type")
-        status = int(self.world.switches.auth_status)
-        if headers.get("api-username") != USERNAME:
-            return error(status, "Api username invalid")
-        if headers.get("api-appid") != APP_ID:
-            return error(
-                status,
-                "The application was not recognized.  Possible reasons are: the Api-AppId was entered incorrectly; the "
-                "application is not registered for that user.",
-            )
-        if headers.get("api-password") != PASSWORD:
-            return error(status, "The password you provided was not recognized.")
-        return None
+        wrong = next((words for name, (right, words) in _SIGNED.items() if headers.get(name) != right), None)
+        return None if wrong is None else self._unsigned(wrong)
+
+    def _unsigned(self, words: str) -> Answer:
+        status, how = int(self.world.switches.auth_status), self.world.switches.auth_body
+        if how == "html":
+            return Answer(status, b"<html><head><title>Sign in</title></head><body></body></html>", "text/html")
+        return error(status, words if how == "each" else _USERNAME_INVALID)
 
     def _accounts(self, method: str, rest: list[str], query: Query, tweaks: Tweaks) -> Answer:
         if method != "GET":
@@ -182,7 +210,7 @@ class Service:
     ) -> Answer:
         name, *rest = parts
         if name not in RESOURCES:
-            return error(501, "Not Implemented")
+            return self._no_such_path()
         if len(rest) == 2:
             below = (name, rest[1])
             if below[0] == "messages" and below[1] in (*KINDS, "statistics"):
@@ -196,9 +224,9 @@ class Service:
                 return self.reader.actions(folder, rest[0], query, tweaks)
             if method == "GET" and below == ("segments", "criteria"):
                 return self.reader.criteria(folder, rest[0])
-            return error(501, "Not Implemented")
+            return self._no_such_path()
         if len(rest) > 2:
-            return error(501, "Not Implemented")
+            return self._no_such_path()
         if method == "GET":
             return (
                 self.reader.single(folder, name, rest[0]) if rest else self.reader.listing(folder, name, query, tweaks)

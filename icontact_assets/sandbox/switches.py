@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from icontact_assets.sandbox.times import Style
+
 
 class Switches(BaseModel):
     """Every choice the sandbox offers. An unknown name or value is refused. See docs/sandbox.md for what each one does."""
@@ -14,37 +16,70 @@ class Switches(BaseModel):
 
     page_limit: Literal["clamp", "none", "refuse"] = Field("clamp", description="what happens above `page_limit_rows`")
     page_limit_rows: int = Field(500, ge=1, description="largest page")
-    page_limit_echo: Literal["applied", "asked"] = Field("applied", description="the `limit` written in the reply")
-    bad_limit: Literal["default", "refuse"] = Field(
-        "default", description="limit=0, negative, not a number: 20 rows, or 400"
+    messages_limit_rows: int = Field(0, ge=0, description="largest page of messages. 0: `page_limit_rows`")
+    activity_limit_rows: int = Field(0, ge=0, description="largest page of activity. 0: `page_limit_rows`")
+    page_limit_echo: Literal["applied", "asked", "missing"] = Field(
+        "applied", description="the `limit` written in the reply"
     )
-    past_end: Literal["empty", "null", "missing"] = Field("empty", description="the array when offset >= total")
-    listing_order: Literal["ascending", "descending", "shuffled"] = Field(
-        "ascending", description="order of contacts, messages, sends, lists, ... without orderby"
+    bad_limit: Literal["default", "refuse", "empty"] = Field(
+        "default", description="limit=0, negative, not a number: 20 rows, or 400. `empty`: limit=0 brings no rows"
     )
-    contact_id_comparison: Literal["apply", "warn", "silent"] = Field(
-        "apply", description="contactIdSearchType=gt and so on: honoured, ignored with a warning, ignored without one"
+    past_end: Literal["empty", "null", "missing", "refuse"] = Field(
+        "empty", description="the array when offset >= total, or 400 when it is greater"
+    )
+    totals: Literal["told", "missing"] = Field("told", description="the `total` of a page")
+    listing_order: Literal["ascending", "descending", "stable", "shuffled"] = Field(
+        "ascending",
+        description="order of contacts, messages, sends, lists, ... without orderby. `stable` is neither by id nor by "
+        "time, and the same at each call",
+    )
+    page_errors: Literal["none", "500", "200"] = Field(
+        "none", description="a page that holds the third message brings `errors` with this status in place of rows"
+    )
+    unknown_term: Literal["warn", "silent", "empty", "refuse"] = Field(
+        "warn",
+        description="a search term that no page describes, but on activity: ignored with a warning, ignored without "
+        "one, no rows, or 400",
+    )
+    contact_id_comparison: Literal["apply", "warn", "silent", "equals", "text", "refuse"] = Field(
+        "apply",
+        description="contactIdSearchType=gt and so on: honoured, ignored with a warning, ignored without one, taken for "
+        "eq, honoured by comparing texts, or 400",
     )
     orderby: Literal["apply", "warn", "silent", "refuse"] = Field(
         "apply", description="orderby on contacts, messages, ...: honoured, ignored with a warning, without one, or 400"
     )
     contacts_default: Literal["listed", "all"] = Field("listed", description="GET /contacts without status")
     total_includes_deleted: bool = Field(False, description="status=total brings deleted contacts too")
-    deleted_contact: Literal["readable", "not_found"] = Field("readable", description="GET of a deleted contact by id")
+    deleted_contact: Literal["readable", "not_found"] = Field(
+        "readable", description="GET of a deleted contact by id, and of its history"
+    )
+    unknown_path: Literal["501", "404"] = Field("501", description="a resource that does not exist")
+    unknown_message: Literal["404", "500", "empty"] = Field(
+        "404", description="activity and statistics of a message that does not exist: 500 says `No result`"
+    )
     max_url_length: int = Field(0, ge=0, description="longest URL. A longer one gets 414. 0 lifts it")
     max_list_values: int = Field(0, ge=0, description="most values in one comma list. More get 400. 0 lifts it")
 
-    activity_order: Literal["ascending", "descending", "shuffled", "appended"] = Field(
-        "ascending", description="rows of the four listings: by listing position, reversed, new per call, by visibility"
+    activity_order: Literal["ascending", "descending", "shuffled", "appended", "mixed"] = Field(
+        "ascending",
+        description="rows of the four listings: by listing position, reversed, new per call, by visibility, or each "
+        "listing in another of these stable orders",
     )
-    activity_filters: Literal["ignore", "apply"] = Field("ignore", description="search terms on activity")
+    activity_filters: Literal["ignore", "apply", "silent"] = Field(
+        "ignore", description="search terms on activity: ignored with a warning, honoured, ignored without one"
+    )
     opens_rows: Literal["every", "first"] = Field("every", description="one row per open, or per contact")
     identical_rows: Literal["keep", "drop"] = Field("keep", description="fully identical rows of a listing")
     latency_seconds: int = Field(0, ge=0, description="events become visible so much later")
     retention_days: int = Field(0, ge=0, description="older events vanish. 0 keeps them")
-    activity_of_deleted: Literal["keep", "drop"] = Field("keep", description="rows of contacts with status deleted")
-    statistics: Literal["equal", "lagging", "distinct"] = Field(
-        "equal", description="row totals, row totals of a while ago, or totals without identical rows"
+    activity_of_deleted: Literal["keep", "drop"] = Field(
+        "keep", description="rows of contacts that are deleted, or that do not exist any more"
+    )
+    statistics: Literal["equal", "lagging", "distinct", "ever", "missing"] = Field(
+        "equal",
+        description="row totals, row totals of a while ago, totals without identical rows, totals with the rows that "
+        "retention and deletions took, or none",
     )
     statistics_lag_seconds: int = Field(86_400, ge=0, description="how long ago `lagging` is")
     action_details: Literal["empty", "message"] = Field(
@@ -55,10 +90,22 @@ class Switches(BaseModel):
     )
 
     ids: Literal["string", "integer", "mixed"] = Field("string", description="how ids are written, everywhere")
-    activity_time: Literal["iso", "utc", "no_offset", "no_colon", "blank"] = Field(
-        "iso", description="times of activity rows"
+    activity_time: Style = Field(
+        "iso",
+        description="times of activity rows. `fixed` has -05:00 in summer too, `mixed` has Eastern times and UTC by "
+        "turns, `other` has milliseconds, `unreadable` is 09/14/2026 09:20:00",
     )
-    message_date: Literal["iso", "compact", "blank"] = Field("iso", description="createDate of messages")
+    message_date: Style = Field("iso", description="createDate of messages")
+    contact_date: Style = Field("blank", description="createDate of contacts")
+    send_date: Style = Field("iso", description="scheduledTime and releasedTime of sends")
+    subscription_date: Style = Field("iso", description="addDate of subscriptions")
+    action_time: Style = Field("no_colon", description="actionTime in the history of a contact")
+    nulls: Literal["null", "blank"] = Field(
+        "null", description="unset fields of contacts in listings: null, or an empty text"
+    )
+    message_bodies: Literal["listed", "left_out"] = Field(
+        "listed", description="htmlBody and textBody in the listing of messages"
+    )
     extra_fields: bool = Field(False, description="every row has a field that no page describes")
     content_type: Literal["application/json", "text/html; charset=utf-8"] = Field(
         "application/json", description="Content-Type of JSON replies"
@@ -96,7 +143,13 @@ class Switches(BaseModel):
     limit_reply: Literal["503", "503_retry_after", "503_html", "429", "420"] = Field(
         "503", description="the answer above either limit"
     )
+    limit_headers: Literal["none", "some"] = Field(
+        "none", description="whether answers have X-RateLimit-Limit, -Remaining and -Reset"
+    )
     auth_status: Literal["401", "403"] = Field("401", description="status of refused credentials")
+    auth_body: Literal["each", "one", "html"] = Field(
+        "each", description="refused credentials: words about the wrong one, always the same words, or a page"
+    )
     foreign_status: Literal["403", "404"] = Field("403", description="another account or folder")
     second_account: Literal["none", "disabled"] = Field("none", description="a disabled account is the first in /a")
     folders: Literal["plain", "agency"] = Field("plain", description="shape of the client folders listing")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 EASTERN = ZoneInfo("America/New_York")
-Style = Literal["iso", "no_colon", "utc", "no_offset", "blank", "compact"]
+Style = Literal["iso", "utc", "no_offset", "no_colon", "blank", "compact", "fixed", "mixed", "other", "unreadable"]
 
 MINUTES = [f"{second // 60:02}:{second % 60:02}" for second in range(3600)]
-_DAY = {"compact": "%Y%m%d"}
-_BETWEEN = {"blank": " ", "compact": " "}
+_DAY = {"compact": "%Y%m%d", "unreadable": "%m/%d/%Y"}
+_BETWEEN = {"blank": " ", "compact": " ", "unreadable": " "}
+_ZONES: dict[Style, tzinfo] = {"utc": UTC, "fixed": timezone(timedelta(hours=-5))}
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?",
     re.IGNORECASE,
@@ -23,17 +24,23 @@ _ISO = re.compile(
 @lru_cache(maxsize=200_000)
 def hour_frame(style: Style, hour: int) -> tuple[str, str]:
     """What is around `MINUTES[second]` in a whole hour of Unix time. Offsets change on whole hours only."""
-    local = datetime.fromtimestamp(hour * 3600, UTC if style == "utc" else EASTERN)
+    local = datetime.fromtimestamp(hour * 3600, _ZONES.get(style, EASTERN))
     before = local.strftime(_DAY.get(style, "%Y-%m-%d")) + _BETWEEN.get(style, "T") + local.strftime("%H:")
     offset = local.strftime("%z")
-    after = {"iso": f"{offset[:3]}:{offset[3:]}", "no_colon": offset, "utc": "Z"}.get(style, "")
-    return before, after
+    colon = f"{offset[:3]}:{offset[3:]}"
+    after = {"iso": colon, "fixed": colon, "no_colon": offset, "utc": "Z", "other": f".000{colon}"}
+    return before, after.get(style, "")
+
+
+def in_turn(style: Style, instant: int) -> Style:
+    """The style of one instant: `mixed` writes every other second in UTC."""
+    return style if style != "mixed" else "utc" if instant % 2 else "iso"
 
 
 def stamp(instant: int, style: Style = "iso") -> str:
     """An instant as the service writes it: Eastern wall time, with the offset of that moment if the style has one."""
     hour, second = divmod(instant, 3600)
-    before, after = hour_frame(style, hour)
+    before, after = hour_frame(in_turn(style, instant), hour)
     return before + MINUTES[second] + after
 
 

@@ -220,8 +220,8 @@ class ActivityLog:
         if switches.retention_days:
             mask &= self.at >= now - switches.retention_days * 86_400
         if switches.activity_of_deleted == "drop":
-            deleted = [row.id for row in folder.contacts.values() if row.status == "deleted"]
-            mask &= ~np.isin(self.contact, np.array(deleted, np.int64))
+            there = [row.id for row in folder.contacts.values() if row.status != "deleted"]
+            mask &= np.isin(self.contact, np.array(there, np.int64))
         positions: Longs = np.flatnonzero(mask).astype(np.int64, copy=False)
         if switches.opens_rows == "first" and kind == "opens":
             positions = positions[_firsts(self.contact[positions])]
@@ -231,6 +231,8 @@ class ActivityLog:
 
     def figures(self, now: int, folder: Folder, kind: Kind, switches: Switches) -> tuple[int, int]:
         """(distinct contacts, rows) that are shown at an instant. They are remembered until something about them changes."""
+        if switches.statistics == "ever":
+            switches = switches.model_copy(update={"retention_days": 0, "activity_of_deleted": "keep"})
         positions = self.shown(now, folder, kind, switches)
         ends = (int(positions[0]), int(positions[-1])) if len(positions) else None
         key = (self.version, len(positions), ends, switches.statistics)

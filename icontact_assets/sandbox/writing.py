@@ -105,7 +105,7 @@ class Writer:
         """A row as answers to writes have it."""
         now, write = self.world.clock.now(), render.ident(self.world.switches)
         if name == "contacts":
-            return render.contact(row, now, write, written=True)
+            return render.contact(row, now, write, self.world.switches, written=True)
         if name == "lists":
             return render.mailing_list(row, write, written=True)
         return RESOURCES[name].write(row, now, write, self.world.switches)
