@@ -82,7 +82,7 @@ class Reply:
     warnings: tuple[str, ...]
 
 
-class _Lost(Exception):
+class Lost(Exception):
     """No usable answer to one attempt. `processed`: whether iContact may have acted on the request. `pause_until`: it
     asks for nothing before then. `final`: another attempt would end in the same way."""
 
@@ -200,14 +200,14 @@ class Session:
         before: Before = _nothing,
     ) -> Reply:
         attempts = Retrying(
-            retry=retry_if_exception_type(_Lost),
+            retry=retry_if_exception_type(Lost),
             stop=lambda state: stop_after_attempt(self._tries)(state) or not self._may_repeat(method, state),
             wait=self._wait,
             reraise=True,
         )
         try:
             return attempts(self._once, method, path, params, body, usable, before)
-        except _Lost as error:
+        except Lost as error:
             where = f"{method} {path}"
             if method != "GET" and error.processed:
                 raise UnknownOutcome(
@@ -226,13 +226,13 @@ class Session:
     @staticmethod
     def _may_repeat(method: str, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        if not isinstance(error, _Lost) or error.final or (error.pause_until and _is_long(error.pause_until)):
+        if not isinstance(error, Lost) or error.final or (error.pause_until and _is_long(error.pause_until)):
             return False
         return method == "GET" or not error.processed
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, _Lost) and error.pause_until is not None:
+        if isinstance(error, Lost) and error.pause_until is not None:
             # The budget lets nothing pass before then.
             return 0.0
         return float(wait_random_exponential(multiplier=self._first_wait, max=LONGEST_WAIT)(state))
@@ -246,12 +246,29 @@ class Session:
         usable: Callable[[Any], bool],
         before: Before,
     ) -> Reply:
+        response, body_sent, arrived = self._exchange(method, path, params, body, before)
+        reply = self._read(method, path, response, body_sent)
+        if not usable(reply.body):
+            raise Lost("the answer lacks what was asked for", processed=False, answered=True)
+        if (theirs := _instant_of(response.headers.get("Date", ""))) is not None:
+            self.skew = theirs - arrived
+        self.after_reply()
+        return reply
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        body: bytes | None,
+        before: Before,
+    ) -> tuple[requests.Response, bytes, datetime]:
+        """Send a request once: the answer, its unpacked body, and when it arrived (aware UTC)."""
         self._budget.take()
         before()
         with self._count_lock:
             self.requests += 1
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
-        failure: Rejected | _Lost | None = None
         http = self._http()
         http.bounds.deadline = time.monotonic() + 2 * self._timeouts[1]
         try:
@@ -266,37 +283,29 @@ class Session:
                 stream=True,
             ) as response:
                 arrived = datetime.now(UTC)
-                body_sent = content(response, self._answer_mb << 20)
+                return response, content(response, self._answer_mb << 20), arrived
         except (OSError, ValueError, HTTPError, HTTPException, Unusable) as error:
             failure = self._failure(f"{method} {path}", error)
-        if failure is not None:
-            # Raised after the handler: the exception of requests may hold the value of a header, and a chained
-            # exception is logged.
-            raise failure
-        reply = self._read(method, path, response, body_sent)
-        if not usable(reply.body):
-            raise _Lost("the answer lacks what was asked for", processed=False, answered=True)
-        if (theirs := _instant_of(response.headers.get("Date", ""))) is not None:
-            self.skew = theirs - arrived
-        self.after_reply()
-        return reply
+        # Raised after the handler: the exception of requests may hold the value of a header, and a chained exception is
+        # logged.
+        raise failure
 
-    def _failure(self, where: str, error: Exception) -> Rejected | _Lost:
+    def _failure(self, where: str, error: Exception) -> Rejected | Lost:
         """The failure of a request in words of our own. What the exception says is not repeated."""
         if isinstance(error, Unusable):
             smaller = isinstance(error, TooLarge)
-            return _Lost(str(error), processed=True, answered=smaller, final=smaller or isinstance(error, TooSlow))
+            return Lost(str(error), processed=True, answered=smaller, final=smaller or isinstance(error, TooSlow))
         if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in repr(error):
             return Rejected(
                 f"{where}: the certificate of {urlsplit(self._base_url).hostname} is not trusted. "
                 "Check ICONTACT_BASE_URL and the clock of this machine."
             )
         if isinstance(error, requests.exceptions.ConnectTimeout):
-            return _Lost("no connection in time", processed=False)
+            return Lost("no connection in time", processed=False)
         if isinstance(error, requests.exceptions.ProxyError):
-            return _Lost("no connection through the proxy that the environment names", processed=False)
+            return Lost("no connection through the proxy that the environment names", processed=False)
         if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
-            return _Lost("no connection", processed=False)
+            return Lost("no connection", processed=False)
         # requests raises a bare OSError when the file of certificates is missing. Any other error may be about the
         # answer, after iContact has acted.
         if isinstance(error, requests.exceptions.InvalidProxyURL) or type(error) is OSError:
@@ -304,7 +313,7 @@ class Session:
                 f"{where}: the request cannot be sent ({type(error).__name__}). "
                 "Check the variables for proxies and certificates in the environment."
             )
-        return _Lost(f"the connection was dropped mid-response ({_innermost(error)})", processed=True)
+        return Lost(f"the connection was dropped mid-response ({_innermost(error)})", processed=True)
 
     def _http(self) -> Http:
         if not hasattr(self._local, "http"):
@@ -333,15 +342,13 @@ class Session:
                 without_effect=False,
             )
         if status in (429, 420) or (status == 503 and decoded):
-            raise _Lost(f"rate limited ({status}).{said}", processed=True, pause_until=self._pause(response))
+            raise Lost(f"rate limited ({status}).{said}", processed=True, pause_until=self._pause(response))
         if status == 404 or (status == 500 and "No result" in words):
             raise NotFound(f"{where}: there is no such thing.{said}")
         if status in _REFUSALS and (decoded or status != 403):
             raise Refused(f"{where}: refused with {status}.{said} {_REFUSALS[status]}", status)
         if (status >= 500 and status != 501) or status == 403:
-            raise _Lost(
-                f"answered {status}.{said}", processed=True, pause_until=self._pause(response), answered=decoded
-            )
+            raise Lost(f"answered {status}.{said}", processed=True, pause_until=self._pause(response), answered=decoded)
         if status >= 400:
             raise Rejected(
                 f"{where}: rejected with {status}.{said} The request itself is at fault.",
@@ -350,9 +357,9 @@ class Session:
         if not decoded:
             kind = re.sub(r"[^\w/+.-]", "", response.headers.get("Content-Type", "").partition(";")[0])[:40]
             what = f" but {len(sent):,} bytes of {kind or 'no declared type'}" if sent else ": it is empty"
-            raise _Lost(f"the answer is not JSON{what}", processed=True)
+            raise Lost(f"the answer is not JSON{what}", processed=True)
         if method == "GET" and isinstance(body, dict) and body.get("errors"):
-            raise _Lost(f"answered 200 with errors.{said}", processed=False, answered=True)
+            raise Lost(f"answered 200 with errors.{said}", processed=False, answered=True)
         return Reply(status, body, (*self._shown(body, "errors"), *self._shown(body, "warnings")))
 
     def _shown(self, body: Any, key: str) -> list[str]:
