@@ -8,6 +8,7 @@ import shlex
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from icontact_assets.sandbox.control import State
 from icontact_assets.sandbox.kept import Kept, KeptError
+from icontact_assets.sandbox.like import LikeError, Likeness, read_profile
 from icontact_assets.sandbox.seed import DAY, Plan
 from icontact_assets.sandbox.server import PortTaken, serve
 from icontact_assets.sandbox.service import variables
@@ -24,6 +26,23 @@ from icontact_assets.sandbox.times import instant_of, utc_text
 
 
 def main() -> None:
+    parser = arguments()
+    given = parser.parse_args()
+    if given.state is not None and (given.now is not None or given.frozen):
+        parser.error("--state: a kept world goes on at real time, so leave out --now and --frozen")
+    if given.with_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        serve(state_of(given), given.port, lambda url: _announce(url, instructions=not given.with_parent))
+    except (KeptError, PortTaken) as error:
+        _warn(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(prog="icontact-assets sandbox", description=__doc__)
     parser.add_argument("--port", type=int, default=8310, help="0 takes a free one")
     parser.add_argument("--seed", type=int, default=1)
@@ -43,6 +62,12 @@ def main() -> None:
         help="keep the world in this file. If it is there, its world goes on at real time",
     )
     parser.add_argument(
+        "--like",
+        type=_profile,
+        metavar="FILE",
+        help="set the switches as `icontact-assets probe --profile FILE` found an account; --switch has precedence",
+    )
+    parser.add_argument(
         "--switch",
         type=_switch,
         action="append",
@@ -51,22 +76,16 @@ def main() -> None:
         help="see docs/sandbox.md; may be repeated",
     )
     parser.add_argument("--with-parent", action="store_true", help="ends when standard input is closed")
-    given = parser.parse_args()
-    if given.state is not None and (given.now is not None or given.frozen):
-        parser.error("--state: a kept world goes on at real time, so leave out --now and --frozen")
-    if given.with_parent:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        serve(_state(given), given.port, lambda url: _announce(url, instructions=not given.with_parent))
-    except (KeptError, PortTaken) as error:
-        _warn(str(error))
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    return parser
 
 
-def _state(given: argparse.Namespace) -> State:
-    plan, switches = Plan(given.seed, given.contacts, given.messages, given.days), Switches(**dict(given.switch))
+def state_of(given: argparse.Namespace) -> State:
+    """The sandbox that the arguments ask for. Raises KeptError."""
+    plan, chosen = Plan(given.seed, given.contacts, given.messages, given.days), dict(given.switch)
+    if given.like is not None:
+        _say_unlike(given.like, chosen)
+        chosen = {**given.like.switches, **chosen}
+    switches = Switches(**chosen)
     if given.state is None:
         frozen = given.now is not None if given.frozen is None else given.frozen
         return State(plan, switches, given.now, frozen=frozen)
@@ -97,6 +116,24 @@ def _switch(text: str) -> tuple[str, str]:
             f"{name}={value}: {error.errors()[0]['msg'].replace('Input should be', 'expected')}"
         ) from error
     return name, value
+
+
+def _profile(text: str) -> Likeness:
+    try:
+        return read_profile(Path(text))
+    except LikeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _say_unlike(like: Likeness, chosen: Mapping[str, str]) -> None:
+    """Say what the sandbox does not do as the account did, but for the switches that were chosen by hand."""
+    unseen = [key for key in like.unseen if key not in chosen]
+    unlike = [f"{key}={answer}" for key, answer in like.unlike.items() if key not in chosen]
+    _warn(f"{len(like.switches)} switches are set as the profile says.")
+    if unlike:
+        _warn(f"No switch answers as the account did: {', '.join(unlike)}.")
+    if unseen:
+        _warn(f"The probe had nothing to see these on, so they keep their default: {', '.join(unseen)}.")
 
 
 def _announce(url: str, *, instructions: bool) -> None:
