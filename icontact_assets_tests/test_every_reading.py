@@ -14,7 +14,8 @@ WINDOW = Window(days_ago(2), days_ago(1))
 
 TOGETHER: dict[str, dict[str, Any]] = {
     "pages_of_7_newest_first_integers_utc": {
-        "page_limit_rows": 7, "past_end": "null", "activity_order": "descending", "page_limit_echo": "missing", "ids": "integer",
+        "page_limit_rows": 7, "past_end": "null", "activity_order": "descending", "ids": "integer",
+        "page_limit_echo": "missing",
         "activity_time": "utc", "contact_date": "utc", "message_date": "no_colon", "activity_limit_rows": 3,
     },
     "pages_of_100_unnoticed_appended_mixed_no_offset": {
@@ -25,20 +26,22 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "more_than_100_refused_order_ignored_with_warning_no_colon": {
         "page_limit": "refuse", "page_limit_rows": 100, "past_end": "missing", "orderby": "warn",
         "activity_time": "no_colon", "message_date": "compact", "contact_date": "iso", "send_date": "utc",
-        "limit_headers": "some",
+        "limit_headers": "some", "contact_id_comparison": "refuse", "statistics": "ever",
     },
     "more_than_7_refused_filter_ignored_blank": {
-        "page_limit": "refuse", "page_limit_rows": 7, "contact_id_comparison": "silent", "activity_order": "appended",
-        "ids": "mixed", "activity_time": "blank", "contact_date": "fixed", "message_date": "utc",
+        "page_limit": "refuse", "page_limit_rows": 7, "contact_id_comparison": "silent", "activity_order": "mixed",
+        "totals": "missing", "ids": "mixed", "activity_time": "blank", "contact_date": "fixed", "message_date": "utc",
         "bad_limit": "empty", "unknown_message": "500", "unknown_term": "refuse",
     },
     "shuffled_order_ignored_newest_first_more_fields": {
         "activity_order": "shuffled", "orderby": "silent", "listing_order": "descending", "ids": "integer",
         "extra_fields": True, "content_type": "text/html; charset=utf-8", "gzip": False, "activity_time": "mixed",
-        "contact_date": "mixed", "message_date": "other", "nulls": "blank", "send_date": "no_colon", "unknown_term": "empty",
+        "contact_date": "mixed", "message_date": "other", "nulls": "blank", "send_date": "no_colon",
+        "unknown_term": "empty", "contact_id_comparison": "equals",
     },
     "distinct_statistics_pages_of_7_filter_and_order_ignored_no_automation_sends": {
-        "statistics": "distinct", "page_limit_rows": 7, "contact_id_comparison": "silent", "orderby": "silent",
+        "statistics": "distinct", "page_limit_rows": 7, "contact_id_comparison": "text", "orderby": "silent",
+        "listing_order": "stable", "past_end": "refuse",
         "activity_time": "fixed", "message_date": "compact", "automation_sends": "exclude", "contact_date": "no_offset",
         "send_date": "fixed", "unknown_term": "silent",
     },
