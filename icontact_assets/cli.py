@@ -26,6 +26,7 @@ from icontact_assets.commands import (
 )
 from icontact_assets.commands import app as commands
 from icontact_assets.errors import UserError
+from icontact_assets.first_contact import app as first_contact
 from icontact_assets.terminal import NO, say, show
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(commands)
+app.add_typer(first_contact)
 
 
 def _show_version(wanted: bool) -> None:

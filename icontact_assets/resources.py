@@ -16,6 +16,7 @@ from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.live import PlanError
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
+from icontact_assets.icontact.looking import Get, Looking
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.ingest.activity import plan
 from icontact_assets.ingest.context import ImportContext, prepare_import
@@ -156,6 +157,16 @@ def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Sess
     return Session(
         settings.base_url, credentials, budget_of(settings, import_), tries=tries, answer_mb=import_.answer_mb
     )
+
+
+def open_look(settings: Settings, import_: Import, *, password: str | None = None) -> Get:
+    """A way to look at what iContact answers, and to do nothing else, on the account's budget.
+
+    `password`: instead of the import's. Raises SettingsError naming credentials that are unset.
+    """
+    app_id, username, own = import_.authorization.credentials()
+    credentials = Credentials(app_id, username, password or own)
+    return Looking(settings.base_url, credentials, budget_of(settings, import_), answer_mb=import_.answer_mb).look
 
 
 def open_folder(settings: Settings, import_: Import) -> Folder:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
@@ -57,6 +58,17 @@ def show(
         options = console.options.update(width=_ANY_WIDTH)
         console.width = max(console.width, Measurement.get(console, options, table).maximum)
     console.print(table)
+
+
+@contextmanager
+def busy() -> Iterator[Callable[[str], None]]:
+    """A way to say, on standard error, what goes on: on one line that vanishes, or line by line where none can."""
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        yield lambda text: say(text, error=True)
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(Text(_shown([text], sys.stderr)))
 
 
 def _cell(cell: Cell) -> Text:
