@@ -129,6 +129,7 @@ def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Che
     show(findings, sentences=True)
     if any(finding.mark is NO for finding in findings):
         raise typer.Exit(1)
+    say("Before the first load: `icontact-assets probe` finds out, only by reading, how iContact answers for you.")
 
 
 @app.command()

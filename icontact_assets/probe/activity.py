@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from icontact_assets.icontact.values import as_id, as_instant, as_int, as_text
-from icontact_assets.probe.asking import MANY_RECIPIENTS, age_in_days, released_at, reported, unsent
+from icontact_assets.probe.asking import age_in_days, lost_opens, released_at, reported, unsent
 from icontact_assets.probe.findings import Finding, not_seen, unknown
 from icontact_assets.probe.paging import begins_at
 from icontact_assets.probe.sight import KINDS, Row, Sight, identical, ids_of
@@ -15,11 +15,9 @@ from icontact_assets.probe.sight import KINDS, Row, Sight, identical, ids_of
 _FEW = 3
 _MANY = 200
 """Rows after which what happens now and then should have happened."""
-_OPENS = MANY_RECIPIENTS
+_OPENS = 30
 _CHANCE = 3
 """Expected cases after which none is no chance."""
-_LATE = timedelta(days=3)
-"""Half of all opens come within hours of a send: the first does."""
 _SHIFT = 3
 
 
@@ -121,31 +119,20 @@ def identical_rows(sight: Sight) -> Finding:
 
 
 def retention_days(sight: Sight) -> Finding:
-    key = "retention_days"
-    sends = {as_id(row.get("messageId")): row for row in sight.rows("sends")}
-    lost, kept, oldest = 0, 0.0, 0.0
-    for kind, id_, name in _whole(sight):
-        send = sends.get(id_)
-        released = released_at(send) if send is not None else None
-        if kind != "opens" or send is None or released is None or (as_int(send.get("recipientCount")) or 0) < _OPENS:
-            continue
-        times = _times(sight.rows(name), kind)
-        if times:
-            oldest = max(oldest, age_in_days(sight, min(times)))
-        age = age_in_days(sight, released)
-        if age > 2 * (_LATE / timedelta(days=1)) and (not times or min(times) - released > _LATE):
-            lost += 1
-        else:
-            kept = max(kept, age)
-    if lost and oldest:
-        return Finding(key, math.ceil(oldest), f"the oldest open is {oldest:,.0f} days old", {"messages": lost})
-    if kept:
-        return Finding(key, 0, f"a message of {kept:,.0f} days ago has its first opens", {"days": round(kept)})
-    return (
-        unknown(key, "no message with enough opens was read")
-        if sight.names("opens:")
-        else not_seen(sight, key, _kinds(sight))
-    )
+    key, read = "retention_days", sight.listings("opens")
+    if not read:
+        return not_seen(sight, key, _kinds(sight))
+    sends = {as_id(row.get("messageId")): released_at(row) for row in sight.rows("sends")}
+    lost = [id_ for id_ in read if lost_opens(sight, id_)]
+    if lost:
+        times = [at for id_ in read for at in _times(sight.rows(sight.largest("opens", id_)), "opens")]
+        days = math.ceil(max((age_in_days(sight, at) for at in times), default=0))
+        return Finding(key, days, f"no open is more than {days:,} days old", {"messages": len(read)})
+    kept = [released for id_ in read if sight.rows(sight.largest("opens", id_)) and (released := sends.get(id_))]
+    if not kept:
+        return unknown(key, "no message with a known time was opened", messages=len(read))
+    days = round(age_in_days(sight, min(kept)))
+    return Finding(key, 0, f"a message of {days:,} days ago has its first opens", {"messages": len(read)})
 
 
 def activity_of_deleted(sight: Sight) -> Finding:

@@ -17,6 +17,7 @@ LARGE = 5_000
 SMALL = 20
 _SMALLER = (1_000, 500, 100, SMALL, 10, 5, 1)
 _BISECT = 3
+_SEARCH = 4
 _MESSAGES = 50
 _MESSAGES_MOST = 500
 _MESSAGES_BYTES = 8 << 20
@@ -24,6 +25,8 @@ LIST_VALUES = (200, 50, 10)
 """How many ids one search is tried with."""
 MANY_RECIPIENTS = 30
 """Of so many, some open within days."""
+SOON = timedelta(days=3)
+"""Half of all opens come within hours of a send: the first does within this time."""
 _NO_ID = 999_999_999
 _UNSENT = 4
 _ALL: dict[str, str | int] = {"status": "total"}
@@ -166,8 +169,26 @@ class _Asking:
         sends = {as_id(row.get("messageId")): released_at(row) for row in self._sent()}
         dated = sorted((at, id_) for id_ in self._messages if (at := sends.get(id_)) is not None)
         for _, id_ in dict.fromkeys([*dated[-1:], *dated[:1]]):
-            if id_ not in self._sight.listings("opens"):
-                self._listing("opens", id_, 1, min(500, self._accepted()))
+            self._opens(id_)
+        if dated and lost_opens(self._sight, dated[0][1]):
+            self._until_when(dated[0][0], dated[-1][0])
+
+    def _opens(self, id_: str) -> None:
+        if id_ not in self._sight.listings("opens"):
+            self._listing("opens", id_, 1, self._accepted())
+
+    def _until_when(self, first: datetime, last: datetime) -> None:
+        """The opens of a few messages between one that has lost them and one that has not: how old they get."""
+        many = [row for row in self._sent() if (as_int(row.get("recipientCount")) or 0) >= MANY_RECIPIENTS]
+        ids = {released: as_id(row.get("messageId")) for row in many if (released := released_at(row)) is not None}
+        between = sorted(released for released in ids if first < released < last)
+        for _ in range(_SEARCH):
+            id_ = ids[between[len(between) // 2]] if between else None
+            if id_ is None:
+                return
+            self._opens(id_)
+            middle = len(between) // 2
+            between = between[middle + 1 :] if lost_opens(self._sight, id_) else between[:middle]
 
     def _listing(self, kind: str, id_: str, number: int, limit: int) -> None:
         self._folder(f"{kind}:{id_}:{number}", f"messages/{id_}/{kind}", kind, limit=limit, offset=0)
@@ -267,6 +288,20 @@ def reported(sight: Sight, message: str, kind: str) -> int | None:
     found = sight.body(f"statistics:{message}").get("statistics")
     value = found.get(kind) if isinstance(found, dict) else None
     return as_int(value.get("total") if isinstance(value, dict) else value)
+
+
+def lost_opens(sight: Sight, message: str) -> bool:
+    """Whether a message that many people got long enough ago has none of the opens of its first days."""
+    sends = {as_id(row.get("messageId")): row for row in sight.rows("sends")}
+    send = sends.get(message, {})
+    released = released_at(send)
+    if released is None or (as_int(send.get("recipientCount")) or 0) < MANY_RECIPIENTS:
+        return False
+    if message not in sight.listings("opens") or sight.now - released < 2 * SOON:
+        return False
+    name = sight.largest("opens", message)
+    times = [at for row in sight.rows(name) if (at := as_instant(as_text(row.get("openTime")))) is not None]
+    return sight.is_whole(name) and all(at - released > SOON for at in times)
 
 
 def unsent(sight: Sight) -> list[str]:
