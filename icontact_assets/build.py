@@ -11,6 +11,7 @@ from icontact_assets.assets.audiences import audience_asset
 from icontact_assets.assets.exports import export_asset
 from icontact_assets.assets.mapped import mapped_assets
 from icontact_assets.assets.outside import outside_assets
+from icontact_assets.assets.people import people_assets
 from icontact_assets.assets.raw import raw_assets
 from icontact_assets.assets.reports import report_assets
 from icontact_assets.errors import UserError
@@ -65,6 +66,7 @@ def _definitions(settings: Settings, prefix: str) -> dg.Definitions:
         read += raw
         assets += raw
         following += mapped_assets(settings, import_)
+        following += people_assets(settings, import_)
         following += report_assets(settings, import_, {asset.key.path[-1] for asset in raw})
         jobs.append(job)
         schedules += [daily_schedule(import_, job, settings.schedule), retry_schedule(settings, import_, job)]

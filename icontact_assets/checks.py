@@ -19,6 +19,7 @@ import duckdb
 from icontact_assets.ingest.context import ImportState, state_of
 from icontact_assets.ingest.due import STATISTIC_OF, DayState, days, messages_and_days
 from icontact_assets.ingest.tie_out import EXPLAINED, Difference, tie_out
+from icontact_assets.mapping.people import SUMS, wrong_keys, wrong_sums
 from icontact_assets.mapping.verify import COUNTS, KEYS, QUESTIONS, ROWS, TYPES, VALUES, verify
 from icontact_assets.metadata import metadata_table
 from icontact_assets.records import Partitions, partitions_of, table_key
@@ -81,6 +82,11 @@ _MAPPED = {
     COUNTS: "The counts of all contacts together are the events in raw_activity.",
 }
 
+_PEOPLE = {
+    KEYS: "No two people have the same id, and each contact of the profiles is in exactly one person.",
+    SUMS: "Each number that is summed is, over all people, what it is over all contacts of the profiles.",
+}
+
 
 def mapped_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """The checks of a mapped asset, which its own step reports."""
@@ -94,6 +100,20 @@ def mapped_results(
     return [
         dg.AssetCheckResult(check_name=answer.question, passed=answer.holds, metadata=answer.facts)
         for answer in verify(connection, name, columns, aid=aid)
+    ]
+
+
+def people_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks of the asset of people, which its own step reports."""
+    return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in _PEOPLE.items()]
+
+
+def people_results(connection: duckdb.DuckDBPyConnection, imports: Sequence[str]) -> list[dg.AssetCheckResult]:
+    """Their results, in the transaction that computed the table. They are red, and the table is stored all the same."""
+    found = {KEYS: wrong_keys(connection, imports), SUMS: wrong_sums(connection, imports)}
+    return [
+        dg.AssetCheckResult(check_name=name, passed=not any(facts.values()), metadata=facts)
+        for name, facts in found.items()
     ]
 
 

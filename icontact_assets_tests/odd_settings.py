@@ -13,7 +13,7 @@ from icontact_assets.settings.models import Settings, SettingsError
 _FULL = {
     "authorizations": "name: who|label: W|description: D|app_id: app|username: ${USER}|password: ${PASSWORD}",
     "imports": "name: news|label: N|description: D|authorization: who|account: 1|client_folder: 2|keep_updated: true"
-    "|filter_by_aid: aid|lists: [Readers]|schema_drift: warn|start_date: 2026-01-01|limits.per_second: 1|limits.per_minute: 2"
+    "|filter_by_aid: aid|lists: [Readers]|people: [news]|schema_drift: warn|start_date: 2026-01-01|limits.per_second: 1|limits.per_minute: 2"
     "|limits.per_day: 3|refresh.reread_pages: 4|refresh.by_age: [{poll_days: 1, verify_days: 7}]",
     "audiences": "name: a|label: A|description: D|import: news|where: true",
     "exports": "name: e|label: E|description: D|audience: a|list: 5|mode: mirror|exclude: [b]|split.of: s|split.from: 0"

@@ -15,7 +15,7 @@ from icontact_assets_tests.harness import Project, days_ago
 
 CONFIG = """
 imports:
-  - {name: one, account: 1300001, client_folder: 7601, keep_updated: true, start_date: 2026-01-01}
+  - {name: one, account: 1300001, client_folder: 7601, keep_updated: true, start_date: 2026-01-01, people: [two, one]}
   - {name: two, account: 1300001, client_folder: 7602, start_date: 2026-01-01}
 audiences:
   - {name: readers, import: two, where: "last_active_ts IS NOT NULL"}
@@ -40,6 +40,7 @@ def test_snapshot(defs: dg.Definitions) -> None:
     assert keys == {
         *(f"{name}/raw_{resource}" for name in ("one", "two") for resource in RAW),
         *(f"{name}/{table}" for name in ("one", "two") for table in [*MAPPED, *REPORTS, "report"]),
+        "one/icontact_people",
         "two/raw_subscriptions",
         "two/audience_readers",
         "two/export_readers",
@@ -61,6 +62,7 @@ def test_snapshot(defs: dg.Definitions) -> None:
         **{f"{name}/icontact_users": {*mapped, "values_match_raw_contacts"} for name in ("one", "two")},
         **{f"{name}/icontact_activity": {*mapped, "counts_match_raw_activity"} for name in ("one", "two")},
         **{f"{name}/icontact_profiles": {*mapped, "complete_data"} for name in ("one", "two")},
+        "one/icontact_people": {"keys_unique", "sums_match_profiles"},
         **{
             f"{name}/{table}": {"keys_unique", "totals_match_raw_tables"}
             for name in ("one", "two")

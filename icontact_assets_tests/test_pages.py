@@ -21,7 +21,7 @@ from icontact_assets_tests.harness import Project, rows_of
 CONFIG = """
 owners: [data@example.org, "team:growth"]
 imports:
-  - {name: one, account: 1, client_folder: 2}
+  - {name: one, account: 1, client_folder: 2, people: [one]}
 audiences:
   - {name: readers, import: one, where: "last_active_ts IS NOT NULL AND city <> 'email' AND email <> 'ada@example.org'"}
   - {name: others, import: one, query: "SELECT ic_contact_id FROM icontact_profiles -- ```\\n"}
@@ -51,7 +51,7 @@ def own(graph: dg.AssetGraph) -> list[dg.AssetKey]:
 
 
 def test_every_asset_says_whose_it_is_what_a_row_is_and_where_to_read_on(graph: dg.AssetGraph) -> None:
-    assert len(own(graph)) == 7 + 3 + 5 + 2 + 3
+    assert len(own(graph)) == 7 + 4 + 5 + 2 + 3
     for key in own(graph):
         node = graph.get(key)
         assert list(node.owners) == ["data@example.org", "team:growth"]
@@ -104,7 +104,7 @@ def test_every_table_and_view_stands_on_the_page_of_one_asset(graph: dg.AssetGra
             shown.setdefault(name, set()).add(kind if kind in ("audience", "export") else key.path[-1])
     assert set(shown) == {
         *(table.name for table in (*TABLES, *VIEWS, COVERAGE, *REPORT_TABLES)),
-        *("icontact_users", "icontact_activity", "icontact_profiles"),
+        *("icontact_users", "icontact_activity", "icontact_profiles", "icontact_people"),
     }
     assert all(len(pages) == 1 for pages in shown.values())
 

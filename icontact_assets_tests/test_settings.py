@@ -21,6 +21,7 @@ from icontact_assets_tests import odd_settings
 from icontact_assets_tests.odd_settings import ODD, SETTINGS, VARIABLES, combinations, document, load_variable
 
 IMPORT = "imports:\n  - name: newsletter\n    account: 1\n    client_folder: 2\n"
+ANOTHER = "  - name: again\n    account: 1\n    client_folder: 2\n"
 EXPORT = "exports:\n  - {name: e, audience: a, list: 1"
 AUDIENCE = "audiences:\n  - {name: a, import: icontact, where: 'true'}\n"
 TWO_AUDIENCES = AUDIENCE + "  - {name: b, import: icontact, where: 'true'}\n"
@@ -174,6 +175,13 @@ priorities:
         (IMPORT + "    limits: {per_day: -1}\n", [":5: imports[0].limits.per_day", "-1"]),
         (IMPORT + "    authorization: nobody\n", [":5: imports[0].authorization", "nobody"]),
         (IMPORT + "  - name: newsletter\n", [":5: imports[1].name", "is defined twice"]),
+        (
+            IMPORT + "    people: [newsletter, shop]\n",
+            [":5: imports[0].people[1]", "'shop'", "Name one of: newsletter"],
+        ),
+        (IMPORT + "    people: [newsletter, newsletter]\n", ["people[1]", "named twice"]),
+        (IMPORT + ANOTHER + "    people: [newsletter]\n", ["imports[1].people", "write [again, newsletter]"]),
+        (IMPORT + ANOTHER + "    people: [again, newsletter]\n", [":8: imports[1].people[1]", "same client folder"]),
         ("imports:\n  - name: Main\n", [":2: imports[0].name", "lower-case letters"]),
         ("imports:\n  - name: main\n", ["imports[0].name"]),
         ("imports:\n  - name: a\n    account: 1\n", ["imports[0].client_folder", "is missing", "discover"]),

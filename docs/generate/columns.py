@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from icontact_assets.mapping.expressions import field_table
+from icontact_assets.mapping.people import people_table
 from icontact_assets.reports.tables import ENGAGEMENT_CHANGES, REPORT_TABLES
 from icontact_assets.warehouse.tables import COVERAGE, TABLES, VIEWS
 
@@ -54,6 +55,9 @@ def page() -> str:
     for name, text in MAPPED.items():
         lines += ["", f"### `{name}`", "", text]
         lines += _table((field.name, field.sql_type, field.description) for field in field_table(name))
+    people = people_table()
+    lines += ["", f"### `{people.name}`", "", people.description, *_key(people.key)]
+    lines += _table((column.name, column.type, column.description) for column in people.columns)
     lines += ["", "## Views", "", "Each has the columns of its table, and those that are named here.", ""]
     lines += ["| View | Of | |", "| --- | --- | --- |"]
     lines += [f"| `{view.name}` | `{view.of.name}` | {cell(view.description)} |" for view in VIEWS]

@@ -18,7 +18,7 @@ SECTIONS = {
     "Asking iContact": ("icontact/",),
     "Reading": ("ingest/", "assets/raw.py", "retries.py"),
     "The database": ("warehouse/", "resources.py", "frames.py"),
-    "Mapped tables and audiences": ("mapping/build.py", "audiences/", "assets/"),
+    "Mapped tables and audiences": ("mapping/build.py", "mapping/people.py", "audiences/", "assets/"),
     "Exports": ("exports/",),
     "Demo": ("demo.py",),
     "Commands": ("",),

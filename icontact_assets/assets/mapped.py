@@ -1,6 +1,6 @@
 """The mapped assets of one import: icontact_users, icontact_activity, and the profiles that join them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -136,16 +136,16 @@ def incomplete(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetim
     return missing_for_audiences(connection, scope, now) or unmapped(connection)
 
 
-def follow(import_: Import, needs: tuple[str, ...]) -> dg.AutomationCondition[Any]:
+def follow(needs: Sequence[dg.AssetKey]) -> dg.AutomationCondition[Any]:
     """Asks for a mapped or report table once for each change of what it is made of. `eager()` would wait until every
     historic day is there."""
     changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
     there = dg.AutomationCondition.all_deps_match(
         ~dg.AutomationCondition.missing() | dg.AutomationCondition.will_be_requested()
-    ).allow(dg.AssetSelection.assets(*(table_key(import_.name, need) for need in needs)))
+    ).allow(dg.AssetSelection.assets(*needs))
     return (
         (changed | never_computed()).with_label("something that it is made of changed, or it was never computed")
-        & there.with_label(f"there is something in {', '.join(needs)}")
+        & there.with_label(f"there is something in {', '.join(key.path[-1] for key in needs)}")
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()
     )
@@ -186,7 +186,7 @@ def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefi
         deps=[table_key(import_.name, dep) for dep in table.deps],
         description=table.description,
         group_name=f"{import_.name}_mapped",
-        automation_condition=follow(import_, table.needs),
+        automation_condition=follow([table_key(import_.name, need) for need in table.needs]),
         resource_defs=worker(settings),
         required_resource_keys={*worker(settings)},
         check_specs=[

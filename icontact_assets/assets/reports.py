@@ -105,7 +105,9 @@ def _tables(settings: Settings, import_: Import, raw: Collection[str]) -> dg.Ass
                 deps=sorted({source for sources in (page.comes_from or {}).values() for source, _ in sources}),
                 description=report.table.description,
                 group_name=f"{import_.name}_reports",
-                automation_condition=follow(import_, ("raw_contacts", "raw_activity")),
+                automation_condition=follow(
+                    [table_key(import_.name, name) for name in ("raw_contacts", "raw_activity")]
+                ),
                 **described(settings, page),
             )
             for report, page in pages.items()
@@ -203,7 +205,7 @@ def _page_asset(settings: Settings, import_: Import) -> dg.AssetsDefinition:
         deps=[table_key(import_.name, name) for name in made_of],
         description=f"A page to send: the last {DAYS} ended days in plain words, figures and plots, as one HTML file.",
         group_name=f"{import_.name}_reports",
-        automation_condition=follow(import_, made_of),
+        automation_condition=follow([table_key(import_.name, name) for name in made_of]),
         resource_defs=worker(settings),
         required_resource_keys={*worker(settings)},
         **described(settings, page),

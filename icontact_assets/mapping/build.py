@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from icontact_assets.errors import UserError
 from icontact_assets.mapping import functions
 from icontact_assets.mapping.expressions import (
     EVENTS_BY_KIND,
+    Field,
     activity_value,
     counts_links,
     field_table,
@@ -115,6 +116,24 @@ def _user_rows(connection: duckdb.DuckDBPyConnection, versions: str) -> str:
     """SQL for the rows of `icontact_users` that the rows of raw_contacts in `versions` (what follows FROM) make."""
     fields = field_table("icontact_users")
     connection.execute(f"CREATE OR REPLACE TEMP VIEW versions AS FROM {versions}")
+    joins = look_up(connection, fields)
+    values = {field.name: f"({user_value(field)})::{field.sql_type}" for field in fields[1:]}
+    single = ", ".join(f'{value} AS "{name}"' for name, value in values.items())
+    several = ", ".join(f'arg_max({value}, v.observed_at) AS "{name}"' for name, value in values.items())
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE repeated AS SELECT id FROM temp.versions GROUP BY id HAVING count(*) > 1"
+    )
+    # Nearly every contact has one version, which is its latest: that is said without comparing.
+    return (
+        f'SELECT v.id AS "{fields[0].name}", {single}, v.deleted_at '
+        f"FROM (FROM temp.versions ANTI JOIN temp.repeated USING (id)) v {joins} UNION ALL "
+        f"SELECT v.id, {several}, arg_max(struct_pack(at := v.deleted_at), v.observed_at).at "
+        f"FROM (FROM temp.versions SEMI JOIN temp.repeated USING (id)) v {joins} GROUP BY v.id"
+    )
+
+
+def look_up(connection: duckdb.DuckDBPyConnection, fields: Iterable[Field]) -> str:
+    """SQL that joins what `user_value` of these fields needs to rows `v` of the temporary view `versions`."""
     joins = []
     for function, column in sorted({found for field in fields if (found := lookup(field))}):
         name = f"{function}_{column}"
@@ -125,19 +144,7 @@ def _user_rows(connection: duckdb.DuckDBPyConnection, versions: str) -> str:
             f'SELECT DISTINCT "{column}" AS text FROM temp.versions WHERE {needs_function(function, column)}',
         )
         joins.append(f'LEFT JOIN temp."{name}" ON "{name}".text = v."{column}"')
-    values = {field.name: f"({user_value(field)})::{field.sql_type}" for field in fields[1:]}
-    single = ", ".join(f'{value} AS "{name}"' for name, value in values.items())
-    several = ", ".join(f'arg_max({value}, v.observed_at) AS "{name}"' for name, value in values.items())
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE repeated AS SELECT id FROM temp.versions GROUP BY id HAVING count(*) > 1"
-    )
-    # Nearly every contact has one version, which is its latest: that is said without comparing.
-    return (
-        f'SELECT v.id AS "{fields[0].name}", {single}, v.deleted_at '
-        f"FROM (FROM temp.versions ANTI JOIN temp.repeated USING (id)) v {' '.join(joins)} UNION ALL "
-        f"SELECT v.id, {several}, arg_max(struct_pack(at := v.deleted_at), v.observed_at).at "
-        f"FROM (FROM temp.versions SEMI JOIN temp.repeated USING (id)) v {' '.join(joins)} GROUP BY v.id"
-    )
+    return " ".join(joins)
 
 
 def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None, everything: bool = False) -> Built:

@@ -257,6 +257,33 @@ def merged_value(field: Field) -> str:
     return f'"{field.name}"'
 
 
+def is_map(field: Field) -> bool:
+    """Whether a field holds several values, each under a key."""
+    return field.sql_type.startswith("MAP")
+
+
+def person_value(field: Field) -> str:
+    """SQL aggregate that makes one value of those of several contacts, by the field's `merge`. The latest is that with
+    the largest `rank`. Of a map, it is over the `value` of one key. Raises MappingError."""
+    column = "value" if is_map(field) else f'"{field.name}"'
+    match field.merge, field.sql_type:
+        case "latest" | "identity", "VARCHAR" | "TIMESTAMP":
+            return f"arg_max({column}, rank)"
+        case "sum", "BIGINT" | "MAP(VARCHAR, BIGINT)":
+            return f"sum({column})::BIGINT"
+        case ("max" | "min") as function, "TIMESTAMP":
+            return f"{function}({column})"
+        case "latest", "MAP(VARCHAR, TIMESTAMP)":
+            # The value is the time of its row.
+            return f"max({column})"
+        case "union", "VARCHAR[]":
+            return f"list_sort(list_distinct(flatten(list({column}) FILTER ({column} IS NOT NULL))))"
+    raise MappingError(
+        f"The field {field.name!r}: the merge {field.merge!r} has no meaning for {field.sql_type}. Write another in "
+        "its field table."
+    )
+
+
 def _milliseconds(timestamp: str) -> str:
     """epochms() has no finer unit."""
     return f"date_trunc('millisecond', {timestamp})"

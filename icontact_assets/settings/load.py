@@ -200,6 +200,7 @@ class _Resolver:
             for n, item in enumerate(self._written.imports)
         )
         imports = imports or (self._environment_import(),)
+        self._people(imports)
         by_name = {import_.name: import_ for import_ in imports}
         sources = {
             audience.name: by_name[self._known(("audiences", n, "import"), audience.import_name, by_name)]
@@ -258,6 +259,31 @@ class _Resolver:
             **_not_found((item.account, item.client_folder)),
             **options,
         )
+
+    def _people(self, imports: tuple[Import, ...]) -> None:
+        """Refuses people of imports that are not there, or whose events would be counted twice."""
+        by_name = {import_.name: import_ for import_ in imports}
+        for n, import_ in enumerate(imports):
+            at: Place = ("imports", n, "people")
+            folders: dict[tuple[str | None, str | None], str] = {}
+            for number, name in enumerate(import_.people):
+                other = by_name[self._known((*at, number), name, by_name)]
+                folder = (other.account_id, other.client_folder_id)
+                first = folders.setdefault(folder, name)
+                if number and first != name and None not in folder:
+                    raise self._file.refusal(
+                        (*at, number),
+                        f"{name!r} reads the same client folder as {first!r}",
+                        "Its events would be counted twice: name one of the two.",
+                    )
+                if name in import_.people[:number]:
+                    raise self._file.refusal((*at, number), f"{name!r} is named twice", "Remove one of the two.")
+            if import_.people and import_.name not in import_.people:
+                raise self._file.refusal(
+                    at,
+                    f"{import_.name} itself is missing",
+                    f"The table is kept in its schema: write [{', '.join((import_.name, *import_.people))}].",
+                )
 
     def _export(self, at: Place, item: ExportItem, sources: Mapping[str, Import]) -> Export:
         source = sources[self._known((*at, "audience"), item.audience, sources)]

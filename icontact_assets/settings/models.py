@@ -91,6 +91,8 @@ class ImportOptions(Named):
     """Only messages tagged with this AID are read."""
     lists: Names = ()
     """The lists, by name or id, whose subscriptions are read too. Those that exports name are read anyway."""
+    people: Names = ()
+    """The imports whose contacts are joined into people, this one included. Without it there is no table of people."""
     schema_drift: Literal["evolve", "warn", "fail"] = "warn"
     """What to do when fields of iContact go missing or change their kind."""
     limits: Annotated[RequestLimits, _OR_DEFAULTS] = RequestLimits()
