@@ -17,6 +17,7 @@ from icontact_assets.exports.live import PlanError
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.looking import Get, Looking
+from icontact_assets.icontact.recorder import Recorder, recorder_in
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.ingest.activity import plan
 from icontact_assets.ingest.context import ImportContext, prepare_import
@@ -150,23 +151,31 @@ def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Sess
 
     `tries` bounds how often a request is sent before it counts as failed.
 
-    Raises SettingsError naming credentials that are unset.
+    Raises SettingsError naming credentials that are unset, and RecordingUnusable.
     """
     app_id, username, password = import_.authorization.credentials()
     credentials = Credentials(app_id, username, password)
-    return Session(
+    session = Session(
         settings.base_url, credentials, budget_of(settings, import_), tries=tries, answer_mb=import_.answer_mb
     )
+    session.recorder = _recorder(settings)
+    return session
 
 
 def open_look(settings: Settings, import_: Import, *, password: str | None = None) -> Get:
     """A way to look at what iContact answers, and to do nothing else, on the account's budget.
 
-    `password`: instead of the import's. Raises SettingsError naming credentials that are unset.
+    `password`: instead of the import's. Raises SettingsError naming credentials that are unset, and RecordingUnusable.
     """
     app_id, username, own = import_.authorization.credentials()
     credentials = Credentials(app_id, username, password or own)
-    return Looking(settings.base_url, credentials, budget_of(settings, import_), answer_mb=import_.answer_mb).look
+    looking = Looking(settings.base_url, credentials, budget_of(settings, import_), answer_mb=import_.answer_mb)
+    looking.recorder = _recorder(settings)
+    return looking.look
+
+
+def _recorder(settings: Settings) -> Recorder | None:
+    return None if settings.record is None else recorder_in(settings.record, settings.home / "recording.key")
 
 
 def open_folder(settings: Settings, import_: Import) -> Folder:

@@ -35,6 +35,10 @@ class BudgetUnusable(IContactError):
     """The file that counts the requests cannot be used, so none is sent. The text names it and the remedy."""
 
 
+class RecordingUnusable(IContactError):
+    """Exchanges are to be recorded, and cannot be written, so none is had. The text names the folder and the remedy."""
+
+
 class Refused(IContactError):
     """iContact does not serve this caller (401, 402, 403, 507). `status` is the HTTP status."""
 

@@ -31,6 +31,7 @@ from icontact_assets.icontact.errors import (
     Transient,
     UnknownOutcome,
 )
+from icontact_assets.icontact.recorder import Record, Recorder
 from icontact_assets.icontact.transport import Http, TooLarge, TooSlow, Unusable, content
 from icontact_assets.plain import mask, plain
 
@@ -112,7 +113,8 @@ class Session:
 
     `timeouts`: the seconds that a connection and an answer may take. `first_wait`: the most before the second try.
     `skew`: how far the service's clock is ahead of ours, by the header `Date` of its last usable answer. None: no such
-    header came. `after_reply` is called after each usable answer, in the thread that asked.
+    header came. `after_reply` is called after each usable answer, in the thread that asked. `recorder` keeps every
+    exchange, if there is one.
     """
 
     def __init__(
@@ -155,6 +157,7 @@ class Session:
         self.repaired = 0
         self.skew: timedelta | None = None
         self.after_reply: Callable[[], None] = _nothing
+        self.recorder: Recorder | None = None
 
     @property
     def clock_behind(self) -> timedelta:
@@ -269,6 +272,7 @@ class Session:
         with self._count_lock:
             self.requests += 1
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        record = Record(method, path, params or {}, body)
         http = self._http()
         http.bounds.deadline = time.monotonic() + 2 * self._timeouts[1]
         try:
@@ -283,9 +287,14 @@ class Session:
                 stream=True,
             ) as response:
                 arrived = datetime.now(UTC)
-                return response, content(response, self._answer_mb << 20), arrived
+                record.status, record.headers = response.status_code, response.headers
+                content(response, self._answer_mb << 20, record.answer)
+                return response, bytes(record.answer), arrived
         except (OSError, ValueError, HTTPError, HTTPException, Unusable) as error:
-            failure = self._failure(f"{method} {path}", error)
+            failure, record.failure = self._failure(f"{method} {path}", error), _innermost(error)
+        finally:
+            if self.recorder is not None:
+                self.recorder.keep(record)
         # Raised after the handler: the exception of requests may hold the value of a header, and a chained exception is
         # logged.
         raise failure

@@ -114,20 +114,19 @@ class Http(requests.Session):
         """None: requests would read the whole body of a redirect, and stumble over an address that is none."""
 
 
-def content(response: requests.Response, most: int) -> bytes:
-    """The unpacked body. Raises Unusable, and what requests and urllib3 raise."""
+def content(response: requests.Response, most: int, whole: bytearray) -> None:
+    """Read the unpacked body into `whole`, which holds what came of it if that fails. Raises Unusable, and what
+    requests and urllib3 raise."""
     packing = response.headers.get("Content-Encoding", "").strip().lower()
     chunks = response.raw.stream(_CHUNK, decode_content=False)
     if packing in ("gzip", "x-gzip", "deflate"):
         chunks = _unpacked(chunks, packing)
     elif packing not in ("", "identity"):
         raise Unusable(f"the answer is compressed as {_shown(packing)}, which was not asked for")
-    whole = bytearray()
     for chunk in chunks:
         whole += chunk
         if len(whole) > most:
             raise TooLarge(_too_large(most))
-    return bytes(whole)
 
 
 def _unpacked(chunks: Iterator[bytes], packing: str) -> Iterator[bytes]:

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from icontact_assets.sandbox.control import State
 from icontact_assets.sandbox.kept import Kept, KeptError
 from icontact_assets.sandbox.like import LikeError, Likeness, read_profile
+from icontact_assets.sandbox.replay import Recording, RecordingError, Replay
 from icontact_assets.sandbox.seed import DAY, Plan
-from icontact_assets.sandbox.server import PortTaken, serve
+from icontact_assets.sandbox.server import Application, PortTaken, serve
 from icontact_assets.sandbox.service import variables
 from icontact_assets.sandbox.switches import Switches
 from icontact_assets.sandbox.times import instant_of, utc_text
@@ -30,11 +31,17 @@ def main() -> None:
     given = parser.parse_args()
     if given.state is not None and (given.now is not None or given.frozen):
         parser.error("--state: a kept world goes on at real time, so leave out --now and --frozen")
+    if given.replay is not None and (given.state or given.like or given.switch or given.now or given.frozen):
+        parser.error("--replay: a recording has answers of its own, so leave out --state, --like, --switch and --now")
     if given.with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        serve(state_of(given), given.port, lambda url: _announce(url, instructions=not given.with_parent))
-    except (KeptError, PortTaken) as error:
+        if given.replay is not None:
+            _replay(given.replay, given.port)
+        else:
+            application = Application(state_of(given))
+            serve(application, given.port, lambda url: _announce(url, instructions=not given.with_parent))
+    except (KeptError, PortTaken, RecordingError) as error:
         _warn(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
@@ -75,8 +82,21 @@ def arguments() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="see docs/sandbox.md; may be repeated",
     )
+    parser.add_argument(
+        "--replay", type=Path, metavar="FOLDER", help="answer from a recording, which ICONTACT_ASSETS_RECORD made"
+    )
     parser.add_argument("--with-parent", action="store_true", help="ends when standard input is closed")
     return parser
+
+
+def _replay(folder: Path, port: int) -> None:
+    recording = Recording(folder)
+    replay = Replay(recording, say=_warn)
+    _warn(recording.described())
+    try:
+        serve(replay, port, lambda url: _announce(url, instructions=True))
+    finally:
+        _warn(replay.summary())
 
 
 def state_of(given: argparse.Namespace) -> State:

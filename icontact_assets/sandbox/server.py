@@ -37,6 +37,7 @@ from icontact_assets.sandbox.times import utc_text
 Scope = Any
 Receive = Callable[[], Awaitable[Any]]
 Transmit = Callable[[Any], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Transmit], Awaitable[None]]
 PREFIX = "/icp"
 CONTROL = "/_control/"
 TRANSPORT = "sandbox.transport"
@@ -63,7 +64,7 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Transmit) -> None:
         method, path = scope["method"], scope["path"]
-        body = await _body(receive) if method not in ("GET", "DELETE") else b""
+        body = await body_of(receive) if method not in ("GET", "DELETE") else b""
         if path.startswith(CONTROL):
             await self._control(scope, path.removeprefix(CONTROL), body, send)
         elif path == PREFIX or path.startswith(PREFIX + "/"):
@@ -108,7 +109,7 @@ class Application:
                 await asyncio.sleep(strike.fault.do.seconds)
         transport = scope[TRANSPORT]
         if answer is None:
-            await _reset(transport)
+            await reset(transport)
             return
         switches = state.world.switches
         if not state.world.clock.frozen:
@@ -164,7 +165,7 @@ class Application:
             self.control.edit(path, values)
 
 
-async def _body(receive: Receive) -> bytes:
+async def body_of(receive: Receive) -> bytes:
     parts = []
     while True:
         event = await receive()
@@ -201,7 +202,7 @@ async def _send(
     )
 
 
-async def _reset(transport: Any) -> None:
+async def reset(transport: Any) -> None:
     """Ends the connection with RST instead of FIN, and lets uvicorn notice before it would answer 500."""
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
@@ -221,8 +222,8 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
-def serve(state: State, port: int, announce: Callable[[str], None]) -> None:
-    """Serves a state on 127.0.0.1 until SIGINT or SIGTERM. Port 0 takes a free one.
+def serve(application: Asgi, port: int, announce: Callable[[str], None]) -> None:
+    """Serves an application on 127.0.0.1 until SIGINT or SIGTERM. Port 0 takes a free one.
 
     `announce` gets the base address once it listens and heeds signals. Raises PortTaken.
     """
@@ -230,9 +231,13 @@ def serve(state: State, port: int, announce: Callable[[str], None]) -> None:
         listener = socket.create_server(("127.0.0.1", port), backlog=256)
     except OSError as error:
         raise PortTaken(f"Port {port} cannot be used: {error.strerror}. Choose another with --port.") from error
-    config = uvicorn.Config(
-        Application(state), http=_Protocol, lifespan="off", interface="asgi3", log_level="error", access_log=False,
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}{PREFIX}"
+    _Server(config_of(application), lambda: announce(address)).run(sockets=[listener])
+
+
+def config_of(application: Asgi) -> uvicorn.Config:
+    """How an application is served, wherever it listens."""
+    return uvicorn.Config(
+        application, http=_Protocol, lifespan="off", interface="asgi3", log_level="error", access_log=False,
         proxy_headers=False, server_header=False, date_header=False, timeout_keep_alive=60, timeout_graceful_shutdown=1,
     )  # fmt: skip
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}{PREFIX}"
-    _Server(config, lambda: announce(address)).run(sockets=[listener])

@@ -93,6 +93,7 @@ def settings_in(file: SettingsFile, environ: Mapping[str, str], root: Path, *, r
         file=read_from,
         readers=_readers(environ.get("ICONTACT_ASSETS_GROUP")),
         duckdb_path=_path(root, "ICONTACT_ASSETS_DUCKDB", database) if database else home / "warehouse.duckdb",
+        record=_record(root, home, environ.get("ICONTACT_ASSETS_RECORD")),
     )
 
 
@@ -117,6 +118,18 @@ def _path(root: Path, name: str, text: str) -> Path:
     if longest > _LONGEST_NAME or len(str(path)) > _LONGEST_PATH:
         raise SettingsError(f"{name} is {shown(text)}: too long for a path. Write a shorter one.")
     return path
+
+
+def _record(root: Path, home: Path, named: str | None) -> Path | None:
+    if not named:
+        return None
+    folder = _path(root, "ICONTACT_ASSETS_RECORD", named)
+    if home.resolve().is_relative_to(folder.resolve()):
+        raise SettingsError(
+            f"ICONTACT_ASSETS_RECORD is {shown(named)}: a recording is made to be sent, and that folder holds the "
+            "state of this project. Name a folder of its own."
+        )
+    return folder
 
 
 def _base_url(url: str) -> str:
@@ -192,7 +205,14 @@ class _Resolver:
         self._limits = _variables(environ, "ICONTACT_REQUESTS_", RequestLimits)
 
     def settings(
-        self, *, base_url: str, home: Path, file: Path | None, readers: Readers, duckdb_path: Path
+        self,
+        *,
+        base_url: str,
+        home: Path,
+        file: Path | None,
+        readers: Readers,
+        duckdb_path: Path,
+        record: Path | None,
     ) -> Settings:
         """All settings. Raises SettingsError."""
         imports = tuple(
@@ -222,6 +242,7 @@ class _Resolver:
             schedule=self._written.schedule,
             reports=self._written.reports,
             owners=self._written.owners,
+            record=record,
             notices=_notices(self._environ.get("ICONTACT_ASSETS_NOTICES")),
         )
 

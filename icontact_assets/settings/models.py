@@ -345,6 +345,8 @@ class Settings(Model):
     reports: Reports = Reports()
     owners: tuple[Owner, ...] = ()
     """Who is shown as owner of every asset."""
+    record: Path | None = None
+    """The folder that every exchange with iContact is recorded in (`ICONTACT_ASSETS_RECORD`). None: none is."""
     notices: SecretStr | None = None
     """Where a notice is sent when an import turns red or green (`ICONTACT_ASSETS_NOTICES`). None: nowhere."""
 
