@@ -9,12 +9,13 @@ from icontact_assets.assets.mapped import complete_data, incomplete, never_compu
 from icontact_assets.assets.pages import Page, column_lineage, described
 from icontact_assets.assets.worker import worker
 from icontact_assets.audiences.audience import Membership, compute
-from icontact_assets.mapping.lineage import columns_named
+from icontact_assets.mapping.lineage import columns_named, is_named
+from icontact_assets.mapping.people import people_table
 from icontact_assets.metadata import code_block, failing_plainly
 from icontact_assets.plain import code, mask
 from icontact_assets.records import COMPLETE, COMPLETE_DATA, VERSION, audience_key, table_key
 from icontact_assets.resources import open_import, scope_of
-from icontact_assets.settings.models import Audience, Settings
+from icontact_assets.settings.models import Audience, Import, Settings
 from icontact_assets.warehouse.tables import AUDIENCE_CHANGES, AUDIENCE_COMPUTATIONS, AUDIENCE_MEMBERS
 
 
@@ -22,9 +23,9 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
     """Computes an audience from complete data. From incomplete data it keeps the members, and its check is red."""
     schema, key = audience.import_name, audience_key(settings, audience.name)
     import_ = settings.import_named(schema)
-    scope = scope_of(settings, import_)
     profiles = table_key(schema, "icontact_profiles")
-    page = _page(audience)
+    made_of = _made_of(settings, audience)
+    page = _page(audience, is_of_people=bool(made_of))
     comes_from = column_lineage(page.comes_from or {})
 
     # Dagster does not recognise the parametrised type beside a check.
@@ -35,14 +36,16 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
             if not warehouse.exists():
                 # Where nothing was ever read, nothing is complete: the check says so.
                 warehouse.prepare()
-            with warehouse.read() as connection:
-                missing = incomplete(connection, scope, now)
+            missing = None
+            for one in made_of or [import_]:
+                with open_import(settings, one, waiting=context.log.warning).read() as connection:
+                    missing = missing or incomplete(connection, scope_of(settings, one), now)
             membership = compute(warehouse, audience, now=now, missing=missing)
         return _audience_result(membership, comes_from)
 
     return dg.asset(
         key=key,
-        deps=[profiles],
+        deps=[profiles, *([_people(schema)] if made_of else [])],
         description=audience.description or f"Who is in the audience {code(audience.label)}. A row is a member.",
         group_name=f"{schema}_audiences",
         automation_condition=_follow(profiles),
@@ -55,6 +58,17 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
         ],
         **described(settings, page, {_sql_label(audience): code_block(_shown(audience), "sql")}),
     )(run)
+
+
+def _people(schema: str) -> dg.AssetKey:
+    return table_key(schema, people_table().name)
+
+
+def _made_of(settings: Settings, audience: Audience) -> list[Import]:
+    """The imports whose contacts are in the people that an audience is chosen from. Empty if it names no people."""
+    if not is_named(_sql(audience), people_table().name):
+        return []
+    return [settings.import_named(name) for name in settings.import_named(audience.import_name).people]
 
 
 def _sql(audience: Audience) -> str:
@@ -70,8 +84,9 @@ def _sql_label(audience: Audience) -> str:
     return "where" if audience.where is not None else "query"
 
 
-def _page(audience: Audience) -> Page:
+def _page(audience: Audience, *, is_of_people: bool) -> Page:
     profiles = table_key(audience.import_name, "icontact_profiles")
+    people = [(_people(audience.import_name), "ic_contact_id")] if is_of_people else []
     named = columns_named(_sql(audience), "icontact_profiles")
     return Page(
         import_name=audience.import_name,
@@ -81,7 +96,7 @@ def _page(audience: Audience) -> Page:
         kinds=frozenset({"duckdb", "table"}),
         docs="audiences.md",
         code=compute,
-        comes_from={"contact_id": tuple((profiles, name) for name in dict.fromkeys(["ic_contact_id", *named]))},
+        comes_from={"contact_id": (*((profiles, name) for name in dict.fromkeys(["ic_contact_id", *named])), *people)},
         beside=(AUDIENCE_CHANGES, AUDIENCE_COMPUTATIONS),
     )
 

@@ -33,9 +33,18 @@ def lineage(name: str) -> Lineage:
 
 def columns_named(sql: str, table: str) -> list[str]:
     """The columns of a mapped table that a user's SQL names outside of texts and comments, in the table's order."""
-    code = re.sub(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", " ", sql, flags=re.DOTALL)
-    named = {word.lower() for word in re.findall(r"\w+", code)}
+    named = _words(sql)
     return [column for column in lineage(table) if column.lower() in named]
+
+
+def is_named(sql: str, table: str) -> bool:
+    """Whether a user's SQL names a table outside of texts and comments."""
+    return table in _words(sql)
+
+
+def _words(sql: str) -> set[str]:
+    code = re.sub(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", " ", sql, flags=re.DOTALL)
+    return {word.lower() for word in re.findall(r"\w+", code)}
 
 
 def _columns(source: Expression, condition: str | None) -> list[str]:

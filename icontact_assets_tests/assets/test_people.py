@@ -14,6 +14,10 @@ imports:
     client_folder: ${ICONTACT_CLIENT_FOLDER_ID}
     people: [icontact]
 """
+CHOSEN = """
+  - {name: chosen, import: icontact, query: SELECT ic_contact_id FROM icontact_people WHERE email_open_ct > 0}
+"""
+OTHER = PEOPLE.replace("[icontact]", "[icontact, other]") + "  - {name: other, account: 9, client_folder: 9}\n"
 
 
 def test_people_follow_the_profiles_and_are_shown_without_an_address(imported: Project) -> None:
@@ -48,3 +52,24 @@ def test_people_follow_the_profiles_and_are_shown_without_an_address(imported: P
     ]
     assert len(shown) > 100
     assert not [cell for cell in shown if "@" in str(cell)]
+
+
+def test_an_audience_of_people_waits_for_all_imports_that_they_come_from(imported: Project) -> None:
+    imported.quick()
+    audiences = AUDIENCE.replace("\nexports:", f"{CHOSEN}\nexports:")
+    imported.config = audiences + PEOPLE
+    people, audience = (dg.AssetKey(["icontact", name]) for name in ("icontact_people", "audience_chosen"))
+    node = imported.definitions.resolve_asset_graph().get(audience)
+    assert node.parent_keys == {people, dg.AssetKey(["icontact", "icontact_profiles"])}
+    assert imported.run('key:"icontact/icontact_people" or key:"icontact/audience_chosen"').success
+    members = "SELECT count(*) FROM icontact.audience_members WHERE audience = 'chosen'"
+    [(size,)] = imported.rows(members)
+    assert [(size,)] == imported.rows(
+        "SELECT count(ic_contact_id) FROM icontact.icontact_people WHERE email_open_ct > 0 AND deleted_at IS NULL"
+    )
+    assert size > 0
+    imported.config = audiences + OTHER
+    result = imported.run('key:"icontact/audience_chosen"')
+    [check] = [check for check in result.get_asset_check_evaluations() if check.asset_key == audience]
+    assert (result.success, check.passed) == (True, False)
+    assert imported.rows(members) == [(size,)]
