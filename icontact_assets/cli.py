@@ -25,6 +25,7 @@ from icontact_assets.commands import (
     settings_of_this_environment,
 )
 from icontact_assets.commands import app as commands
+from icontact_assets.compare import app as compare
 from icontact_assets.errors import UserError
 from icontact_assets.first_contact import app as first_contact
 from icontact_assets.terminal import NO, say, show
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 app.add_typer(commands)
 app.add_typer(first_contact)
+app.add_typer(compare)
 
 
 def _show_version(wanted: bool) -> None:

@@ -83,7 +83,7 @@ def build_users(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None
     if changed is not None and changed * 2 < rows:
         which = "raw_contacts SEMI JOIN temp.changed USING (id)"
         with working(connection):
-            versions = _user_rows(connection, which)
+            versions = user_rows(connection, which)
             connection.execute(f"DELETE FROM {target} WHERE ic_contact_id IN (SELECT id FROM temp.changed)")
             connection.execute(f"INSERT INTO {target} {versions}")
     else:
@@ -92,7 +92,7 @@ def build_users(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None
             tag_messages(connection, aid)
             which += " WHERE id IN (SELECT contact_id FROM raw_activity SEMI JOIN temp.tagged USING (message_id))"
         with working(connection):
-            connection.execute(f"CREATE OR REPLACE TABLE {target} AS {_user_rows(connection, which)}")
+            connection.execute(f"CREATE OR REPLACE TABLE {target} AS {user_rows(connection, which)}")
     connection.execute("DELETE FROM changed_contacts")
     _keep_state(connection, target, digest, "raw_contacts", "observed_at")
     build_profiles(connection)
@@ -112,7 +112,7 @@ def _changed_contacts(connection: duckdb.DuckDBPyConnection, before: _State) -> 
     return changed if changed or _count(connection, "raw_contacts") == before.rows else None
 
 
-def _user_rows(connection: duckdb.DuckDBPyConnection, versions: str) -> str:
+def user_rows(connection: duckdb.DuckDBPyConnection, versions: str) -> str:
     """SQL for the rows of `icontact_users` that the rows of raw_contacts in `versions` (what follows FROM) make."""
     fields = field_table("icontact_users")
     connection.execute(f"CREATE OR REPLACE TEMP VIEW versions AS FROM {versions}")
@@ -137,7 +137,7 @@ def look_up(connection: duckdb.DuckDBPyConnection, fields: Iterable[Field]) -> s
     joins = []
     for function, column in sorted({found for field in fields if (found := lookup(field))}):
         name = f"{function}_{column}"
-        _compute_distinct(
+        compute_distinct(
             connection,
             name,
             function,
@@ -179,17 +179,17 @@ def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = N
 
 
 @contextmanager
-def working(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def working(connection: duckdb.DuckDBPyConnection, memory: str = _WORKING_MEMORY) -> Iterator[None]:
     """Within it, DuckDB keeps to the memory of a computation, and may put rows in any order."""
     # A limit of more than any machine has is not parsed.
     [(limit, lower, ordered)] = connection.execute(
         "SELECT if(bytes IS NULL, '-1', current_setting('memory_limit')), "
         "coalesce(bytes < parse_formatted_bytes(?), false), current_setting('preserve_insertion_order') "
         "FROM (SELECT TRY(parse_formatted_bytes(current_setting('memory_limit'))) AS bytes)",
-        [_WORKING_MEMORY],
+        [memory],
     ).fetchall()
     if not lower:
-        connection.execute(f"SET memory_limit = '{_WORKING_MEMORY}'")
+        connection.execute(f"SET memory_limit = '{memory}'")
     connection.execute("SET preserve_insertion_order = false")
     yield
     # After an error, DuckDB takes no settings in a transaction. It is not used again then.
@@ -225,7 +225,7 @@ def tag_messages(connection: duckdb.DuckDBPyConnection, aid: str) -> list[str]:
 
 
 def _hash_links(connection: duckdb.DuckDBPyConnection, which: str | None) -> None:
-    _compute_distinct(
+    compute_distinct(
         connection,
         "hashed",
         "hashedurls_key",
@@ -235,7 +235,7 @@ def _hash_links(connection: duckdb.DuckDBPyConnection, which: str | None) -> Non
     connection.execute("INSERT INTO hashed_links SELECT text, value FROM temp.hashed")
 
 
-def _compute_distinct(connection: duckdb.DuckDBPyConnection, name: str, function: str, query: str) -> None:
+def compute_distinct(connection: duckdb.DuckDBPyConnection, name: str, function: str, query: str) -> None:
     """Make the temporary table `name` (text, value): the function's value for each text that `query` gives."""
     compute, arrow_type, sql_type = _FUNCTIONS[function]
     # Numbered, because rows written in a transaction that is still open have no rowids to count on.

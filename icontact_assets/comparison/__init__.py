@@ -1,0 +1,1 @@
+"""The profiles of another system beside ours, field by field: what differs, and why."""
