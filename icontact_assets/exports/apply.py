@@ -1,4 +1,5 @@
-"""Applies a plan: writes in batches, and finds out what iContact really did. Nothing else writes to lists."""
+"""Applies a plan: writes in batches, and finds out what iContact really did. Nothing else writes to lists
+that hold people."""
 
 from __future__ import annotations
 

@@ -55,19 +55,22 @@ class Rejected(IContactError):
     """The request itself is at fault (400, 405, 406, 415, 501, a redirect): asking again changes nothing.
 
     `without_effect`: the API reference says that such an answer leaves everything as it was. After any other answer to
-    a write, only the state shows what happened.
+    a write, only the state shows what happened. `status`: the HTTP status, None if there was no answer. `said`:
+    iContact's own words, fit to be shown.
     """
 
-    def __init__(self, text: str, *, without_effect: bool = True) -> None:
+    def __init__(self, text: str, *, without_effect: bool = True, status: int | None = None, said: str = "") -> None:
         super().__init__(text)
         self.without_effect = without_effect
+        self.status = status
+        self.said = said
 
 
 class Unconfirmed(Rejected):
     """A 200 that holds neither what was asked for nor a reason. After a write, only the state shows what happened."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text, without_effect=False)
+        super().__init__(text, without_effect=False, status=200)
 
 
 class Incomplete(IContactError):

@@ -380,8 +380,9 @@ def _collection(body: Any, key: str) -> Page:
 def _one(reply: Reply, key: str, path: str) -> Row:
     row = reply.body.get(key) if isinstance(reply.body, dict) else None
     if not isinstance(row, dict):
-        text = f"{path}: the answer holds no {key}. {' '.join(reply.warnings)[:300]}"
-        raise Rejected(text, without_effect=False) if reply.warnings else Unconfirmed(text)
+        said = " ".join(reply.warnings)[:300]
+        text = f"{path}: the answer holds no {key}. {said}"
+        raise Rejected(text, without_effect=False, status=200, said=said) if said else Unconfirmed(text)
     return row
 
 

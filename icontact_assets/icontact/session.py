@@ -349,6 +349,7 @@ class Session:
                 f"{where}: answered with a redirect to {plain(host)[:100]}, which is not followed. "
                 "Check ICONTACT_BASE_URL.",
                 without_effect=False,
+                status=status,
             )
         if status in (429, 420) or (status == 503 and decoded):
             raise Lost(f"rate limited ({status}).{said}", processed=True, pause_until=self._pause(response))
@@ -362,6 +363,8 @@ class Session:
             raise Rejected(
                 f"{where}: rejected with {status}.{said} The request itself is at fault.",
                 without_effect=status in _WITHOUT_EFFECT,
+                status=status,
+                said=words,
             )
         if not decoded:
             kind = re.sub(r"[^\w/+.-]", "", response.headers.get("Content-Type", "").partition(";")[0])[:40]

@@ -1,1 +1,1 @@
-"""Finds out, by reading an account, which readings of what iContact's documentation leaves open are true. Only GET."""
+"""Finds out which readings of what the documentation leaves open are true for an account. Only `trial` writes."""

@@ -33,6 +33,9 @@ _LETTERS = ((1, "a"), (4, "a{2-4}"), (12, "a{5-12}"))
 _DIGITS = ((8, "9{5-8}"),)
 
 
+_FIRST = "Write it with `icontact-assets probe --profile FILE` first."
+
+
 class ProfileError(UserError):
     """The profile cannot be written. The text names the file and the remedy."""
 
@@ -59,6 +62,27 @@ def write_profile(path: Path, content: dict[str, Any]) -> None:
         raise ProfileError(
             f"The profile cannot be written to {path}: {error.strerror}. Name another file with --profile."
         ) from error
+
+
+def read_profile(path: Path) -> dict[str, Any]:
+    """A profile that was written before. Raises ProfileError."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise ProfileError(f"{path} cannot be read: {why}. {_FIRST}") from error
+    parts = [content.get(name) for name in ("answers", "evidence")] if isinstance(content, dict) else []
+    if not all(isinstance(part, dict) for part in parts) or not parts or content.get("format") != FORMAT:
+        raise ProfileError(f"{path} is no profile of this version. {_FIRST}")
+    return dict(content)
+
+
+def add_answers(path: Path, found: Sequence[Finding]) -> None:
+    """Add what a trial of writes found to a profile. Raises ProfileError."""
+    content = read_profile(path)
+    content["answers"] |= {finding.key: finding.answer for finding in found}
+    content["evidence"] |= {finding.key: finding.seen for finding in found}
+    write_profile(path, content)
 
 
 def headers(sight: Sight) -> list[str]:

@@ -305,4 +305,60 @@ _SERVICE = (
 )  # fmt: skip
 
 QUESTIONS = (*_PAGING, *_CONTACTS, *_ACTIVITY, *_TIMES, *_SERVICE)
-BY_KEY = {question.key: question for question in QUESTIONS}
+
+_NEVER_TRIED = _handled("nobody who left is ever subscribed again")
+
+WRITE_QUESTIONS = (
+    Question("bulk_failure", 21, "a batch with a bad row", {
+        "skip": _handled("each row is confirmed on its own"),
+        "refuse": _handled("the batch is halved until the bad row is found"),
+        "other": _report("what was written is known only when the list is read"),
+    }),
+    Question("post_existing_subscription", 24, "a subscription that is there, posted again", {
+        "existing": _handled("it counts as there already"),
+        "warning": _handled("it counts as there already, as the list shows"),
+        "409": _handled("it counts as there already, as the list shows"),
+        "other": _report("it may count as failed"),
+    }),
+    Question("move", None, "a subscription moved to another list", {
+        "works": _handled("`remove: {move_to: ...}` works"),
+        "refused": _report("`remove: {move_to: ...}` does not work"),
+        "other": _report("`remove: {move_to: ...}` may not work"),
+    }),
+    Question("move_existing", None, "a subscription moved to a list that the contact is on", {
+        "merge": _handled("the contact leaves the first list"),
+        "400": _handled("the contact stays on the first list, and is listed as failed"),
+        "409": _handled("the contact stays on the first list, and is listed as failed"),
+        "other": _report("the lists show what was done"),
+    }),
+    Question("unsubscribe", None, "unsubscribing by a request", {
+        "works": _handled("as documented"),
+        "refused": _report("a mirror can only move people to another list"),
+        "other": _report("a mirror can only move people to another list"),
+    }),
+    Question("resubscribe", 23, "subscribing somebody who left", {
+        "skip": _NEVER_TRIED,
+        "400": _NEVER_TRIED,
+        "409": _NEVER_TRIED,
+        "success": _NEVER_TRIED,
+        "pretend": _NEVER_TRIED,
+        "other": _NEVER_TRIED,
+    }),
+    Question("move_unsubscribed", None, "moving somebody who left", {
+        "carry": _handled("nobody who left is moved"),
+        "subscribe": _handled("nobody who left is moved"),
+        "400": _handled("nobody who left is moved"),
+        "other": _handled("nobody who left is moved"),
+    }),
+    Question("refusal_names", None, "how a refusal names the contact", {
+        "id": _handled("both are found in the words"),
+        "address": _handled("both are found in the words"),
+        "both": _handled("both are found in the words"),
+        "neither": _handled("such a person is looked up on the list"),
+    }),
+    Question("write_delay_seconds", 28, "the seconds until a write shows",
+             count=_handled("a list that does not show a write is read again, and the next run resolves the rest")),
+)  # fmt: skip
+"""What only writes can answer."""
+
+BY_KEY = {question.key: question for question in (*QUESTIONS, *WRITE_QUESTIONS)}

@@ -13,7 +13,9 @@ from icontact_assets.sandbox.switches import Switches
 
 FORMAT = 1
 UNKNOWN = "unknown"
-_ANYWAY = {"offset": "rows", "missing_fields": "none", "response_time": "under_1s"}
+_ANYWAY = {
+    "offset": "rows", "missing_fields": "none", "response_time": "under_1s", "move": "works", "unsubscribe": "works",
+}  # fmt: skip
 """What the sandbox does without a switch."""
 
 

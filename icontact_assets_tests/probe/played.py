@@ -12,7 +12,7 @@ from icontact_assets.icontact.session import Credentials
 from icontact_assets.probe.asking import Place, look
 from icontact_assets.probe.client import Client
 from icontact_assets.probe.findings import Finding
-from icontact_assets.probe.questions import BY_KEY
+from icontact_assets.probe.questions import QUESTIONS
 from icontact_assets.probe.report import findings
 from icontact_assets.probe.sight import Sight
 from icontact_assets.sandbox.process import Sandbox
@@ -44,7 +44,7 @@ def plays() -> list[tuple[str, dict[str, Any]]]:
     """Each reading of each unknown that the probe is asked about: the key, and the switches to set."""
     found = []
     for key, field in Switches.model_fields.items():
-        if key not in BY_KEY:
+        if key not in {question.key for question in QUESTIONS}:
             continue
         values = (True, False) if field.annotation is bool else get_args(field.annotation) or _NUMBERS[key]
         for value in values:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from icontact_assets.probe.questions import BY_KEY, QUESTIONS
+from icontact_assets.probe.questions import BY_KEY, QUESTIONS, WRITE_QUESTIONS
 from icontact_assets.sandbox.switches import Switches
 
-NO_SWITCHES = {"offset", "missing_fields", "response_time"}
+NO_SWITCHES = {"offset", "missing_fields", "response_time", "move", "unsubscribe"}
 
 
 def values(annotation: Any) -> tuple[Any, ...]:
@@ -15,8 +15,9 @@ def values(annotation: Any) -> tuple[Any, ...]:
 
 
 def test_a_question_that_is_a_switch_takes_every_value_of_it() -> None:
-    assert len(BY_KEY) == len(QUESTIONS)
-    for question in QUESTIONS:
+    questions = (*QUESTIONS, *WRITE_QUESTIONS)
+    assert len(BY_KEY) == len(questions)
+    for question in questions:
         assert (question.key in Switches.model_fields) == (question.key not in NO_SWITCHES), question.key
         if question.key in Switches.model_fields:
             annotation = Switches.model_fields[question.key].annotation

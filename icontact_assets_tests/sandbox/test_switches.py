@@ -50,7 +50,7 @@ class House:
 @pytest.fixture(scope="module")
 def built() -> State:
     state = State(
-        Plan(seed=5, contacts=30, messages=5, days=10),
+        Plan(seed=3, contacts=30, messages=5, days=10),
         Switches(requests_per_minute=0, requests_per_day=0),
         instant_of("2026-11-20T12:00:00Z"),
         frozen=True,
