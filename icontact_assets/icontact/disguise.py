@@ -39,6 +39,7 @@ _JSON = re.compile(
 _NUMBER = re.compile(r"(-?)([0-9]+)(.*)", re.DOTALL)
 _IDS = re.compile(r"\s*\+?[0-9]{1,20}(?:[,_]\s*[0-9]{1,20})*(?:\.0+)?\s*")
 _ID = re.compile(r"(?<![0-9.])[0-9]+")
+_MADE_UP = re.compile(r"999999[0-9]{3}|9{4,20}")
 _NAMED_ID = re.compile(r"Ids?\W{1,2}\Z")
 _DIGITS = "0123456789"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -114,7 +115,17 @@ class Disguise:
 
     def path(self, path: str) -> str:
         """The false path. Names of resources stay."""
-        return "/".join(part if vocabulary.is_resource(part) else self.id(part) for part in path.split("/"))
+        return "/".join(part if vocabulary.is_resource(part) else self._asked(part) for part in path.split("/"))
+
+    def term(self, name: str, value: str) -> str:
+        """The false value of a term in a query."""
+        if not vocabulary.is_id(name) or vocabulary.stays(name, value):
+            return self.value(name, value)
+        return ",".join(map(self._asked, value.split(",")))
+
+    def _asked(self, id_: str) -> str:
+        """The false form of an id that is asked for. Those that a probe makes up stay: it asks for them again."""
+        return id_ if _MADE_UP.fullmatch(id_) else self.id(id_)
 
     def body(self, content: bytes, ids: frozenset[str] = frozenset()) -> bytes:
         """The false bytes of a body, be it JSON, JSON that is cut, or any text. All but words, numbers and ids is as it

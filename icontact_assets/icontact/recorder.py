@@ -110,7 +110,7 @@ class Recorder:
             "seconds": round((datetime.now(UTC) - record.began).total_seconds(), 3),
             "method": record.method,
             "path": _whole(false.path(record.path)),
-            "query": [[_whole(false.name(name)), _whole(false.value(name, value))] for name, value in params.items()],
+            "query": [[_whole(false.name(name)), _whole(false.term(name, value))] for name, value in params.items()],
             "body": None if record.body is None else false.body(sent).decode("utf-8", "replace"),
             "status": record.status,
             "headers": {name: _whole(value) for name, value in self._headers(record.headers)},

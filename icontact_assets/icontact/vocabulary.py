@@ -27,7 +27,7 @@ _COUNTS = _set(
     "limit offset total count bounceCount recipientCount bounces delivered unsubscribes opens clicks unique forwards "
     "comments complaints released enabled accountType subscriberLimit multiClientFolder multiUser useLogoInFooter "
     "forwardToFriend subscriptionManagement clickTrackMode useAccountAddress archiveByDefault emailOwnerOnChange "
-    "welcomeOnManualAdd welcomeOnSignupAdd displayToUser rawScore spamDetailScore"
+    "welcomeOnManualAdd welcomeOnSignupAdd displayToUser rawScore spamDetailScore assetsProbe"
 )
 _IDS = _set(
     "accountId clientFolderId contactId messageId listId sendId campaignId segmentId subscriptionId replyToCampaignId "
@@ -51,9 +51,10 @@ _WORDS = {
 }
 """In small letters."""
 _WORDS["newStatus"] = _WORDS["status"]
+# `assetsprobe` here, and `assetsProbe` above, are nothing of iContact's: the probe asks for them.
 _RESOURCES = _set(
     "a c time contacts actions lists subscriptions messages bounces opens clicks unsubscribes statistics sends "
-    "campaigns customfields segments criteria webhooks uploads data"
+    "campaigns customfields segments criteria webhooks uploads data assetsprobe"
 )
 _SINGULAR = _set(
     "account clientfolder contact list subscription message send campaign customfield segment criterion upload webhook "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
 import time
 from collections import defaultdict
@@ -23,6 +24,7 @@ FORMAT = 1
 """The version of the files that is read."""
 
 _SERVED = frozenset({"content-type", "date", "retry-after", "location"})
+_PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _WHOLE = frozenset({"TooLarge", "Unusable"})
 """Failures that the whole of what was kept of an answer brings about again."""
 _SHOWN = 20
@@ -153,6 +155,8 @@ class Replay:
         headers = dict(_headers(exchange))
         answer = _clock(exchange) if exchange.key[1] == "/time" else exchange.answer
         cut = exchange.failure is not None and exchange.failure not in _WHOLE
+        if exchange.failure is None and exchange.headers.get("content-encoding") in _PACKED:
+            headers["content-encoding"], answer = "gzip", gzip.compress(answer, 1)
         await _send(send, exchange.status, headers, answer, cut=cut)
         if cut:
             scope[TRANSPORT].close()

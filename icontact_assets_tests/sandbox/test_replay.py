@@ -16,13 +16,18 @@ import pytest
 import requests
 import uvicorn
 
-from icontact_assets.icontact import recorder
+from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.disguise import Disguise
-from icontact_assets.icontact.recorder import Record, Recorder
+from icontact_assets.icontact.looking import Looking
+from icontact_assets.icontact.recorder import FORMAT, Record, Recorder
+from icontact_assets.icontact.session import Credentials
 from icontact_assets.ingest.activity import ActivityReader
 from icontact_assets.ingest.changes import read_changes
 from icontact_assets.ingest.window import ReadRequest
 from icontact_assets.mapping.build import build_users
+from icontact_assets.probe.asking import look
+from icontact_assets.probe.client import Client
+from icontact_assets.probe.sight import Sight
 from icontact_assets.resources import open_context
 from icontact_assets.sandbox import replay
 from icontact_assets.sandbox.process import Sandbox
@@ -32,6 +37,7 @@ from icontact_assets.warehouse.tables import RAW_TABLES
 from icontact_assets_tests.harness import Project
 from icontact_assets_tests.harness.stage import ENDED, Stage
 from icontact_assets_tests.leaks import assert_not_in, files_below
+from icontact_assets_tests.probe.played import PLACE, found
 
 CLOCKS = {"observed_at", "extracted_at", "deleted_at"}
 IDS = {
@@ -75,7 +81,7 @@ def replaying(folder: Path) -> Iterator[tuple[Replay, str]]:
 
 def tables(project: Project, false: Disguise | None) -> dict[str, list[str]]:
     """The rows of every table, in an order of their own, as they are or as they would be under a disguise."""
-    found = {}
+    rows_of = {}
     with project.tables() as connection:
         for name in (*(table.name for table in RAW_TABLES), "icontact_users"):
             columns = [row[0] for row in connection.execute(f"DESCRIBE icontact.{name}").fetchall()]
@@ -84,8 +90,8 @@ def tables(project: Project, false: Disguise | None) -> dict[str, list[str]]:
             shown = [
                 [value_of(column, value, false) for column, value in zip(chosen, row, strict=True)] for row in rows
             ]
-            found[name] = sorted(map(repr, shown))
-    return found
+            rows_of[name] = sorted(map(repr, shown))
+    return rows_of
 
 
 def value_of(column: str, value: Any, false: Disguise | None) -> Any:
@@ -146,6 +152,31 @@ def test_a_run_with_faults_that_is_replayed_gives_the_same_tables(sandbox: Sandb
     assert tables(project, None)["raw_contacts"] != expected["raw_contacts"]
 
 
+def probed(url: str, folder: Path, recorder: Recorder | None) -> dict[str, Any]:
+    """What a probe finds of the service at this address."""
+    ways = []
+    for word in ("sandbox-pass", "of nobody"):
+        budget = Budget(folder, word, per_second=0, per_minute=0, per_day=0)
+        ways.append(Looking(url, Credentials("sandbox-app", "sandbox-user", word), budget))
+        ways[-1].recorder = recorder
+    sight = Sight()
+    look(Client(ways[0].look, progress=lambda _: None, sleep=lambda _: None), PLACE, sight, ways[1].look)
+    return {key: (finding.answer, finding.seen) for key, finding in found(sight).items()}
+
+
+def test_a_probe_that_is_replayed_finds_the_same(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.control("reset", contacts=150, messages=5, days=20)
+    sandbox.control("switches", ids="mixed", activity_time="mixed", page_limit_rows=100, unknown_term="silent")
+    recorder = Recorder(tmp_path / "recording", tmp_path / "key")
+    expected = probed(sandbox.url, tmp_path / "first", recorder)
+    with replaying(tmp_path / "recording") as (application, url):
+        assert probed(url, tmp_path / "second", None) == expected
+    assert application.differences == []
+    assert application.summary().endswith(" 0 recorded ones were not asked.")
+    assert len(expected) > 40
+    assert_not_in(files_below(tmp_path / "recording"), ["of nobody", "sandbox-pass"])
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A recording of one listing asked twice, of a write, and of two client folders."""
@@ -186,14 +217,14 @@ def test_a_request_that_differs_is_named(folder: Path) -> None:
         assert total("POST", "/a/7/c/8/subscriptions", json=rows[:1]) == 4
         missing = requests.get(f"{url}/a/7/c/8/contacts", params={"limit": "21"}, timeout=5)
         assert (missing.status_code, missing.json()["errors"][0][:27]) == (501, "The recording holds no requ")
-        found = requests.get(url.removesuffix(PREFIX) + "/_control/differences", timeout=5).json()
-    assert [(row["n"], row["difference"].split(":")[0]) for row in found["differences"]] == [
+        told = requests.get(url.removesuffix(PREFIX) + "/_control/differences", timeout=5).json()
+    assert [(row["n"], row["difference"].split(":")[0]) for row in told["differences"]] == [
         (3, "is asked more often than the 2 times recorded"),
         (5, "is asked more often than the 1 times recorded"),
         (7, "has another body than was recorded"),
         (8, "was not recorded"),
     ]
-    assert (found["not_asked"], found["first_not_asked"][0]["path"]) == (1, "/time")
+    assert (told["not_asked"], told["first_not_asked"][0]["path"]) == (1, "/time")
 
 
 def test_a_replayed_clock_is_as_far_from_ours_as_it_was(folder: Path) -> None:
@@ -221,4 +252,4 @@ def test_what_a_killed_process_left_is_replayed_and_other_damage_is_named(folder
         Recording(folder)
     with pytest.raises(RecordingError, match="holds no recording"):
         Recording(tmp_path / "nowhere")
-    assert replay.FORMAT == recorder.FORMAT
+    assert replay.FORMAT == FORMAT
