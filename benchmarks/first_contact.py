@@ -1,4 +1,4 @@
-"""Probes a sandbox under every reading of every unknown, and writes the table of docs/first-contact.md.
+"""Probes a sandbox under every reading of every unknown, and writes the tables of docs/first-contact.md.
 
 Run `python -m benchmarks.first_contact` in the project's folder: about a minute.
 """
@@ -14,6 +14,7 @@ from docs.generate.markers import filled
 from icontact_assets.probe.findings import Finding
 from icontact_assets.probe.questions import UNKNOWN
 from icontact_assets.sandbox.process import Sandbox
+from icontact_assets_tests.probe.bench import Bench, write_plays
 from icontact_assets_tests.probe.played import WORLD, Sights, found, plays
 
 PAGE = Path("docs/first-contact.md")
@@ -47,8 +48,19 @@ def main() -> None:
             if finding.answer != switches[key]:
                 wrong += finding.answer == UNKNOWN or isinstance(switches[key], str | bool)
                 print(f"{lines[-1]} {sight.requests} requests, {sight.stopped}", file=sys.stderr, flush=True)
-    PAGE.write_text(filled(PAGE.read_text(), "switches", (*HEAD, *lines)))
-    print(f"{len(lines)} readings, {wrong} of them not named.", file=sys.stderr)
+    with Sandbox(contacts=0, messages=0, days=1) as sandbox, tempfile.TemporaryDirectory() as folder:
+        written = [written_line(sandbox, Path(folder), key, switches) for key, switches in write_plays()]
+    page = filled(PAGE.read_text(), "switches", (*HEAD, *lines))
+    PAGE.write_text(filled(page, "writes", (*HEAD, *written)))
+    print(f"{len(lines)} readings, {wrong} of them not named, and {len(written)} tried by writes.", file=sys.stderr)
+
+
+def written_line(sandbox: Sandbox, folder: Path, key: str, switches: dict[str, Any]) -> str:
+    """A row of the table of writes. The sandbox has no contacts."""
+    sandbox.control("reset")
+    sandbox.control("switches", **switches)
+    bench = Bench(sandbox, folder)
+    return line(switches, bench.findings(bench.open())[key])
 
 
 if __name__ == "__main__":

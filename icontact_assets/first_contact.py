@@ -52,8 +52,7 @@ def probe(
 
     Exit code 0: all that was found is handled. 3: something is not. Ctrl-C shows what was found until then.
 
-    With --write it sends at most 12 writes instead, to one contact on one or two lists, after the name of the list was
-    typed.
+    With --write it sends at most 12 writes, to one contact on one or two lists, once the name of the list was typed.
     """
     from icontact_assets.probe.asking import Place, look
     from icontact_assets.probe.client import Client

@@ -149,7 +149,7 @@ def _say_unlike(like: Likeness, chosen: Mapping[str, str]) -> None:
     """Say what the sandbox does not do as the account did, but for the switches that were chosen by hand."""
     unseen = [key for key in like.unseen if key not in chosen]
     unlike = [f"{key}={answer}" for key, answer in like.unlike.items() if key not in chosen]
-    _warn(f"{len(like.switches)} switches are set as the profile says.")
+    _warn(f"{len(like.switches.keys() - chosen.keys())} switches are set as the profile says.")
     if unlike:
         _warn(f"No switch answers as the account did: {', '.join(unlike)}.")
     if unseen:

@@ -11,9 +11,9 @@ import pytest
 from icontact_assets.probe.profile import add_answers, profile, write_profile
 from icontact_assets.sandbox.like import read_profile
 from icontact_assets.sandbox.process import Sandbox
+from icontact_assets_tests.probe.bench import DEFAULT, Bench
 from icontact_assets_tests.probe.played import Sights, found
 from icontact_assets_tests.probe.test_probe import SMALL, TOGETHER
-from icontact_assets_tests.probe.test_write import DEFAULT, Bench
 
 
 @pytest.mark.parametrize("switches", TOGETHER, ids=["handled", "not_handled"])

@@ -9,68 +9,13 @@ from typing import Any
 
 import pytest
 
-from icontact_assets.icontact.budget import Budget
+from benchmarks.first_contact import PAGE, written_line
 from icontact_assets.icontact.errors import Incomplete, Refused
-from icontact_assets.icontact.folder import Folder
-from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.probe.questions import WRITE_QUESTIONS
-from icontact_assets.probe.trial import MOST_WRITES, Trial, TrialError
+from icontact_assets.probe.trial import MOST_WRITES, TrialError
 from icontact_assets.probe.write import WriteProbe, left_behind
 from icontact_assets.sandbox.process import Sandbox
-
-ME, SOMEBODY = 11, 12
-MINE, EMPTY, OTHERS = 6001, 6002, 6003
-DEFAULT = {
-    "bulk_failure": "skip", "post_existing_subscription": "existing", "move": "works", "move_existing": "merge",
-    "unsubscribe": "works", "resubscribe": "skip", "move_unsubscribed": "carry", "refusal_names": "id",
-    "write_delay_seconds": 0,
-}  # fmt: skip
-
-
-class Bench:
-    """A client folder with a contact and lists for a trial, and one list with somebody else."""
-
-    def __init__(self, sandbox: Sandbox, home: Path) -> None:
-        self.sandbox = sandbox
-        session = Session(
-            sandbox.url, Credentials("sandbox-app", "sandbox-user", "sandbox-pass"),
-            Budget(home, "a", per_second=0, per_minute=0, per_day=0), tries=1,
-        )  # fmt: skip
-        self.folder = Folder(session, "1300001", "7601")
-        self.told: list[str] = []
-        self.now = 0.0
-        for contact_id in (ME, SOMEBODY):
-            sandbox.control("contacts/add", contact_id=contact_id, email=f"planted{contact_id}@mail.example")
-        for list_id, name in ((MINE, "Trial"), (EMPTY, "Second"), (OTHERS, "Others")):
-            sandbox.control("lists/add", list_id=list_id, name=name)
-        self.put(OTHERS, SOMEBODY)
-
-    def put(self, list_id: int, contact_id: int = ME, status: str = "normal") -> None:
-        self.sandbox.control("subscriptions/set", list_id=list_id, contact_id=contact_id, status=status)
-
-    def open(self, home: str = "Trial", other: str | None = "Second", contact: str = str(ME)) -> Trial:
-        trial = Trial(self.folder, contact, home, other, reserved=("Export target",), tell=self.told.append)
-        trial.check()
-        return trial
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-        self.sandbox.control("clock", advance=seconds)
-
-    def probe(self, trial: Trial) -> WriteProbe:
-        return WriteProbe(trial, sleep=self.wait, clock=lambda: self.now)
-
-    def run(self, trial: Trial) -> dict[str, Any]:
-        probe = self.probe(trial)
-        probe.run()
-        return {finding.key: finding.answer for finding in probe.all_findings()}
-
-    def states(self) -> dict[int, str]:
-        rows = self.sandbox.control("truth?resource=subscriptions")
-        return {int(row["list_id"]): row["status"] for row in rows if row["contact_id"] == str(ME)}
-
-    def writes(self) -> list[dict[str, Any]]:
-        return [row for row in self.sandbox.control("log") if row["method"] != "GET"]
+from icontact_assets_tests.probe.bench import DEFAULT, EMPTY, MINE, Bench, write_plays
 
 
 @pytest.fixture
@@ -203,3 +148,13 @@ def test_whatever_ends_a_trial_says_what_is_left_behind(bench: Bench, after: int
     told = {line.split(" on the list ")[1][:4] for line in left_behind(trial)}
     assert {list_ for list_, status in truth.items() if status != "absent"} <= told
     assert [finding.key for finding in probe.all_findings()] == [question.key for question in WRITE_QUESTIONS]
+
+
+def test_the_page_shows_what_is_found_now(running_sandbox: Sandbox, tmp_path: Path) -> None:
+    lines = PAGE.read_text().splitlines()
+    for key, switches in write_plays():
+        if key in ("resubscribe", "move_existing", "write_delay_seconds"):
+            now = written_line(running_sandbox, tmp_path, key, switches)
+            assert now in lines, f"run `python -m benchmarks.first_contact`: {now}"
+        assert f"| `{key}={switches[key]}` | `{switches[key]}` |" in PAGE.read_text()
+    running_sandbox.control("reset")

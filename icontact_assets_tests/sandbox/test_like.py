@@ -49,7 +49,7 @@ def test_switches_by_hand_have_precedence_and_the_rest_is_told(
     asked = Switches(ids="mixed", gzip=False, page_limit_rows=100, statistics="ever", opens_rows="first")
     assert switches == asked
     assert capsys.readouterr().err.splitlines() == [
-        "3 switches are set as the profile says.",
+        "2 switches are set as the profile says.",
         "No switch answers as the account did: page_limit=other, missing_fields=some, latest=True.",
         "The probe had nothing to see these on, so they keep their default: retention_days.",
     ]
