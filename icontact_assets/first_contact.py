@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icontact_assets.commands import ImportName, Json, one_import, settings_of_this_environment
+from icontact_assets.errors import UserError
 from icontact_assets.terminal import Cell, busy, say, show
 
 if TYPE_CHECKING:
@@ -77,6 +79,11 @@ def probe(
             look(Client(open_look(settings, import_), progress=progress), place, sight, wrong_password)
         except KeyboardInterrupt:
             sight.stopped, interrupted = "interrupted", True
+    if sight.is_empty() and not interrupted:
+        raise UserError(
+            f"Nothing was found: {sight.stopped or 'no page of the client folder came'}. `icontact-assets doctor` says "
+            "what to mend."
+        )
     found = findings(sight)
     if profile is not None:
         write_profile(profile, profile_of(sight, found, datetime.now(UTC), version("icontact_assets")))
@@ -166,13 +173,19 @@ def _show_groups(found: list[Finding]) -> list[str]:
 def _row(finding: Finding) -> tuple[Cell, Cell]:
     from icontact_assets.probe.questions import BY_KEY, UNKNOWN
 
-    seen = ", ".join(f"{count:,} {what}" for what, count in finding.seen.items())
+    counts = [_counted(count, what) for what, count in finding.seen.items()]
+    # What the words say already is not said again.
+    seen = ", ".join(text for text in counts if not re.search(rf"\b{text}", finding.words))
     words = f"{finding.words} ({seen})" if seen else finding.words
     asks = BY_KEY[finding.key].asks
     answer = str(finding.answer).lower() if isinstance(finding.answer, bool) else str(finding.answer)
     if finding.answer == UNKNOWN or finding.meaning is None:
         return finding.key, f"{asks}: {words}"
     return finding.key, [f"{asks}: {answer}", words, f"=> {finding.meaning.text}"]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what[:-1] if count == 1 and what.endswith('s') else what}"
 
 
 def _snippet(setting: Setting, label: str) -> str:

@@ -17,6 +17,7 @@ LARGE = 5_000
 SMALL = 20
 _SMALLER = (1_000, 500, 100, SMALL, 10, 5, 1)
 _BISECT = 3
+_REFUSED = (401, 402, 507)
 _SEARCH = 4
 _MESSAGES = 50
 _MESSAGES_MOST = 500
@@ -82,7 +83,11 @@ class _Asking:
         self._sight.lengths[name] = len(path) + sum(len(term) + len(str(value)) + 2 for term, value in params.items())
         if "limit" in params and isinstance(params["limit"], int):
             self._sight.asked[name] = params["limit"]
-        self._sight.answers[name] = self._client.ask(what or name.partition(":")[0].replace("_", " "), path, params)
+        answer = self._client.ask(what or name.partition(":")[0].replace("_", " "), path, params)
+        self._sight.answers[name] = answer
+        # More of the same would only lock somebody out.
+        if answer is not None and answer.status in (_REFUSED if name != "contacts" else (*_REFUSED, 403, 404)):
+            raise Stopped(f"iContact refuses this user, account or client folder with {answer.status}")
 
     def _folder(self, name: str, path: str, key: str = "", **params: str | int) -> None:
         self._ask(name, f"{self._place.base}/{path}", params, key)

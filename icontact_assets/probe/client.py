@@ -16,6 +16,7 @@ _WAITS = (2.0, 20.0, 41.0)
 """Seconds before a refused request is repeated. Together they are longer than a minute's window."""
 _FAILED_WAIT = 1.0
 _MINUTE = 60.0
+_LOST = 6
 _REFUSALS = (420, 429, 503)
 
 
@@ -57,6 +58,7 @@ class Client:
         self._sleep = sleep
         self._clock = clock
         self._pause = 0.0
+        self._lost = 0
         self._answered: list[float] = []
         self.requests = 0
         self.failures = 0
@@ -100,8 +102,12 @@ class Client:
         except (BudgetSpent, BudgetUnusable) as error:
             self.requests -= 1
             raise Stopped(str(error)) from error
-        except Transient:
+        except Transient as error:
+            self._lost += 1
+            if self._lost == _LOST:
+                raise Stopped(f"{_LOST} requests in a row got no answer. The last: {error}") from error
             return None
+        self._lost = 0
         if answer.status not in _REFUSALS:
             self._answered.append(self._clock())
         return answer

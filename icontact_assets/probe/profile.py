@@ -27,7 +27,7 @@ _VERY_LONG = 2_000
 _MOST_RUNS = 24
 _MOST_SHAPES = 12
 _DEEPEST = 4
-_FEW = 3
+_FEW = 5
 _EXACT_DIGITS = 4
 _LETTERS = ((1, "a"), (4, "a{2-4}"), (12, "a{5-12}"))
 _DIGITS = ((8, "9{5-8}"),)
@@ -113,8 +113,8 @@ def _fields(rows: Sequence[Row], known: frozenset[str] | set[str]) -> dict[str, 
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         for name, value in row.items():
-            # A name that few rows have may be somebody's: data as a key.
-            usual = name in known or 2 * often[name] >= max(len(rows), _FEW)
+            # A name that not all rows have may be somebody's: data as a key.
+            usual = name in known or often[name] == len(rows) >= _FEW
             for path, form in _forms(_label(name, usual), value, 0):
                 counts.setdefault(path, Counter())[form] += 1
     return {path: _most(forms) for path, forms in sorted(counts.items())}

@@ -82,6 +82,10 @@ class Sight:
             if self.is_page(name):
                 yield name, key
 
+    def is_empty(self) -> bool:
+        """Whether no page of the client folder was seen."""
+        return not any(name not in ("accounts", "client_folders") for name, _ in self.pages())
+
     def listings(self, kind: str) -> dict[str, list[str]]:
         """For each message whose listing of a kind was read: the names of the reads."""
         found: dict[str, list[str]] = {}
