@@ -40,7 +40,7 @@ def main() -> None:
             _replay(given.replay, given.port)
         else:
             application = Application(state_of(given))
-            serve(application, given.port, lambda url: _announce(url, instructions=not given.with_parent))
+            serve(application, given.port, lambda url: _announce(url, {} if given.with_parent else variables(url)))
     except (KeptError, PortTaken, RecordingError) as error:
         _warn(str(error))
         sys.exit(1)
@@ -94,7 +94,7 @@ def _replay(folder: Path, port: int) -> None:
     replay = Replay(recording, say=_warn)
     _warn(recording.described())
     try:
-        serve(replay, port, lambda url: _announce(url, instructions=True))
+        serve(replay, port, lambda url: _announce(url, {**variables(url), **recording.variables()}))
     finally:
         _warn(replay.summary())
 
@@ -156,10 +156,10 @@ def _say_unlike(like: Likeness, chosen: Mapping[str, str]) -> None:
         _warn(f"The probe had nothing to see these on, so they keep their default: {', '.join(unseen)}.")
 
 
-def _announce(url: str, *, instructions: bool) -> None:
+def _announce(url: str, environment: Mapping[str, str]) -> None:
     print(f"ready {url}", flush=True)
-    if instructions:
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables(url).items()]
+    if environment:
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         print("Set this where icontact-assets or Dagster runs. Ctrl-C ends the sandbox.", *lines, sep="\n", flush=True)
 
 

@@ -85,6 +85,11 @@ class Recording:
             line["failure"],
         )
 
+    def variables(self) -> dict[str, str]:
+        """The account and the client folder that were recorded first, as variables."""
+        found = {"ICONTACT_ACCOUNT_ID": self.accounts.first, "ICONTACT_CLIENT_FOLDER_ID": self.folders.first}
+        return {name: id_ for name, id_ in found.items() if id_ is not None}
+
     def described(self) -> str:
         """How much there is and when it was recorded, for a person."""
         first, last = self.exchanges[0].at, self.exchanges[-1].at
@@ -104,6 +109,10 @@ class _Places:
     def add(self, id_: str | None) -> None:
         if id_ is not None:
             self._recorded[id_] = None
+
+    @property
+    def first(self) -> str | None:
+        return next(iter(self._recorded), None)
 
     def of(self, asked: str) -> str:
         """The recorded id that a request means: the same one, or the first that no other request means."""

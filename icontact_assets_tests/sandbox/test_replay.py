@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
@@ -29,7 +30,7 @@ from icontact_assets.probe.asking import look
 from icontact_assets.probe.client import Client
 from icontact_assets.probe.sight import Sight
 from icontact_assets.resources import open_context
-from icontact_assets.sandbox import replay
+from icontact_assets.sandbox import __main__, replay
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.replay import Recording, RecordingError, Replay
 from icontact_assets.sandbox.server import PREFIX, config_of
@@ -235,6 +236,31 @@ def test_a_replayed_clock_is_as_far_from_ours_as_it_was(folder: Path) -> None:
     for told in (parsedate_to_datetime(page.headers["Date"]), datetime.fromisoformat(clock["time"])):
         assert timedelta(minutes=8) < datetime.now(UTC) - told < timedelta(minutes=10)
     assert datetime.fromtimestamp(clock["timestamp"], UTC) == datetime.fromisoformat(clock["time"])
+
+
+def test_the_command_says_what_to_set_and_how_it_went(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def serve(_application: object, _port: int, announce: Callable[[str], None]) -> None:
+        announce("http://127.0.0.1:1/icp")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "serve", serve)
+    monkeypatch.setattr(sys, "argv", ["sandbox", "--replay", str(folder)])
+    with pytest.raises(SystemExit, match="130"):
+        __main__.main()
+    said = capsys.readouterr()
+    key = Disguise((folder.parent / "key").read_bytes())
+    assert {"export ICONTACT_ACCOUNT_ID=" + key.id("11"), "export ICONTACT_CLIENT_FOLDER_ID=" + key.id("22")} <= set(
+        said.out.splitlines()
+    )
+    assert said.err.startswith("5 requests, recorded from ")
+    assert said.err.endswith("0 of them differed from the recording. 5 recorded ones were not asked.\n")
+    for extra in ("--frozen", "--state=world", "--switch=ids=mixed"):
+        monkeypatch.setattr(sys, "argv", ["sandbox", "--replay", str(folder), extra])
+        with pytest.raises(SystemExit, match="2"):
+            __main__.main()
+        assert "--replay: a recording has answers of its own" in capsys.readouterr().err
 
 
 def test_what_a_killed_process_left_is_replayed_and_other_damage_is_named(folder: Path, tmp_path: Path) -> None:
