@@ -88,6 +88,8 @@ class Trial:
         """The status as it was last seen."""
         self.unseen: set[str] = set()
         """The ids of the lists that were written to since."""
+        self._at: set[str] = set()
+        """The ids of the lists that a write under way is about."""
 
     @property
     def lists(self) -> tuple[TrialList, ...]:
@@ -163,12 +165,13 @@ class Trial:
     def _count(self) -> None:
         """Right before a write is sent."""
         if self.writes >= MOST_WRITES:
-            raise TrialError(f"All {MOST_WRITES} writes are used.")
+            raise TrialError(f"All {MOST_WRITES} writes are used: begin another trial, with another list.")
         self.writes += 1
+        self.unseen |= self._at
 
     def _write(self, what: str, write: Callable[[], Outcome], *lists: TrialList) -> Outcome:
         self._tell(f"Write {self.writes + 1} of at most {MOST_WRITES}, contact {self.contact_id}: {what}.")
-        self.unseen.update(list_.list_id for list_ in lists)
+        self._at = {list_.list_id for list_ in lists}
         try:
             outcome = write()
         except Rejected as error:

@@ -11,6 +11,8 @@ from icontact_assets.probe.trial import ABSENT, NORMAL, UNSUBSCRIBED, Outcome, T
 
 PATIENCE = 60
 """Seconds after which a write that was confirmed, and does not show, ends the trial."""
+_LOST = 10
+"""Seconds in which a write whose answer was lost may still show."""
 _STEP = 1.0
 
 
@@ -74,7 +76,9 @@ class WriteProbe:
         elif rejected:
             self._unknown("bulk_failure", "the good row alone is rejected too, as the contact is on the list already")
         else:
-            self._found("bulk_failure", "other", f"answered {_status(outcome)}, and then the contact was {after}")
+            self._found(
+                "bulk_failure", "other", f"answered {_status(outcome)}, and then the contact was {after}", outcome
+            )
         if after == ABSENT:
             self._shown(home, NORMAL, trial.try_subscribe(home))
 
@@ -85,7 +89,7 @@ class WriteProbe:
         outcome = self._trial.try_subscribe(self._home)
         answer = {200: "warning", 409: "409"}.get(outcome.status or 0, "other")
         answer = answer if outcome.row is None else "existing"
-        self._found("post_existing_subscription", answer, f"answered {_status(outcome)}")
+        self._found("post_existing_subscription", answer, f"answered {_status(outcome)}", outcome)
         self._names(outcome)
 
     def _move_and_back(self, home: TrialList, other: TrialList) -> None:
@@ -97,7 +101,7 @@ class WriteProbe:
         there, here = self._shown(other, NORMAL, outcome), trial.look(home)
         works = (outcome.row, there, here) == (NORMAL, NORMAL, ABSENT)
         answer = "works" if works else "refused" if (there, here) == (ABSENT, NORMAL) else "other"
-        self._found("move", answer, f"answered {_status(outcome)}, {here} here and {there} there after it")
+        self._found("move", answer, f"answered {_status(outcome)}, {here} here and {there} there after it", outcome)
         if not works:
             return
         if "bulk_failure" in self.findings:
@@ -113,7 +117,7 @@ class WriteProbe:
         else:
             known = there == NORMAL and outcome.status in (400, 409)
             words = f"answered {_status(outcome)}, {there} on the list that it was to leave"
-            self._found("move_existing", str(outcome.status) if known else "other", words)
+            self._found("move_existing", str(outcome.status) if known else "other", words, outcome)
         self._names(outcome)
 
     def _leave(self) -> None:
@@ -122,7 +126,7 @@ class WriteProbe:
         outcome = self._trial.try_unsubscribe(self._home)
         after = self._shown(self._home, UNSUBSCRIBED, outcome)
         answer = "works" if after == UNSUBSCRIBED else "refused" if outcome.status != 200 else "other"
-        self._found("unsubscribe", answer, f"answered {_status(outcome)}, {after} after it")
+        self._found("unsubscribe", answer, f"answered {_status(outcome)}, {after} after it", outcome)
 
     def _come_back(self) -> None:
         """Who unsubscribed is subscribed again."""
@@ -136,7 +140,7 @@ class WriteProbe:
             answer = "skip" if outcome.row is None else "pretend"
         else:
             answer = str(outcome.status) if outcome.status in (400, 409) else "other"
-        self._found("resubscribe", answer, f"answered {_status(outcome)}, {after} after it")
+        self._found("resubscribe", answer, f"answered {_status(outcome)}, {after} after it", outcome)
         self._names(outcome)
 
     def _move_who_left(self, home: TrialList, other: TrialList) -> None:
@@ -152,7 +156,9 @@ class WriteProbe:
         answer = {UNSUBSCRIBED: "carry", NORMAL: "subscribe"}.get(there, "other")
         if there == ABSENT and outcome.status == 400:
             answer = "400"
-        self._found("move_unsubscribed", answer, f"answered {_status(outcome)}, {there} on the list that it moved to")
+        self._found(
+            "move_unsubscribed", answer, f"answered {_status(outcome)}, {there} on the list that it moved to", outcome
+        )
         self._names(outcome)
 
     def _put_back(self) -> None:
@@ -177,8 +183,10 @@ class WriteProbe:
         began, waited = self._clock(), False
         if self._delay:
             self._sleep(self._delay)
-        confirmed = outcome.status == 200 and outcome.row is not None
-        until = began + (patience if confirmed or outcome.status is None else self._delay or 0.0)
+        # A row in another status than the one that was asked for is an answer too.
+        confirmed = outcome.row == wanted or (outcome.row is not None and wanted == ABSENT)
+        hoped = patience if confirmed else _LOST if outcome.status is None else 0.0
+        until = began + max(hoped, self._delay or 0.0)
         while (status := self._trial.look(list_)) != wanted and self._clock() < until:
             self._sleep(_STEP)
             waited = True
@@ -204,8 +212,11 @@ class WriteProbe:
     def _answer(self, key: str) -> Value | None:
         return self.findings[key].answer if key in self.findings else None
 
-    def _found(self, key: str, answer: Value, words: str) -> None:
-        self.findings[key] = Finding(key, answer, words, {"writes": 1})
+    def _found(self, key: str, answer: Value, words: str, outcome: Outcome | None = None) -> None:
+        if outcome is not None and outcome.status is None:
+            self._unknown(key, "the answer was lost")
+        else:
+            self.findings[key] = Finding(key, answer, words)
 
     def _unknown(self, key: str, why: str) -> None:
         self.findings[key] = unknown(key, why)

@@ -17,6 +17,8 @@ from icontact_assets.probe.write import WriteProbe, left_behind
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.probe.bench import DEFAULT, EMPTY, MINE, Bench, write_plays
 
+MOVES = ("move", "move_existing", "move_unsubscribed")
+
 
 @pytest.fixture
 def bench(running_sandbox: Sandbox, tmp_path: Path) -> Iterator[Bench]:
@@ -79,7 +81,7 @@ def test_what_can_be_put_back_is(bench: Bench, switches: dict[str, Any], left: d
 def test_one_list_is_enough_for_what_is_not_about_moves(bench: Bench) -> None:
     bench.put(MINE)
     found = bench.run(trial := bench.open(other=None))
-    assert found == DEFAULT | dict.fromkeys(("move", "move_existing", "move_unsubscribed"), "unknown")
+    assert found == DEFAULT | dict.fromkeys(MOVES, "unknown")
     assert bench.states() == {MINE: "unsubscribed"}
     assert "was normal before" in left_behind(trial)[0]
 
@@ -131,10 +133,35 @@ def test_a_write_that_does_not_show_ends_the_trial(bench: Bench) -> None:
     ]
 
 
-def test_a_lost_answer_is_found_out_from_the_list(bench: Bench) -> None:
-    bench.sandbox.control("faults", faults=[{"method": "POST", "nth": 1, "do": {"kind": "reset", "apply": True}}])
-    assert bench.run(bench.open()) == {**DEFAULT, "bulk_failure": "other"}
-    assert "  Answered: the answer was lost." in bench.told
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_lost_answer_leaves_its_question_open_and_the_lists_tell_the_rest(bench: Bench, applied: bool) -> None:
+    lost = {"method": "POST", "nth": [1, 2], "do": {"kind": "reset", "apply": applied}}
+    bench.sandbox.control("faults", faults=[lost])
+    found = bench.run(trial := bench.open())
+    # The second write subscribes the contact again if the first did, else for the first time.
+    open_ = ("bulk_failure", "post_existing_subscription") if applied else DEFAULT
+    assert found == DEFAULT | dict.fromkeys(open_, "unknown")
+    assert bench.told.count("  Answered: the answer was lost.") == 2
+    assert trial.unseen == set()
+
+
+def test_a_list_that_asks_for_confirmation_ends_in_open_questions(bench: Bench) -> None:
+    pending = {"path": "/subscriptions", "do": {"kind": "fields", "set": {"status": "pending"}}}
+    trial = bench.open()
+    bench.sandbox.control("faults", faults=[pending])
+    found = bench.findings(trial)
+    assert found["bulk_failure"].words == "answered 200 with the row pending, and then the contact was pending"
+    assert {found[key].answer for key in ("move", "unsubscribe", "resubscribe")} == {"unknown"}
+    assert trial.writes == 1
+    assert "is pending on the list 6001" in left_behind(trial)[0]
+
+
+def test_no_more_than_twelve_writes_are_sent(bench: Bench) -> None:
+    trial = bench.open()
+    trial.writes = MOST_WRITES
+    with pytest.raises(TrialError, match="All 12 writes are used"):
+        trial.try_subscribe(trial.home)
+    assert (bench.writes(), left_behind(trial)) == ([], [])
 
 
 @pytest.mark.parametrize("after", [1, 4, 7])
