@@ -138,8 +138,9 @@ def report(
 
     It reads the published copy. The page is one HTML file without anything about a person.
     """
+    from icontact_assets.pages import write_page
     from icontact_assets.reports.figures import read_figures
-    from icontact_assets.reports.page import render, write_page
+    from icontact_assets.reports.page import render
     from icontact_assets.reports.period import Period
     from icontact_assets.resources import reading_import, scope_of
 

@@ -13,6 +13,7 @@ from icontact_assets.assets.pages import Page, column_lineage, described, keyed
 from icontact_assets.assets.worker import worker
 from icontact_assets.checks import report_results, report_specs
 from icontact_assets.metadata import failing_plainly, metadata_table
+from icontact_assets.pages import write_page
 from icontact_assets.plain import mask
 from icontact_assets.records import table_key
 from icontact_assets.reports.build import Task, build_reports
@@ -24,7 +25,7 @@ from icontact_assets.reports.highlights import highlights
 from icontact_assets.reports.lineage import LINEAGE
 from icontact_assets.reports.links import build_links
 from icontact_assets.reports.list_health import build_list_health
-from icontact_assets.reports.page import render, write_page
+from icontact_assets.reports.page import render
 from icontact_assets.reports.period import DAYS, Period
 from icontact_assets.reports.tables import (
     CAMPAIGNS,

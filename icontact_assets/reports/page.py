@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
-from icontact_assets.errors import UserError
+from icontact_assets.pages import page_template
 from icontact_assets.plain import mask
-from icontact_assets.private import Readers
 from icontact_assets.reports import wording
 from icontact_assets.reports.figures import Figures, Row
 from icontact_assets.reports.highlights import highlights, wrong_beside
@@ -27,10 +24,6 @@ _LISTS = 5
 """Lists that a plot shows at most."""
 _LONGEST = 100
 """Characters of a subject or name that are shown."""
-
-
-class PageNotWritten(UserError):
-    """The file of a report cannot be written. The text says why, and the remedy."""
 
 
 def render(figures: Figures, label: str, now: datetime) -> str:
@@ -47,40 +40,21 @@ def render(figures: Figures, label: str, now: datetime) -> str:
         shown=ranked if len(ranked) <= 2 * _SIDE else [*ranked[:_SIDE], *ranked[-_SIDE:]],
         least=LEAST_DELIVERIES,
         plots=_plots(figures, ranked),
+        change=wording.change,
+        points=wording.points,
     )
 
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "number": wording.number,
         "percent": wording.percent,
         "day": wording.day,
         "local": wording.local,
         "named": _named,
     }
-    environment.globals |= {"change": wording.change, "points": wording.points}
-    return environment.get_template("page.html")
-
-
-def write_page(path: Path, html: str, readers: Readers) -> None:
-    """Put a page in place of the one that is there. Raises PageNotWritten."""
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        readers.create(fresh)
-        fresh.write_text(html, encoding="utf-8")
-        os.replace(fresh, path)
-    except OSError as error:
-        with suppress(OSError):
-            fresh.unlink()
-        raise PageNotWritten(f"The report cannot be written to {path}: {error.strerror}. Name another file.") from error
+    return page_template(Path(__file__).parent, filters)
 
 
 def _named(row: Row) -> str:
