@@ -39,6 +39,7 @@ def compare(
             help="How many percent may differ without an explanation: 0 by default.",
         ),
     ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Make a page to send of it, too.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare the profiles that another system exported with ours, field by field, and say why they differ.
@@ -58,6 +59,11 @@ def compare(
     with reading_import(settings, import_) as connection:
         found = compared(connection, file, renamed=renamed, exported_at=at, aid=import_.filter_by_aid)
     said = verdict(found, rule)
+    if html is not None:
+        from icontact_assets.comparison.page import render
+        from icontact_assets.pages import write_page
+
+        write_page(html, render(found, said, import_.label, datetime.now(UTC)), settings.readers)
     if as_json:
         typer.echo(json.dumps(facts(found, rule), indent=2))
     else:
@@ -104,10 +110,9 @@ def _show(found: Comparison) -> None:
         title=f"{found.export.form} of {found.exported_at:%Y-%m-%d %H:%M} UTC, {found.compared:,} profiles",
         numbers=True,
     )
-    causes = [(one.name, cause) for one in found.fields for cause in one.causes]
-    causes += [("profile only there", cause) for cause in found.only_there]
-    causes += [("profile only here", cause) for cause in found.only_here]
-    if causes:
+    from icontact_assets.comparison.verdict import differences
+
+    if causes := differences(found):
         show(
             [(name, one.cause.value, f"{one.count:,}", ", ".join(one.contact_ids)) for name, one in causes],
             headers=("field", "cause", "profiles", "contact ids"),

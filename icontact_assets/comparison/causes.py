@@ -26,7 +26,7 @@ class Cause(Enum):
     OTHER_CHANNELS = "they have other channels, which are not iContact's"
     OLDER = "they have activity that is older than what iContact still shows"
     SPELLING = "only case or blanks differ"
-    NO_ID = "they have it from another source, without a contact id"
+    NO_ID = "they have no contact id for it"
     UNKNOWN = "not explained"
 
     @property

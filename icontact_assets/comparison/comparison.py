@@ -230,8 +230,8 @@ def _notes(connection: duckdb.DuckDBPyConnection, evidence: Evidence) -> list[st
     read = read_through(connection, "contacts")
     if read is not None and read < evidence.exported_at:
         notes.append(
-            f"The contacts were last read here at {read:%Y-%m-%d %H:%M} UTC, before the export was made. Materialize "
-            "raw_contacts, and compare again."
+            f"The contacts were last read here at {read:%Y-%m-%d %H:%M} UTC, before the export was made. What "
+            "changed in between is not here: materialize raw_contacts, and compare again."
         )
     return notes
 

@@ -87,10 +87,10 @@ def _sentences(found: Comparison, unlike: int, unexplained: int) -> Iterable[str
         f"The export has {pairs.there:,} profiles, and {pairs.here:,} are here. {found.compared:,} are on both sides: "
         f"{pairs.by_id:,} by their contact id, {pairs.by_address:,} by their address."
     )
-    values = sum(one.equal + one.unlike for one in found.fields)
+    equal = sum(one.equal for one in found.fields)
     yield (
-        f"They have {values:,} values in {len(found.fields)} fields. {unlike:,} of them are not alike, {unexplained:,} "
-        "without an explanation."
+        f"They have {equal + unlike:,} values in {len(found.fields)} fields. {equal:,} are equal, "
+        f"{unlike - unexplained:,} differ for a known cause, and {unexplained:,} without an explanation."
     )
     for side, ones in (("in the export", found.only_there), ("here", found.only_here)):
         if ones:
@@ -125,6 +125,15 @@ def _listed(ones: Sequence[Found]) -> str:
         else f"{one.count:,} without an explanation"
         for one in ones
     )
+
+
+def differences(found: Comparison) -> list[tuple[str, Found]]:
+    """Every cause with what it is of: a field, or the profiles of a side."""
+    return [
+        *((one.name, cause) for one in found.fields for cause in one.causes),
+        *(("profiles only in the export", cause) for cause in found.only_there),
+        *(("profiles only here", cause) for cause in found.only_here),
+    ]
 
 
 def facts(found: Comparison, rule: Rule) -> dict[str, Any]:
