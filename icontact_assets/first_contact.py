@@ -103,6 +103,7 @@ def _try_writes(settings: Settings, import_: Import, wanted: Wanted, *, as_json:
     """Hold a trial, and show how it ended, however that was."""
     from icontact_assets.probe.profile import add_answers, read_profile
     from icontact_assets.probe.report import is_handled
+    from icontact_assets.probe.trial import MOST_WRITES
     from icontact_assets.trial import hold_trial
 
     if profile is not None:
@@ -117,7 +118,7 @@ def _try_writes(settings: Settings, import_: Import, wanted: Wanted, *, as_json:
             typer.echo(json.dumps(facts, indent=2))
         else:
             counts = _show_groups(held.findings)
-            say("\n".join([f"{held.writes} writes. {'; '.join(counts)}.", *held.left]))
+            say("\n".join([f"{held.writes} of at most {MOST_WRITES} writes. {'; '.join(counts)}.", *held.left]))
 
     if not is_handled(hold_trial(settings, import_, wanted, end)):
         raise typer.Exit(NOT_HANDLED)

@@ -87,7 +87,7 @@ class Trial:
         self.now: dict[str, str] = {}
         """The status as it was last seen."""
         self.unseen: set[str] = set()
-        """The ids of the lists that were written to since."""
+        """The ids of the lists that a write is about which was sent, and may show later."""
         self._at: set[str] = set()
         """The ids of the lists that a write under way is about."""
 
@@ -128,7 +128,6 @@ class Trial:
         """The contact's status on a list now."""
         row = self._folder.subscription(list_.list_id, self.contact_id)
         self.now[list_.list_id] = ABSENT if row is None else _status(row)
-        self.unseen.discard(list_.list_id)
         return self.now[list_.list_id]
 
     # Writes

@@ -87,6 +87,9 @@ class WriteProbe:
         if not self._is(self._home, NORMAL, "post_existing_subscription"):
             return
         outcome = self._trial.try_subscribe(self._home)
+        # Nothing is to change, so that nothing is waited for.
+        self._trial.look(self._home)
+        self._trial.unseen.clear()
         answer = {200: "warning", 409: "409"}.get(outcome.status or 0, "other")
         answer = answer if outcome.row is None else "existing"
         self._found("post_existing_subscription", answer, f"answered {_status(outcome)}", outcome)
@@ -195,11 +198,11 @@ class WriteProbe:
             seconds = round(self._delay)
             self._found("write_delay_seconds", seconds, f"shown {seconds} s after the answer" if seconds else "at once")
         elif confirmed and patience == PATIENCE:
-            self._trial.unseen.add(list_.list_id)
             raise TrialError(
                 f"A write was confirmed and does not show after {PATIENCE} s: the contact is {status} on the list "
                 f"{list_.list_id}. The trial stops."
             )
+        self._trial.unseen.clear()
         return status
 
     def _is(self, list_: TrialList, status: str, key: str) -> bool:
@@ -242,7 +245,7 @@ def left_behind(trial: Trial) -> list[str]:
         subject = f"The contact {trial.contact_id}"
         where = f"the list {list_.list_id}, where it was {before} before"
         if list_.list_id in trial.unseen:
-            found.append(f"{subject} was written to, and not seen since, on {where}: look at it in iContact.")
+            found.append(f"{subject} was written to on {where}. That may show late: look at it in iContact.")
         elif now != before and before == NORMAL:
             found.append(f"{subject} is {now} on {where}: subscribe it again in iContact, or delete the list.")
         elif now != before:

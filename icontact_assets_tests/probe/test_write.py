@@ -61,7 +61,7 @@ def test_each_switch_is_named_rightly(bench: Bench, switches: dict[str, Any], in
     [
         ({}, {EMPTY: "unsubscribed", MINE: "normal"}),
         ({"move_unsubscribed": "subscribe"}, {MINE: "normal"}),
-        ({"move_unsubscribed": "400"}, {MINE: "unsubscribed"}),
+        ({"move_unsubscribed": "400", "write_delay_seconds": 4}, {MINE: "unsubscribed"}),
         ({"move_unsubscribed": "400", "resubscribe": "success", "bulk_failure": "refuse"}, {MINE: "normal"}),
     ],
     ids=str,
@@ -128,9 +128,20 @@ def test_a_write_that_does_not_show_ends_the_trial(bench: Bench) -> None:
         probe.run()
     assert trial.writes == 1
     assert left_behind(trial) == [
-        "The contact 11 was written to, and not seen since, on the list 6001, where it was absent before: look at it in "
+        "The contact 11 was written to on the list 6001, where it was absent before. That may show late: look at it in "
         "iContact."
     ]
+
+
+def test_what_ends_a_trial_while_a_write_does_not_show_yet_is_told(bench: Bench) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    bench.sandbox.control("switches", write_delay_seconds=1000)
+    probe = WriteProbe(trial := bench.open(), sleep=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        probe.run()
+    assert "was written to on the list 6001" in left_behind(trial)[0]
 
 
 @pytest.mark.parametrize("applied", [True, False])
