@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.looking import Looking
 from icontact_assets.probe.asking import look
 from icontact_assets.probe.client import MOST, Client
+from icontact_assets.probe.profile import profile, write_profile
 from icontact_assets.probe.questions import QUESTIONS, UNKNOWN
 from icontact_assets.probe.report import is_handled, settings
 from icontact_assets.probe.sight import Sight
+from icontact_assets.sandbox.like import read_profile
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.icontact.test_session import CREDENTIALS
 from icontact_assets_tests.probe.played import PLACE, WORLD, Sights, found, plays
@@ -47,7 +50,9 @@ def sights(sandbox: Sandbox, tmp_path: Path) -> Sights:
 
 
 @pytest.mark.parametrize("switches", TOGETHER, ids=["handled", "not_handled"])
-def test_every_reading_is_named_beside_others(sights: Sights, switches: dict[str, Any]) -> None:
+def test_every_reading_is_named_beside_others_and_found_again(
+    sights: Sights, tmp_path: Path, switches: dict[str, Any]
+) -> None:
     sight = sights.probe(**switches)
     findings = found(sight)
     assert {key: findings[key].answer for key in switches} == switches
@@ -58,6 +63,14 @@ def test_every_reading_is_named_beside_others(sights: Sights, switches: dict[str
     assert [row["status"] for row in log].count(int(switches.get("auth_status", 401))) == 1
     assert log[-1]["status"] == int(switches.get("auth_status", 401))
     assert is_handled(list(findings.values())) == ("message_bodies" not in switches)
+    write_profile(tmp_path / "p.json", profile(sight, list(findings.values()), datetime.now(UTC), "0"))
+    like = read_profile(tmp_path / "p.json")
+    assert like.unlike == {}
+    sights.sandbox.control("reset", **SMALL)
+    again = found(sights.probe(**like.switches))
+    assert {key: finding.answer for key, finding in again.items()} == {
+        key: finding.answer for key, finding in findings.items()
+    }
 
 
 def test_the_page_shows_what_is_found_now(sandbox: Sandbox, tmp_path: Path) -> None:

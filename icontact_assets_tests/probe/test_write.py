@@ -11,9 +11,11 @@ import pytest
 
 from benchmarks.first_contact import PAGE, written_line
 from icontact_assets.icontact.errors import Incomplete, Refused
+from icontact_assets.probe.profile import add_answers, write_profile
 from icontact_assets.probe.questions import WRITE_QUESTIONS
 from icontact_assets.probe.trial import MOST_WRITES, TrialError
 from icontact_assets.probe.write import WriteProbe, left_behind
+from icontact_assets.sandbox.like import read_profile
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.probe.bench import DEFAULT, EMPTY, MINE, Bench, write_plays
 
@@ -196,3 +198,20 @@ def test_the_page_shows_what_is_found_now(running_sandbox: Sandbox, tmp_path: Pa
             assert now in lines, f"run `python -m benchmarks.first_contact`: {now}"
         assert f"| `{key}={switches[key]}` | `{switches[key]}` |" in PAGE.read_text()
     running_sandbox.control("reset")
+
+
+def test_the_same_is_found_again_in_a_sandbox_like_it(running_sandbox: Sandbox, tmp_path: Path) -> None:
+    switches = {"bulk_failure": "refuse", "resubscribe": "pretend", "write_delay_seconds": 2, "move_existing": "409"}
+    path, answers = tmp_path / "profile.json", []
+    write_profile(path, {"format": 1, "answers": {}, "evidence": {}})
+    for number in (1, 2):
+        running_sandbox.control("reset")
+        running_sandbox.control("switches", **(switches if number == 1 else read_profile(path).switches))
+        bench = Bench(running_sandbox, tmp_path / str(number))
+        probe = bench.probe(bench.open())
+        probe.run()
+        add_answers(path, probe.all_findings())
+        answers.append({finding.key: finding.answer for finding in probe.all_findings()})
+    running_sandbox.control("reset")
+    assert read_profile(path).unlike == {}
+    assert answers[0] == answers[1] == {**DEFAULT, **switches, "move_unsubscribed": "unknown"}
