@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime
 
 from icontact_assets.icontact.values import as_id, as_instant, as_int, as_text
-from icontact_assets.probe.asking import age_in_days, lost_opens, released_at, reported, unsent
+from icontact_assets.probe.asking import age_in_days, lost_opens, released_at, reported, searched, unsent
 from icontact_assets.probe.findings import Finding, not_seen, unknown
 from icontact_assets.probe.paging import begins_at
 from icontact_assets.probe.sight import KINDS, Row, Sight, identical, ids_of
@@ -148,7 +148,7 @@ def activity_of_deleted(sight: Sight) -> Finding:
         gone += answer.status == 404 or (isinstance(contact, dict) and contact.get("status") == "deleted")
     if gone:
         return Finding(key, "keep", "rows name contacts that are gone", {"contacts": len(people), "gone": gone})
-    checked = max((_checked(sight, name, people) for name in sight.names("known:")), default=0)
+    checked = max((_checked(sight, name, people) for name in searched(sight)), default=0)
     whole, deleted = sight.total("contacts") or 0, sight.total("deleted") or 0
     expected = checked * deleted / max(1, whole + deleted)
     if expected >= _CHANCE:

@@ -17,6 +17,8 @@ LARGE = 5_000
 SMALL = 20
 _SMALLER = (1_000, 500, 100, SMALL, 10, 5, 1)
 _BISECT = 3
+_USUAL_PAGE = 500
+_ACTIVITY = (100, SMALL, 5)
 _REFUSED = (401, 402, 507)
 _SEARCH = 4
 _MESSAGES = 50
@@ -67,6 +69,7 @@ class _Asking:
         self._place = place
         self._sight = sight
         self._messages: list[str] = []
+        self._most_activity = SMALL
 
     def everything(self) -> None:
         self._service()
@@ -78,12 +81,14 @@ class _Asking:
         self._paging()
         self._more()
 
-    def _ask(self, name: str, path: str, params: Mapping[str, str | int], key: str = "", what: str = "") -> None:
+    def _ask(self, name: str, path: str, params: Mapping[str, str | int], key: str = "") -> None:
         self._sight.keys[name] = key
         self._sight.lengths[name] = len(path) + sum(len(term) + len(str(value)) + 2 for term, value in params.items())
-        if "limit" in params and isinstance(params["limit"], int):
-            self._sight.asked[name] = params["limit"]
-        answer = self._client.ask(what or name.partition(":")[0].replace("_", " "), path, params)
+        limit = params.get("limit", 0)
+        if isinstance(limit, int):
+            self._sight.asked[name] = limit
+        what = name.partition(":")[0].replace("_", " ")
+        answer = self._client.ask(what, path, params, patient=self._sight.asked[name] <= _USUAL_PAGE)
         self._sight.answers[name] = answer
         # More of the same would only lock somebody out.
         if answer is not None and answer.status in (_REFUSED if name != "contacts" else (*_REFUSED, 403, 404)):
@@ -105,6 +110,8 @@ class _Asking:
     def _contacts(self) -> None:
         self._folder("contacts", "contacts", "contacts", **_ALL, limit=SMALL, offset=0)
         self._largest_page("contacts")
+        if not self._sight.is_page("contacts"):
+            self._folder("contacts", "contacts", "contacts", **_ALL, limit=self._few(), offset=0)
         self._folder("custom_fields", "customfields", "customfields")
 
     def _largest_page(self, resource: str) -> None:
@@ -131,10 +138,12 @@ class _Asking:
         return self._sight.is_page(name)
 
     def _listings(self) -> None:
-        self._folder("lists", "lists", "lists", limit=500, offset=0)
-        self._folder("subscriptions", "subscriptions", "subscriptions", limit=500, offset=0)
-        self._folder("sends", "sends", "sends", limit=500, offset=0)
-        self._folder("messages", "messages", "messages", limit=_MESSAGES, offset=0)
+        most = min(_USUAL_PAGE, self._accepted())
+        for name in ("lists", "subscriptions", "sends"):
+            self._folder(name, name, name, limit=most, offset=0)
+            if not self._sight.is_page(name) and most > SMALL:
+                self._folder(name, name, name, limit=SMALL, offset=0)
+        self._folder("messages", "messages", "messages", limit=min(_MESSAGES, most), offset=0)
         answer = self._sight.seen("messages")
         if not self._sight.is_page("messages"):
             # One bad row spoils a page of many.
@@ -142,7 +151,7 @@ class _Asking:
             return
         rows = self._sight.rows("messages")
         size = answer.size / len(rows) if answer is not None and rows else 0
-        most = _MESSAGES_MOST if size == 0 else min(_MESSAGES_MOST, int(_MESSAGES_BYTES / size))
+        most = min(most, _MESSAGES_MOST if size == 0 else int(_MESSAGES_BYTES / size))
         if rows and most > len(rows):
             self._folder("messages_large", "messages", "messages", limit=most, offset=0)
 
@@ -167,10 +176,16 @@ class _Asking:
         """Each kind twice, of the message that has the most of it; opens of the newest and the oldest once more."""
         if not self._messages:
             return
+        self._most_activity = self._accepted()
         for kind in KINDS:
             id_ = max(self._messages, key=lambda id_: reported(self._sight, id_, kind) or 0)
-            self._listing(kind, id_, 1, self._accepted())
-            self._listing(kind, id_, 2, min(500, self._accepted()))
+            self._listing(kind, id_, 1, self._most_activity)
+            # Its pages may be shorter than those of contacts.
+            for limit in _ACTIVITY:
+                if limit < self._most_activity and not self._sight.is_page(f"{kind}:{id_}:1"):
+                    self._most_activity = limit
+                    self._listing(kind, id_, 1, limit)
+            self._listing(kind, id_, 2, min(_USUAL_PAGE, self._most_activity))
         sends = {as_id(row.get("messageId")): released_at(row) for row in self._sent()}
         dated = sorted((at, id_) for id_ in self._messages if (at := sends.get(id_)) is not None)
         for _, id_ in dict.fromkeys([*dated[-1:], *dated[:1]]):
@@ -180,7 +195,7 @@ class _Asking:
 
     def _opens(self, id_: str) -> None:
         if id_ not in self._sight.listings("opens"):
-            self._listing("opens", id_, 1, self._accepted())
+            self._listing("opens", id_, 1, self._most_activity)
 
     def _until_when(self, first: datetime, last: datetime) -> None:
         """The opens of a few messages between one that has lost them and one that has not: how old they get."""
@@ -203,9 +218,12 @@ class _Asking:
         pages = [name for name in self._sight.names("contacts") if self._sight.is_page(name)]
         return max((self._sight.asked.get(name, 0) for name in pages), default=SMALL) or SMALL
 
+    def _few(self) -> int:
+        return min(SMALL, self._accepted())
+
     def _people(self) -> None:
         sight = self._sight
-        self._folder("deleted", "contacts", "contacts", status="deleted", limit=SMALL, offset=0)
+        self._folder("deleted", "contacts", "contacts", status="deleted", limit=self._few(), offset=0)
         deleted = ids_of([row for row in sight.rows("deleted") if row.get("status") == "deleted"], "contactId")[:1]
         seen = Counter(id_ for kind in KINDS for id_ in ids_of(sight.rows_of(kind), "contactId"))
         people = [id_ for id_, _ in seen.most_common()]
@@ -218,7 +236,9 @@ class _Asking:
             self._folder(f"contact:{id_}", f"contacts/{id_}")
         if people or contacts:
             id_ = people[0] if people else min(contacts)
-            self._folder("actions", f"contacts/{id_}/actions", "actions", limit=min(500, self._accepted()), offset=0)
+            self._folder(
+                "actions", f"contacts/{id_}/actions", "actions", limit=min(_USUAL_PAGE, self._accepted()), offset=0
+            )
 
     def _known(self, wanted: list[str]) -> None:
         """One search for as many contacts as may be: it shows who is gone, and how long a list of ids may be."""
@@ -230,11 +250,18 @@ class _Asking:
             self._folder(name, "contacts", "contacts", **_ALL, contactId=",".join(ids), limit=limit, offset=0)
             if self._sight.is_page(name):
                 break
+        else:
+            return
+        cut = len(self._sight.rows(name))
+        if not self._sight.is_whole(name) and 0 < cut < count:
+            # Pages are shorter than that: who is missing shows only where all fit.
+            few = ",".join(ids[:cut])
+            self._folder(f"some:{cut}", "contacts", "contacts", **_ALL, contactId=few, limit=cut, offset=0)
 
     def _missing(self, wanted: list[str]) -> list[str]:
         """Of the contacts that were searched for, those that did not show. None if not all can have."""
         sight = self._sight
-        for name in sight.names("known:"):
+        for name in searched(sight):
             answer = sight.seen(name)
             if sight.is_whole(name) and answer is not None and not answer.warnings:
                 shown = set(ids_of(sight.rows(name), "contactId"))
@@ -254,11 +281,13 @@ class _Asking:
                 self._compare("larger_text", int("9" * (len(str(ids[0])) - 1)))
             rising = ids_of(sight.rows("contacts"), "contactId")
             way = "asc" if rising == sorted(rising, key=int, reverse=True) else "desc"
-            self._folder("ordered", "contacts", "contacts", **_ALL, orderby=f"contactId:{way}", limit=SMALL, offset=0)
+            self._folder(
+                "ordered", "contacts", "contacts", **_ALL, orderby=f"contactId:{way}", limit=self._few(), offset=0
+            )
         total = sight.total("contacts")
         if total is not None:
-            self._folder("past_end", "contacts", "contacts", **_ALL, limit=SMALL, offset=total + 1)
-        self._folder("offset", "contacts", "contacts", **_ALL, limit=SMALL, offset=1)
+            self._folder("past_end", "contacts", "contacts", **_ALL, limit=self._few(), offset=total + 1)
+        self._folder("offset", "contacts", "contacts", **_ALL, limit=self._few(), offset=1)
         self._folder("limit_zero", "contacts", "contacts", **_ALL, limit=0, offset=0)
         self._folder("limit_negative", "contacts", "contacts", **_ALL, limit=-1, offset=0)
         self._folder("unknown_term", "contacts", "contacts", **_ALL, limit=1, offset=0, assetsProbe=1)
@@ -267,7 +296,7 @@ class _Asking:
 
     def _compare(self, name: str, id_: int) -> None:
         self._folder(
-            name, "contacts", "contacts", **_ALL, contactId=id_, contactIdSearchType="gt", limit=SMALL, offset=0
+            name, "contacts", "contacts", **_ALL, contactId=id_, contactIdSearchType="gt", limit=self._few(), offset=0
         )
 
     def _more(self) -> None:
@@ -277,7 +306,7 @@ class _Asking:
             people = ids_of(sight.rows(sight.largest("opens", id_)), "contactId")
             if len(set(people)) > 1:
                 path = f"messages/{id_}/opens"
-                self._folder("filtered", path, "opens", contactId=people[0], limit=SMALL, offset=0)
+                self._folder("filtered", path, "opens", contactId=people[0], limit=self._few(), offset=0)
                 break
         for id_ in unsent(sight)[:_UNSENT]:
             self._folder(f"unsent:{id_}", f"messages/{id_}/statistics")
@@ -307,6 +336,11 @@ def lost_opens(sight: Sight, message: str) -> bool:
     name = sight.largest("opens", message)
     times = [at for row in sight.rows(name) if (at := as_instant(as_text(row.get("openTime")))) is not None]
     return sight.is_whole(name) and all(at - released > SOON for at in times)
+
+
+def searched(sight: Sight) -> list[str]:
+    """The searches for contacts by id."""
+    return [*sight.names("known:"), *sight.names("some:")]
 
 
 def unsent(sight: Sight) -> list[str]:

@@ -65,16 +65,21 @@ class Client:
         self.refusals = 0
         self.limit: Limit | None = None
 
-    def ask(self, what: str, path: str, params: Mapping[str, str | int]) -> Exchange | None:
+    def ask(self, what: str, path: str, params: Mapping[str, str | int], *, patient: bool = True) -> Exchange | None:
         """The answer to one question, None if none came. Refusals are waited for, and what failed is asked once more.
 
-        Raises Stopped when no more may be asked. What is wrong with connection or settings is raised as it is.
+        `patient`: whether a second refusal is waited for too. Without it, that is the answer: the request itself may
+        ask for too much. Raises Stopped when no more may be asked. What is wrong with connection or settings is raised
+        as it is.
         """
         failed = False
         refused = 0
         while True:
             answer = self._once(what, path, params)
             if answer is not None and answer.status in _REFUSALS:
+                if refused and not patient:
+                    self.refusals += 1
+                    return answer
                 self._refused(answer, refused)
                 refused += 1
             elif (answer is None or _is_failure(answer)) and not failed:

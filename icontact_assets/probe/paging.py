@@ -53,7 +53,9 @@ def page_limit(sight: Sight) -> Finding:
         return Finding(key, "refuse", words, {"rows": rows}, setting=setting)
     failed = [name for name in names if not sight.is_page(name)]
     if failed:
-        return Finding(key, "other", f"a page of {sight.asked[failed[0]]:,} fails, one of {asked:,} comes")
+        words = f"a page of {sight.asked[failed[0]]:,} fails, one of {asked:,} comes"
+        usual = Meaning("handled", f"we ask for {_OUR_PAGE}, and for less where that fails")
+        return Finding(key, "other", words, {"rows": rows}, instead=usual)
     if _cut(sight, best):
         # One row of difference may be a contact that vanished meanwhile.
         return Finding(key, "clamp", f"of {asked:,} asked for, {rows:,} came", {"rows": rows})
@@ -312,6 +314,8 @@ def _longest(sight: Sight, key: str, statuses: Sequence[int], measured: Callable
     if not sight.is_page(last) and (answer is None or answer.status not in statuses):
         return not_seen(sight, key, last)
     if answer is None or answer.status not in statuses:
+        if answer is not None and answer.warnings:
+            return unknown(key, "the search by id is ignored, with a warning")
         return Finding(key, 0, f"{count} ids in one search are accepted", {"ids": count})
     reached = count if sight.is_page(last) else 0
     value: Value = measured(sight.lengths[last], reached) if reached else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from icontact_assets.icontact.values import as_flag, as_id
+from icontact_assets.probe.asking import searched
 from icontact_assets.probe.findings import Finding, not_seen, unknown
 from icontact_assets.probe.sight import KINDS, Row, Sight, ids_of
 
@@ -96,7 +97,7 @@ def _status(sight: Sight, name: str) -> Any:
 
 def total_includes_deleted(sight: Sight) -> Finding:
     key = "total_includes_deleted"
-    names = [name for name in ("contacts", *sight.names("contacts_large:"), *sight.names("known:")) if sight.rows(name)]
+    names = [name for name in ("contacts", *sight.names("contacts_large:"), *searched(sight)) if sight.rows(name)]
     if not names:
         return not_seen(sight, key, "contacts")
     rows = [row for name in names for row in sight.rows(name)]
@@ -106,8 +107,7 @@ def total_includes_deleted(sight: Sight) -> Finding:
     deleted = _deleted(sight)
     if not deleted:
         return unknown(key, "no deleted contact is known", rows=len(rows))
-    searched = [name for name in sight.names("known:") if sight.is_whole(name)]
-    if searched or any(sight.is_whole(name) for name in names):
+    if any(sight.is_whole(name) for name in names):
         return Finding(key, False, "a deleted contact does not show", {"deleted": len(deleted), "rows": len(rows)})
     return unknown(key, "not all contacts were seen", rows=len(rows))
 

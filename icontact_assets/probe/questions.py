@@ -60,7 +60,6 @@ def _report(text: str) -> Meaning:
 
 _ANY_FORM = _handled("read by its own offset")
 _EASTERN = _handled("read as Eastern time")
-_UNREAD = _report("we cannot read it: such rows end in quarantine")
 _FORMS: dict[Value, Meaning] = {
     "iso": _ANY_FORM,
     "no_colon": _ANY_FORM,
@@ -71,7 +70,7 @@ _FORMS: dict[Value, Meaning] = {
     "fixed": _ANY_FORM,
     "mixed": _handled("each is read by its own form"),
     "other": _handled("another form, which we can read"),
-    "unreadable": _UNREAD,
+    "unreadable": _report("we cannot read it: no time comes of it"),
 }
 """Forms of times: 2026-09-14T09:20:00-04:00 with Eastern's offset of that day, -0400, Z, no offset, a blank for the T,
 20260914 09:20:00, one offset in summer and winter."""
@@ -221,7 +220,7 @@ _ACTIVITY = (
         "distinct": _handled("equal rows are counted once, which the tie-out knows"),
         "ever": _handled("polls notice each change, and the tie-out warns"),
         "other": _report("polls may miss rows until a read verifies"),
-        "missing": _report("messages cannot be polled"),
+        "missing": _report("polls show nothing new: new rows are found only when a read verifies"),
     }),
     Question("automation_sends", 30, "whether messages of automations have sends", {
         "include": _handled("messages are polled with a send and without"),
@@ -236,7 +235,10 @@ _ACTIVITY = (
 )  # fmt: skip
 
 _TIMES = (
-    Question("activity_time", 16, "times of activity", _FORMS),
+    Question("activity_time", 16, "times of activity", {
+        **_FORMS,
+        "unreadable": _report("we cannot read it: such rows end in quarantine"),
+    }),
     Question("contact_date", 16, "createDate of contacts", _FORMS),
     Question("message_date", 17, "createDate of messages", _FORMS),
     Question("send_date", 16, "times of sends", _FORMS),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from icontact_assets.icontact.values import EASTERN, as_instant, as_text
+from icontact_assets.icontact.values import EASTERN, as_id, as_instant, as_text
 from icontact_assets.probe.findings import Finding, not_seen, unknown
+from icontact_assets.probe.questions import Meaning
 from icontact_assets.probe.sight import KINDS, Sight
 
+_TOGETHER = timedelta(minutes=10)
+_PAIRS = 5
 _DATE, _TIME = r"\d{4}-\d\d-\d\d", r"\d\d:\d\d:\d\d"
 _FORMS = {
     form: re.compile(pattern)
@@ -96,6 +99,30 @@ def activity_time(sight: Sight) -> Finding:
     return judge("activity_time", name, values, sight)
 
 
+def contact_date(sight: Sight) -> Finding:
+    """Who subscribes is created with the subscription, and that has an offset: it tells the zone of what has none."""
+    found = _column("contact_date", "contacts", "contacts", ("createDate",))(sight)
+    if found.answer not in ("no_offset", "blank", "compact"):
+        return found
+    added = {as_id(row.get("contactId")): as_text(row.get("addDate")) for row in sight.rows_of("subscriptions")}
+    eastern = utc = pairs = 0
+    for row in sight.rows_of("contacts"):
+        text, told = as_text(row.get("createDate")), added.get(as_id(row.get("contactId")))
+        if not text or not told or form_of(told) not in ("iso", "no_colon", "utc"):
+            continue
+        created, subscribed = datetime.fromisoformat(text.strip()), as_instant(told)
+        if subscribed is not None:
+            pairs += 1
+            eastern += abs(created.replace(tzinfo=EASTERN) - subscribed) < _TOGETHER
+            utc += abs(created.replace(tzinfo=UTC) - subscribed) < _TOGETHER
+    if max(eastern, utc) < _PAIRS:
+        return found
+    zone = "Eastern" if eastern >= utc else "UTC"
+    words = f"{found.words}; {zone}, as {max(eastern, utc):,} subscriptions show"
+    instead = None if zone == "Eastern" else Meaning("report", "we read it as Eastern time, so it is off by hours")
+    return Finding(found.key, found.answer, words, {**found.seen, "pairs": pairs}, instead=instead)
+
+
 def _column(key: str, page: str, resource: str, fields: tuple[str, ...]) -> Callable[[Sight], Finding]:
     def read(page: str, sight: Sight) -> Finding:
         return judge(key, page, (row.get(name) for row in sight.rows_of(resource) for name in fields), sight)
@@ -105,7 +132,7 @@ def _column(key: str, page: str, resource: str, fields: tuple[str, ...]) -> Call
 
 JUDGES_BY_KEY: dict[str, Callable[[Sight], Finding]] = {
     "activity_time": activity_time,
-    "contact_date": _column("contact_date", "contacts", "contacts", ("createDate",)),
+    "contact_date": contact_date,
     "message_date": _column("message_date", "messages", "messages", ("createDate",)),
     "send_date": _column("send_date", "sends", "sends", ("scheduledTime", "releasedTime")),
     "subscription_date": _column("subscription_date", "subscriptions", "subscriptions", ("addDate",)),

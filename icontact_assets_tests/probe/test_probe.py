@@ -12,6 +12,7 @@ import pytest
 from benchmarks.first_contact import PAGE, line
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.looking import Looking
+from icontact_assets.icontact.values import as_instant
 from icontact_assets.probe.asking import look
 from icontact_assets.probe.client import MOST, Client
 from icontact_assets.probe.profile import profile, write_profile
@@ -109,6 +110,36 @@ def test_a_limit_of_requests_is_met_and_kept(sights: Sights) -> None:
     assert sight.refusals <= 3
     [setting] = settings(list(findings.values()))
     assert setting.lines == ("limits:", "  per_minute: 10")
+
+
+def test_a_service_that_cannot_bring_a_large_page_is_probed_all_the_same(sights: Sights) -> None:
+    fault = {"path": "/contacts$", "query": "limit=[15]000", "do": {"kind": "reply", "status": 503}}
+    sights.sandbox.control("faults", faults=[fault])
+    sight = sights.probe(activity_limit_rows=10)
+    findings = found(sight)
+    assert sight.stopped is None
+    assert (findings["page_limit"].answer, findings["page_limit"].verdict) == ("other", "handled")
+    assert (findings["requests_per_minute"].answer, findings["activity_limit_rows"].answer) == (UNKNOWN, 10)
+
+
+def test_where_small_pages_only_come_from_activity_they_are_read(sights: Sights) -> None:
+    findings = found(sights.probe(page_limit="refuse", page_limit_rows=100, activity_limit_rows=30))
+    assert findings["activity_order"].answer == "ascending"
+    assert findings["activity_time"].answer == "iso"
+
+
+def test_a_time_without_an_offset_that_is_not_eastern_is_to_be_reported(sights: Sights) -> None:
+    def date(row: dict[str, Any]) -> dict[str, Any]:
+        return {"createDate": as_instant(row["createDate"]).strftime("%Y-%m-%d %H:%M:%S")}
+
+    sight = sights.probe()
+    assert "Eastern, as " in found(sight)["contact_date"].words
+    for name in sight.names("contacts"):
+        for row in sight.rows(name):
+            row |= date(row)
+    in_utc = found(sight)["contact_date"]
+    assert (in_utc.answer, in_utc.verdict) == ("blank", "report")
+    assert "UTC, as " in in_utc.words
 
 
 def test_what_was_found_before_the_requests_end_is_there(sights: Sights, tmp_path: Path) -> None:
