@@ -239,7 +239,10 @@ _TIMES = (
         **_FORMS,
         "unreadable": _report("we cannot read it: such rows end in quarantine"),
     }),
-    Question("contact_date", 16, "createDate of contacts", _FORMS),
+    Question("contact_date", 16, "createDate of contacts", {
+        **_FORMS,
+        "blank_utc": _report("we read it as Eastern time, so it is off by hours"),
+    }),
     Question("message_date", 17, "createDate of messages", _FORMS),
     Question("send_date", 16, "times of sends", _FORMS),
     Question("subscription_date", 16, "addDate of subscriptions", _FORMS),

@@ -11,7 +11,6 @@ from typing import Any
 
 from icontact_assets.icontact.values import EASTERN, as_id, as_instant, as_text
 from icontact_assets.probe.findings import Finding, not_seen, unknown
-from icontact_assets.probe.questions import Meaning
 from icontact_assets.probe.sight import KINDS, Sight
 
 _TOGETHER = timedelta(minutes=10)
@@ -119,8 +118,8 @@ def contact_date(sight: Sight) -> Finding:
         return found
     zone = "Eastern" if eastern >= utc else "UTC"
     words = f"{found.words}; {zone}, as {max(eastern, utc):,} subscriptions show"
-    instead = None if zone == "Eastern" else Meaning("report", "we read it as Eastern time, so it is off by hours")
-    return Finding(found.key, found.answer, words, {**found.seen, "pairs": pairs}, instead=instead)
+    answer = found.answer if zone == "Eastern" else "blank_utc"
+    return Finding(found.key, answer, words, {**found.seen, "pairs": pairs})
 
 
 def _column(key: str, page: str, resource: str, fields: tuple[str, ...]) -> Callable[[Sight], Finding]:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from icontact_assets.sandbox.switches import Switches
-from icontact_assets.sandbox.times import MINUTES, Style, hour_frame, in_turn, stamp
+from icontact_assets.sandbox.times import MINUTES, DateStyle, Style, hour_frame, in_turn, stamp
 from icontact_assets.sandbox.world import (
     CONTACT_FIELDS,
     ActivityLog,
@@ -160,7 +160,7 @@ def activity(log: ActivityLog, positions: Longs, kind: Kind, links: list[str], s
     mark = '"' if quoted else ""
     if switches.ids == "mixed":
         contacts = [f'"{value}"' if turn % 2 else value for turn, value in enumerate(contacts)]
-    frames: dict[tuple[Style, int], tuple[str, str]] = {}
+    frames: dict[tuple[DateStyle, int], tuple[str, str]] = {}
     parts = []
     for contact_id, instant, tail in zip(contacts, instants, tails, strict=True):
         hour, second = divmod(instant, 3600)

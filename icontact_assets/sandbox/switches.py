@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from icontact_assets.sandbox.times import Style
+from icontact_assets.sandbox.times import DateStyle, Style
 
 
 class Switches(BaseModel):
@@ -96,7 +96,9 @@ class Switches(BaseModel):
         "turns, `other` has milliseconds, `unreadable` is 09/14/2026 09:20:00",
     )
     message_date: Style = Field("iso", description="createDate of messages")
-    contact_date: Style = Field("blank", description="createDate of contacts")
+    contact_date: DateStyle = Field(
+        "blank", description="createDate of contacts. `blank_utc` is UTC that does not say so"
+    )
     send_date: Style = Field("iso", description="scheduledTime and releasedTime of sends")
     subscription_date: Style = Field("iso", description="addDate of subscriptions")
     action_time: Style = Field("no_colon", description="actionTime in the history of a contact")

@@ -10,11 +10,13 @@ from zoneinfo import ZoneInfo
 
 EASTERN = ZoneInfo("America/New_York")
 Style = Literal["iso", "utc", "no_offset", "no_colon", "blank", "compact", "fixed", "mixed", "other", "unreadable"]
+DateStyle = Literal[Style, "blank_utc"]
+"""Beside the others: UTC that does not say so."""
 
 MINUTES = [f"{second // 60:02}:{second % 60:02}" for second in range(3600)]
 _DAY = {"compact": "%Y%m%d", "unreadable": "%m/%d/%Y"}
-_BETWEEN = {"blank": " ", "compact": " ", "unreadable": " "}
-_ZONES: dict[Style, tzinfo] = {"utc": UTC, "fixed": timezone(timedelta(hours=-5))}
+_BETWEEN = {"blank": " ", "blank_utc": " ", "compact": " ", "unreadable": " "}
+_ZONES: dict[DateStyle, tzinfo] = {"utc": UTC, "blank_utc": UTC, "fixed": timezone(timedelta(hours=-5))}
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?",
     re.IGNORECASE,
@@ -22,7 +24,7 @@ _ISO = re.compile(
 
 
 @lru_cache(maxsize=200_000)
-def hour_frame(style: Style, hour: int) -> tuple[str, str]:
+def hour_frame(style: DateStyle, hour: int) -> tuple[str, str]:
     """What is around `MINUTES[second]` in a whole hour of Unix time. Offsets change on whole hours only."""
     local = datetime.fromtimestamp(hour * 3600, _ZONES.get(style, EASTERN))
     before = local.strftime(_DAY.get(style, "%Y-%m-%d")) + _BETWEEN.get(style, "T") + local.strftime("%H:")
@@ -32,12 +34,12 @@ def hour_frame(style: Style, hour: int) -> tuple[str, str]:
     return before, after.get(style, "")
 
 
-def in_turn(style: Style, instant: int) -> Style:
+def in_turn(style: DateStyle, instant: int) -> DateStyle:
     """The style of one instant: `mixed` writes every other second in UTC."""
     return style if style != "mixed" else "utc" if instant % 2 else "iso"
 
 
-def stamp(instant: int, style: Style = "iso") -> str:
+def stamp(instant: int, style: DateStyle = "iso") -> str:
     """An instant as the service writes it: Eastern wall time, with the offset of that moment if the style has one."""
     hour, second = divmod(instant, 3600)
     before, after = hour_frame(in_turn(style, instant), hour)
