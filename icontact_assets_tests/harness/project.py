@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from icontact_assets.assets.raw import raw_assets
 from icontact_assets.build import build_defs
 from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
@@ -30,6 +33,9 @@ audiences:
 exports:
   - {name: readers, audience: readers, list: Export target, mode: add}
 """
+
+ALL_RAW = 'key:"icontact/raw_*"'
+_ONLY_RAW = re.compile(r'key:"icontact/raw_[^"]+"( or key:"icontact/raw_[^"]+")*')
 
 TODAY = datetime.now(UTC).date()
 
@@ -55,6 +61,7 @@ class Project:
     config: str = ""
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
     _built: tuple[Settings, dg.Definitions] | None = field(default=None, init=False)
+    _made: tuple[Settings, dict[str, dg.JobDefinition]] | None = field(default=None, init=False)
 
     @classmethod
     def in_folder(cls, sandbox: Sandbox, folder: Path) -> Project:
@@ -88,19 +95,31 @@ class Project:
             self._built = (settings, build_defs(settings))
         return self._built[1]
 
-    def run(
-        self, selection: str = 'key:"icontact/raw_*"', window: Window | None = None, **tags: str
-    ) -> dg.ExecuteInProcessResult:
+    def run(self, selection: str = ALL_RAW, window: Window | None = None, **tags: str) -> dg.ExecuteInProcessResult:
         """Materialize a selection of assets, for a window of days where they are partitioned."""
-        assets = [asset for asset in self.definitions.assets or [] if isinstance(asset, dg.AssetsDefinition)]
-        return dg.materialize(
-            assets,
-            selection=dg.AssetSelection.from_string(selection),
+        return self._job_over(selection).execute_in_process(
             instance=self.instance,
             tags={**(range_tags(window) if window else {}), **tags},
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
+
+    def _job_over(self, selection: str) -> dg.JobDefinition:
+        """Made once for the same settings. Whoever asks for raw assets only does without the others."""
+        settings = self.settings
+        if self._made is None or self._made[0] != settings:
+            self._made = (settings, {})
+        _, jobs = self._made
+        if selection not in jobs:
+            if _ONLY_RAW.fullmatch(selection):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", dg.BetaWarning)
+                    assets = [asset for import_ in settings.imports for asset in raw_assets(settings, import_)]
+            else:
+                assets = [asset for asset in self.definitions.assets or [] if isinstance(asset, dg.AssetsDefinition)]
+            job = dg.define_asset_job("selected", dg.AssetSelection.from_string(selection))
+            jobs[selection] = dg.Definitions(assets=assets, jobs=[job]).resolve_job_def(job.name)
+        return jobs[selection]
 
     def fork(self, selection: str, window: Window) -> ForkProcess:
         """`run` in a copy of this process: quicker to start than a command, as real to kill."""
