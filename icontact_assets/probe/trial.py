@@ -174,6 +174,9 @@ class Trial:
         try:
             outcome = write()
         except Rejected as error:
+            if error.status is None:
+                # It was not sent.
+                raise
             outcome = self._outcome(error.status, None, error.said)
         except NotFound:
             outcome = self._outcome(404, None, "")

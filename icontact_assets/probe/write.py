@@ -114,12 +114,12 @@ class WriteProbe:
         if not self._is(home, NORMAL, "move_existing"):
             return
         outcome = trial.try_move(other, home)
-        there = self._shown(other, ABSENT, outcome)
-        if outcome.status == 200 and there == ABSENT:
+        there, here = self._shown(other, ABSENT, outcome), trial.look(home)
+        if (outcome.status, there, here) == (200, ABSENT, NORMAL):
             self._found("move_existing", "merge", "one subscription was left")
         else:
             known = there == NORMAL and outcome.status in (400, 409)
-            words = f"answered {_status(outcome)}, {there} on the list that it was to leave"
+            words = f"answered {_status(outcome)}, {there} on the list that it was to leave, {here} on the other"
             self._found("move_existing", str(outcome.status) if known else "other", words, outcome)
         self._names(outcome)
 
