@@ -129,6 +129,9 @@ def test_a_body_that_is_no_json_or_is_cut_keeps_its_shape() -> None:
         cut = FALSE.body(whole[:end])
         assert len(cut) == end or b"\\u" in whole[end - 6 : end]
         assert b"Lovelace" not in cut
+    broken = FALSE.body(b"{Lovelace: 'Lovelace', \"a\": Lovelace, 5551234567: 1} Lovelace")
+    assert b"Lovelace" not in broken
+    assert b"5551234567" not in broken
     assert b"\\ud83d" in FALSE.body(whole)
     assert b"e400" in FALSE.body(whole)
     latin = FALSE.body(b'{"firstName": "J\xfcrgen"}')

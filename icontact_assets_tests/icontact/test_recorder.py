@@ -25,9 +25,12 @@ from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import SettingsError
 from icontact_assets_tests.leaks import assert_not_in, files_below, forms
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "sandbox" / "examples").glob("*.json"))
+SHAPES: dict[str, Any] = json.loads((Path(__file__).parent / "shapes.json").read_text())
+"""A body of every kind that requests and answers are known to have."""
 LETTERS = st.text(st.characters(categories=["Lu", "Ll", "Lo"], max_codepoint=0x9FFF), min_size=8, max_size=12)
-NAMES = LETTERS | st.text("aeiouAEIOU'", min_size=9, max_size=9).map(lambda text: f"Xq{text.strip(chr(39))}zwv")
+NAMES = LETTERS.map(lambda text: f"\u017dq{text}") | st.text("aeiouAEIOU'", min_size=9, max_size=9).map(
+    lambda text: f"Xq{text.strip(chr(39))}zwv"
+)
 SECRETS = st.one_of(
     NAMES,
     st.tuples(NAMES, NAMES).map(lambda parts: f"{parts[0]}.{parts[1]}@{parts[1]}.example"),
@@ -67,14 +70,14 @@ def cores(secret: str) -> set[str]:
 
 
 @settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-@given(st.sampled_from(EXAMPLES), st.lists(SECRETS, min_size=5, max_size=5, unique=True), st.booleans())
-def test_nothing_of_a_person_is_in_the_folder(example: Path, secrets: list[str], cut: bool) -> None:
+@given(st.sampled_from(sorted(SHAPES)), st.lists(SECRETS, min_size=5, max_size=5, unique=True), st.booleans())
+def test_nothing_of_a_person_is_in_the_folder(shape: str, secrets: list[str], cut: bool) -> None:
     def again() -> Iterator[str]:
         while True:
             yield from secrets
 
     source = again()
-    body = planted(json.loads(example.read_text()), source)
+    body = planted(SHAPES[shape], source)
     answer = json.dumps(body, ensure_ascii=cut).encode("utf-8", "surrogatepass")
     path = f"/a/{secrets[0]}/c/7601/contacts/{secrets[1]}/{quote(secrets[2], errors='replace')}"
     params: dict[str, str | int] = {"email": secrets[0], "status": secrets[1], secrets[2]: secrets[3], "limit": 500}

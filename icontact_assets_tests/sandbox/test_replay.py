@@ -19,9 +19,10 @@ import uvicorn
 
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.disguise import Disguise
+from icontact_assets.icontact.errors import Transient
 from icontact_assets.icontact.looking import Looking
 from icontact_assets.icontact.recorder import FORMAT, Record, Recorder
-from icontact_assets.icontact.session import Credentials
+from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.ingest.activity import ActivityReader
 from icontact_assets.ingest.changes import read_changes
 from icontact_assets.ingest.window import ReadRequest
@@ -236,6 +237,29 @@ def test_a_replayed_clock_is_as_far_from_ours_as_it_was(folder: Path) -> None:
     for told in (parsedate_to_datetime(page.headers["Date"]), datetime.fromisoformat(clock["time"])):
         assert timedelta(minutes=8) < datetime.now(UTC) - told < timedelta(minutes=10)
     assert datetime.fromtimestamp(clock["timestamp"], UTC) == datetime.fromisoformat(clock["time"])
+
+
+def test_answers_that_were_not_whole_are_not_whole_again(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "recording", tmp_path / "key")
+
+    def keep(status: int | None, failure: str | None, **headers: str) -> None:
+        record = Record("GET", "/a", {}, None, status=status, failure=failure)
+        record.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        record.answer += b"" if status is None else b'{"accounts": []}'
+        recorder.keep(record)
+
+    keep(200, "IncompleteRead")
+    keep(None, "ConnectionResetError")
+    keep(200, "Unusable", content_encoding="br")
+    keep(200, None, content_encoding="gzip")
+    budget = Budget(tmp_path / "budget", "a", per_second=0, per_minute=0, per_day=0)
+    with replaying(tmp_path / "recording") as (application, url):
+        session = Session(url, Credentials("a", "b", "c"), budget, tries=1)
+        for said in ("dropped mid-response", "dropped mid-response", "compressed as"):
+            with pytest.raises(Transient, match=said):
+                session.get("/a")
+        assert session.get("/a").body == {"accounts": []}
+    assert application.differences == []
 
 
 def test_the_command_says_what_to_set_and_how_it_went(
