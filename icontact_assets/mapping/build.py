@@ -353,17 +353,18 @@ def build_profiles(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         f'CREATE OR REPLACE VIEW "{schema}".icontact_profiles AS SELECT '
         f"coalesce(u.ic_contact_id, a.ic_contact_id) AS ic_contact_id, {users}, u.deleted_at, {activity} "
-        f"FROM {_side(connection, schema, 'icontact_users', ', NULL::TIMESTAMP AS deleted_at')} u "
-        f"FULL OUTER JOIN {_side(connection, schema, 'icontact_activity', '')} a ON u.ic_contact_id = a.ic_contact_id"
+        f"FROM {side(connection, schema, 'icontact_users')} u "
+        f"FULL OUTER JOIN {side(connection, schema, 'icontact_activity')} a ON u.ic_contact_id = a.ic_contact_id"
     )
 
 
-def _side(connection: duckdb.DuckDBPyConnection, schema: str, name: str, more: str) -> str:
-    """One side of the profiles: the table, or no rows while it was never computed."""
-    if there(connection, name):
+def side(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> str:
+    """SQL, to follow FROM, for one side of the profiles of a schema: the table, or no rows while it was never
+    computed."""
+    if there(connection, name, schema):
         return f'"{schema}".{name}'
     columns = ", ".join(f'NULL::{field.sql_type} AS "{field.name}"' for field in field_table(name))
-    return f"(SELECT {columns}{more} WHERE false)"
+    return f"(SELECT {columns}, NULL::TIMESTAMP AS deleted_at WHERE false)"
 
 
 @dataclass(frozen=True)
@@ -429,11 +430,13 @@ def keep_sum(connection: duckdb.DuckDBPyConnection, hashes: int) -> None:
     )
 
 
-def there(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Whether the schema has a table or view of that name."""
+def there(connection: duckdb.DuckDBPyConnection, name: str, schema: str | None = None) -> bool:
+    """Whether the schema, by default the current one, has a table or view of that name."""
     return bool(
         connection.execute(
-            "SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = ?", [name]
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = coalesce(?, current_schema()) "
+            "AND table_name = ?",
+            [schema, name],
         ).fetchall()
     )
 

@@ -9,17 +9,29 @@ import duckdb
 from icontact_assets.mapping.build import look_up
 from icontact_assets.mapping.expressions import field_table, user_value
 
+_BATCH_CONTACTS = 200_000
+"""Contacts of a batch, roughly: a person is in one."""
 
-def tabulate_joined(connection: duckdb.DuckDBPyConnection, imports: Sequence[str]) -> None:
-    """Make temporary tables of the contacts in the profiles of these imports:
+
+def tabulate_joined(connection: duckdb.DuckDBPyConnection, imports: Sequence[str]) -> int:
+    """Make temporary tables of the contacts in the profiles of these imports, and return how many batches there are:
 
     - `address` (import, id, email): every address that a contact has or ever had, mapped, once each.
     - `several` (import, id, emails): all addresses of a contact whose addresses are not just that of its profile.
-    - `joined` (import, id, person): the contacts that are not alone, and the number of the person whose they are.
+    - `joined` (import, id, person, batch): the contacts that are not alone, the number of the person whose they are,
+      and that of the batch, from 0 on, in which all contacts of the person are.
     """
     _tabulate_addresses(connection, imports)
     _tabulate_pairs(connection)
     _contract(connection)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE joined AS SELECT import, id, person, batch "
+        "FROM temp.numbered JOIN temp.found USING (n) JOIN (SELECT person, "
+        f"((sum(size) OVER (ORDER BY person) - size) // {_BATCH_CONTACTS})::BIGINT AS batch "
+        "FROM (SELECT person, count(*) AS size FROM temp.found GROUP BY person)) USING (person)"
+    )
+    [(batches,)] = connection.execute("SELECT coalesce(max(batch) + 1, 0) FROM temp.joined").fetchall()
+    return int(batches)
 
 
 def _tabulate_addresses(connection: duckdb.DuckDBPyConnection, imports: Sequence[str]) -> None:
@@ -70,7 +82,8 @@ def _tabulate_pairs(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _contract(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `joined` of the pairs, by randomised contraction.
+    """Make the temporary table `found` (n, person) of the pairs, by randomised contraction. A person has the number of
+    one of its contacts.
 
     In each round every contact chooses the neighbour with the smallest hash, or itself, and the pairs become those of
     the chosen. Whatever the shape, a part of the contacts that does not depend on their number is then chosen by nobody
@@ -89,14 +102,10 @@ def _contract(connection: duckdb.DuckDBPyConnection) -> None:
         )
         rounds += 1
     # From the last round back: who was chosen in one of them may have chosen somebody in the next.
-    connection.execute("CREATE OR REPLACE TEMP TABLE found (n BIGINT, chosen BIGINT)")
+    connection.execute("CREATE OR REPLACE TEMP TABLE found (n BIGINT, person BIGINT)")
     for number in reversed(range(rounds)):
         connection.execute(
-            "CREATE OR REPLACE TEMP TABLE found AS SELECT c.n, coalesce(f.chosen, c.chosen) AS chosen "
+            "CREATE OR REPLACE TEMP TABLE found AS SELECT c.n, coalesce(f.person, c.chosen) AS person "
             f"FROM temp.chosen_{number} c LEFT JOIN temp.found f ON f.n = c.chosen"
         )
         connection.execute(f"DROP TABLE temp.chosen_{number}")
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE joined AS SELECT import, id, chosen AS person "
-        "FROM temp.numbered JOIN temp.found USING (n)"
-    )

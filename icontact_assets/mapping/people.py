@@ -8,7 +8,7 @@ from functools import cache
 
 import duckdb
 
-from icontact_assets.mapping.build import NothingMapped, look_up, working
+from icontact_assets.mapping.build import NothingMapped, look_up, side, there, working
 from icontact_assets.mapping.expressions import Field, field_table, is_map, person_value, user_value
 from icontact_assets.mapping.joined import tabulate_joined
 from icontact_assets.mapping.lineage import Lineage, lineage
@@ -25,7 +25,8 @@ _OWN = (
     Column(
         "ic_contact_id",
         "VARCHAR",
-        "contact id in this import: of the contacts that exist, the one with the latest version. NULL: none here",
+        "contact id in this import: of the contacts that exist, and of those with the status normal if there are any, "
+        "the one that was created first. NULL: none here",
     ),
     Column("ic_contact_ids", "MAP(VARCHAR, VARCHAR[])", "all contact ids of the person, by import"),
     Column("email", "VARCHAR", "the latest address, normalised"),
@@ -104,10 +105,7 @@ def build_people(connection: duckdb.DuckDBPyConnection, imports: Sequence[str]) 
     Raises NothingMapped naming the import that has no profiles yet.
     """
     for name in imports:
-        if not connection.execute(
-            "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = 'icontact_profiles'",
-            [name],
-        ).fetchall():
+        if not there(connection, "icontact_profiles", name):
             raise NothingMapped(
                 f"There are no people yet, because the import {name} has no profiles. Materialize its "
                 "icontact_profiles, then icontact_people."
@@ -117,10 +115,15 @@ def build_people(connection: duckdb.DuckDBPyConnection, imports: Sequence[str]) 
     connection.execute(f"DROP TABLE IF EXISTS {people_table().name}")
     connection.execute(people_table().ddl(schema))
     with working(connection):
-        tabulate_joined(connection, imports)
+        batches = tabulate_joined(connection, imports)
         for name in imports:
             _insert_alone(connection, name, is_own=name == schema)
-        _insert_joined(connection, imports, schema)
+        for number in range(batches):
+            connection.execute(
+                "CREATE OR REPLACE TEMP TABLE taken AS "
+                f"SELECT import, id, person FROM temp.joined WHERE batch = {number}"
+            )
+            _insert_joined(connection, imports, schema)
     [counted] = connection.execute(
         "SELECT count(*), coalesce(sum(contacts), 0)::BIGINT, count(*) FILTER (contacts > 1), "
         "coalesce(sum(shared_addresses), 0)::BIGINT, coalesce(sum(changed_addresses), 0)::BIGINT, "
@@ -190,7 +193,7 @@ def _insert_alone(connection: duckdb.DuckDBPyConnection, name: str, *, is_own: b
 
 
 def _insert_joined(connection: duckdb.DuckDBPyConnection, imports: Sequence[str], schema: str) -> None:
-    """The people of several contacts."""
+    """The people of several contacts that are in the temporary table `taken`."""
     users = [field for field in field_table("icontact_users") if field.name != "ic_contact_id"]
     activity = [field for field in field_table("icontact_activity") if field.merge != "identity"]
     _tabulate_versions(connection, imports, users)
@@ -213,8 +216,7 @@ def _insert_joined(connection: duckdb.DuckDBPyConnection, imports: Sequence[str]
         SELECT * EXCLUDE (person)
         FROM (
             SELECT person, min(import || '/' || id) AS person_id,
-                arg_max(id, rank + if(deleted_at IS NULL, 1::BIGINT << 60, 0)) FILTER (import = '{schema}')
-                    AS ic_contact_id,
+                arg_max(id, choice) FILTER (import = '{schema}') AS ic_contact_id,
                 map_from_entries(list_filter([{ids}], lambda entry: entry[2] IS NOT NULL)) AS ic_contact_ids,
                 {merged}, if(count(*) = count(deleted_at), max(deleted_at), NULL) AS deleted_at,
                 count(*) AS contacts, count(*) FILTER (changed) AS changed_addresses
@@ -224,7 +226,7 @@ def _insert_joined(connection: duckdb.DuckDBPyConnection, imports: Sequence[str]
         ) USING (person) JOIN (
             SELECT person, list_sort(list(email)) AS emails, count(*) FILTER (n > 1) AS shared_addresses
             FROM (
-                SELECT person, email, count(*) AS n FROM temp.address JOIN temp.joined USING (import, id)
+                SELECT person, email, count(*) AS n FROM temp.address JOIN temp.taken USING (import, id)
                 GROUP BY person, email
             ) GROUP BY person
         ) USING (person)
@@ -245,7 +247,7 @@ def _tabulate_versions(connection: duckdb.DuckDBPyConnection, imports: Sequence[
     for name in imports:
         connection.execute(
             f'CREATE OR REPLACE TEMP VIEW versions AS SELECT person, c.* FROM "{name}".raw_contacts c '
-            f"JOIN temp.joined j ON j.import = '{name}' AND j.id = c.id"
+            f"JOIN temp.taken b ON b.import = '{name}' AND b.id = c.id"
         )
         joins = look_up(connection, fields)
         connection.execute(
@@ -260,14 +262,20 @@ def _tabulate_versions(connection: duckdb.DuckDBPyConnection, imports: Sequence[
 
 
 def _tabulate_parts(connection: duckdb.DuckDBPyConnection, imports: Sequence[str], fields: Sequence[Field]) -> None:
-    """Make the temporary table `part`: what each joined contact did, and what is known of the contact itself."""
+    """Make the temporary table `part`: what each joined contact did, and what is known of the contact itself. Who is
+    chosen to stand for the person has the largest `choice`."""
     names = ", ".join(f'"{field.name}"' for field in fields)
-    profiles = " UNION ALL ".join(
-        f"SELECT '{name}' AS import, ic_contact_id AS id, deleted_at, {names} FROM \"{name}\".icontact_profiles"
+    # Who shares an address is in icontact_users. The whole profiles would be joined for each batch.
+    parts = " UNION ALL ".join(
+        f"SELECT b.*, u.deleted_at, ic_status, ic_user_created, {names} FROM temp.taken b "
+        f"JOIN {side(connection, name, 'icontact_users')} u ON b.import = '{name}' AND b.id = u.ic_contact_id "
+        f"LEFT JOIN {side(connection, name, 'icontact_activity')} a ON a.ic_contact_id = b.id"
         for name in imports
     )
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE part AS SELECT person, rank, len(emails) > 1 AS changed, p.* "
-        f"FROM ({profiles}) p JOIN temp.joined USING (import, id) LEFT JOIN temp.several USING (import, id) "
+        # What hardly ever changes decides: an export would take one contact off its list and put another one on it.
+        "CREATE OR REPLACE TEMP TABLE part AS SELECT p.*, rank, len(emails) > 1 AS changed, row_number() OVER "
+        "(ORDER BY deleted_at IS NULL, ic_status IS NOT DISTINCT FROM 'normal', ic_user_created DESC NULLS FIRST, "
+        f"id DESC) AS choice FROM ({parts}) p LEFT JOIN temp.several USING (import, id) "
         "JOIN (SELECT import, id, max(rank) AS rank FROM temp.version GROUP BY import, id) USING (import, id)"
     )
