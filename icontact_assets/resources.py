@@ -17,7 +17,7 @@ from icontact_assets.exports.live import PlanError
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.looking import Get, Looking
-from icontact_assets.icontact.recorder import Recorder, recorder_in
+from icontact_assets.icontact.recorder import Named, Recorder, recorder_in
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.ingest.activity import plan
 from icontact_assets.ingest.context import ImportContext, prepare_import
@@ -175,7 +175,27 @@ def open_look(settings: Settings, import_: Import, *, password: str | None = Non
 
 
 def _recorder(settings: Settings) -> Recorder | None:
-    return None if settings.record is None else recorder_in(settings.record, settings.home / "recording.key")
+    if settings.record is None:
+        return None
+    return recorder_in(settings.record, settings.home / "recording.key", _named(settings))
+
+
+def _named(settings: Settings) -> Iterator[Named]:
+    """What icontact.yaml names of iContact's, which is another thing in a recording."""
+    if settings.file is None:
+        return
+    for n, import_ in enumerate(settings.imports):
+        ids = {
+            "account": ("accountId", import_.account_id),
+            "client_folder": ("clientFolderId", import_.client_folder_id),
+        }
+        found = {**ids, "filter_by_aid": ("htmlBody", import_.filter_by_aid)}
+        yield from (Named(f"imports[{n}].{key}", field, value) for key, (field, value) in found.items() if value)
+        yield from (Named(f"imports[{n}].lists[{at}]", "listId", list_) for at, list_ in enumerate(import_.lists))
+    for n, export in enumerate(settings.exports):
+        yield Named(f"exports[{n}].list", "listId", export.list)
+        if export.remove is not None and export.remove.move_to is not None:
+            yield Named(f"exports[{n}].remove.move_to", "listId", export.remove.move_to)
 
 
 def open_folder(settings: Settings, import_: Import) -> Folder:

@@ -8,14 +8,14 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -34,6 +34,16 @@ _SMALL = re.compile(r"[0-9]{1,7}")
 _PACKINGS = frozenset({"gzip", "x-gzip", "deflate", "identity"})
 
 _log = logging.getLogger(__name__)
+
+
+class Named(NamedTuple):
+    """A value of iContact's that the settings name."""
+
+    key: str
+    """Where it stands in the settings, as `exports[0].list`."""
+    field: str
+    """The field of iContact's that has such values."""
+    value: str
 
 
 @dataclass
@@ -59,11 +69,11 @@ class Record:
 class Recorder:
     """Appends exchanges to a file of its own in `folder`. Safe for threads.
 
-    `key_file` holds what the false values follow from. It is made where it is missing, and must not be sent. Raises
-    RecordingUnusable.
+    `key_file` holds what the false values follow from. It is made where it is missing, and must not be sent. `named`:
+    whoever replays the recording must name the false forms of these. Raises RecordingUnusable.
     """
 
-    def __init__(self, folder: Path, key_file: Path) -> None:
+    def __init__(self, folder: Path, key_file: Path, named: Iterable[Named] = ()) -> None:
         self._lock = threading.Lock()
         self._number = 0
         try:
@@ -72,7 +82,8 @@ class Recorder:
             path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
             OWNER.create(path)
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
-            self._write({"format": FORMAT, "package": version("icontact_assets")})
+            false = {each.key: _whole(self._disguise.value(each.field, each.value)) for each in named}
+            self._write({"format": FORMAT, "package": version("icontact_assets"), "named": false})
         except (OSError, ValueError) as error:
             raise RecordingUnusable(
                 f"ICONTACT_ASSETS_RECORD names {folder}, where no recording can be written: {error}. Name another "
@@ -144,14 +155,14 @@ class Recorder:
         return f"{kind.strip()}; charset={charset[1]}" if charset else kind.strip()
 
 
-def recorder_in(folder: Path, key_file: Path) -> Recorder:
+def recorder_in(folder: Path, key_file: Path, named: Iterable[Named] = ()) -> Recorder:
     """The recorder of this process for a folder. Raises RecordingUnusable."""
-    return _recorder(folder, key_file, os.getpid())
+    return _recorder(folder, key_file, tuple(named), os.getpid())
 
 
 @lru_cache
-def _recorder(folder: Path, key_file: Path, _pid: int) -> Recorder:
-    return Recorder(folder, key_file)
+def _recorder(folder: Path, key_file: Path, named: tuple[Named, ...], _pid: int) -> Recorder:
+    return Recorder(folder, key_file, named)
 
 
 def _key(path: Path) -> bytes:

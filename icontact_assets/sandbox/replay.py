@@ -62,12 +62,33 @@ class Recording:
         files = sorted(folder.glob("*.jsonl"))
         if not files:
             raise RecordingError(f"{folder} holds no recording: there is no file *.jsonl. Name another folder.")
-        lines = [line for path in files for line in _lines(path)]
+        self.named: dict[str, str] = {}
+        """What stands in the settings of a replay, by its key there."""
+        lines = [line for path in files for line in self._lines(path)]
         lines.sort(key=lambda line: (line["at"], line["n"]))
         self.accounts, self.folders = _Places(), _Places()
         self.exchanges = [self._exchange(line) for line in lines]
         if not self.exchanges:
             raise RecordingError(f"{folder} holds no exchange: nothing was asked while it was recorded.")
+
+    def _lines(self, path: Path) -> Iterator[dict[str, Any]]:
+        """The exchanges in a file. The last line is left out if it is cut: its process was killed. Raises RecordingError."""
+        lines = path.read_bytes().splitlines(keepends=True)
+        for number, raw in enumerate(lines, 1):
+            try:
+                line = orjson.loads(raw)
+            except orjson.JSONDecodeError as error:
+                if number == len(lines) and not raw.endswith(b"\n"):
+                    return
+                raise RecordingError(
+                    f"{path}:{number}: this is no line of a recording. Ask for the file again."
+                ) from error
+            if number == 1:
+                if not isinstance(line, dict) or line.get("format") != FORMAT:
+                    raise RecordingError(f"{path} is no recording of format {FORMAT}: use the version that made it.")
+                self.named |= line["named"]
+                continue
+            yield line
 
     def _exchange(self, line: dict[str, Any]) -> Exchange:
         account, folder, _ = _split(line["path"])
@@ -93,9 +114,11 @@ class Recording:
     def described(self) -> str:
         """How much there is and when it was recorded, for a person."""
         first, last = self.exchanges[0].at, self.exchanges[-1].at
+        named = "".join(f" {key}: {value}." for key, value in self.named.items())
         return (
             f"{len(self.exchanges):,} requests, recorded from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} "
-            "UTC. What depends on today's date is asked as it was then only if the clock says so: see docs/recording.md."
+            "UTC. What depends on today's date is asked as it was then only on that day: see docs/recording.md."
+            f"{named and f' Write in icontact.yaml:{named}'}"
         )
 
 
@@ -220,23 +243,6 @@ class Replay:
             shown = [{"method": method, "path": path, "query": dict(query)} for method, path, query in left[:_SHOWN]]
             return 200, {"differences": self.differences, "not_asked": len(left), "first_not_asked": shown}
         return 404, {"error": f"a replay has log and differences, not {path!r}"}
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The exchanges in a file. The last line is left out if it is cut: its process was killed. Raises RecordingError."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    for number, raw in enumerate(lines, 1):
-        try:
-            line = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            if number == len(lines) and not raw.endswith(b"\n"):
-                return
-            raise RecordingError(f"{path}:{number}: this is no line of a recording. Ask for the file again.") from error
-        if number == 1:
-            if not isinstance(line, dict) or line.get("format") != FORMAT:
-                raise RecordingError(f"{path} is no recording of format {FORMAT}: use the version that made it.")
-            continue
-        yield line
 
 
 def _split(path: str) -> tuple[str | None, str | None, list[str]]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.errors import RecordingUnusable
-from icontact_assets.icontact.recorder import Record, Recorder, recorder_in
+from icontact_assets.icontact.recorder import Named, Record, Recorder, recorder_in
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.icontact.vocabulary import is_word
 from icontact_assets.settings.load import load_settings
@@ -90,7 +90,11 @@ def test_nothing_of_a_person_is_in_the_folder(shape: str, secrets: list[str], cu
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home) / "recording"
-        recorder = Recorder(folder, Path(home) / "key")
+        named = [
+            Named("exports[0].list", "listId", secrets[0]),
+            Named("imports[0].filter_by_aid", "htmlBody", secrets[1]),
+        ]
+        recorder = Recorder(folder, Path(home) / "key", named)
         recorder.keep(record)
         raw = b"\n".join(files_below(folder))
     text = raw.decode()

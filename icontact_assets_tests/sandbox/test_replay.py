@@ -142,9 +142,15 @@ def test_a_run_with_faults_that_is_replayed_gives_the_same_tables(sandbox: Sandb
 
     false = Disguise((project.settings.home / "recording.key").read_bytes())
     again = stage.project()
+    named = Recording(recording).named
+    assert named == {
+        "imports[0].account": false.id("1300001"), "imports[0].client_folder": false.id("7601"),
+        "exports[0].list": false.id("5001"),
+    }  # fmt: skip
+    assert f" Write in icontact.yaml: imports[0].account: {false.id('1300001')}." in Recording(recording).described()
     with replaying(recording) as (application, url):
         again.environment["ICONTACT_BASE_URL"] = url
-        read_all(stage, again, false.id("5001"))
+        read_all(stage, again, named["exports[0].list"])
     assert application.differences == []
     assert [row["status"] for row in application.log] == [row["status"] for row in asked]
     assert application.summary().endswith(" 0 recorded ones were not asked.")
