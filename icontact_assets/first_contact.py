@@ -156,7 +156,7 @@ def _show(sight: Sight, found: list[Finding], label: str) -> None:
     for setting in settings_of(found):
         say(_snippet(setting, label))
     if sight.stopped is not None:
-        say(f"Not everything was looked at: {sight.stopped}.", error=True)
+        say(f"Not everything was looked at: {sight.stopped.rstrip('.')}.", error=True)
     say(f"{sight.requests} requests. {'; '.join(counts)}.")
 
 

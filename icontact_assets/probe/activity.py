@@ -18,7 +18,7 @@ _MANY = 200
 _OPENS = 30
 _CHANCE = 3
 """Expected cases after which none is no chance."""
-_SHIFT = 3
+_SHIFT = 2
 
 
 def _kinds(sight: Sight) -> str:
@@ -46,7 +46,7 @@ def activity_order(sight: Sight) -> Finding:
             if len(names) < 2 or len(whole) < _FEW:
                 continue
             rows, reads = rows + len(whole), reads + len(names)
-            if not all(any(begins_at(sight.rows(name), whole, shift) for shift in range(_SHIFT)) for name in names):
+            if not all(any(begins_at(sight.rows(name), whole, n) for n in _shifts(sight, names)) for name in names):
                 return Finding(
                     key, "shuffled", f"two reads of the same {kind} differ", {"rows": len(whole), "reads": len(names)}
                 )
@@ -62,6 +62,12 @@ def activity_order(sight: Sight) -> Finding:
     if len(found) > 1:
         return Finding(key, "mixed", shown, seen)
     return Finding(key, found.pop(), f"by time ({', '.join(orders)})", seen)
+
+
+def _shifts(sight: Sight, names: list[str]) -> range:
+    """By how many rows reads of one listing may differ at their begin: as many as came meanwhile."""
+    totals = [total for name in names if (total := sight.total(name)) is not None]
+    return range(1 + max(_SHIFT, max(totals, default=0) - min(totals, default=0)))
 
 
 def _order(times: list[datetime]) -> str | None:
@@ -149,7 +155,7 @@ def activity_of_deleted(sight: Sight) -> Finding:
     if gone:
         return Finding(key, "keep", "rows name contacts that are gone", {"contacts": len(people), "gone": gone})
     checked = max((_checked(sight, name, people) for name in searched(sight)), default=0)
-    whole, deleted = sight.total("contacts") or 0, sight.total("deleted") or 0
+    whole, deleted = sight.total("contacts") or 0, sight.deleted()
     expected = checked * deleted / max(1, whole + deleted)
     if expected >= _CHANCE:
         words = f"no row names a deleted contact, where {expected:.0f} were likely"
@@ -177,7 +183,9 @@ def statistics(sight: Sight) -> Finding:
         told = reported(sight, id_, kind)
         if told is not None:
             rows = sight.rows(name)
-            differences.append((told - len(rows), identical(rows)))
+            # What happened since the probe began may be in the rows alone.
+            before = len(rows) - sum(at > sight.now for at in _times(rows, kind))
+            differences.append((min(0, told - before) + max(0, told - len(rows)), identical(rows)))
     if not differences:
         return unknown(key, "no listing came whole beside its statistics", messages=len(held))
     seen = {"listings": len(differences)}

@@ -143,6 +143,10 @@ class _Asking:
             self._folder(name, name, name, limit=most, offset=0)
             if not self._sight.is_page(name) and most > SMALL:
                 self._folder(name, name, name, limit=SMALL, offset=0)
+            ids = ids_of(self._sight.rows("lists"), "listId")
+            if not self._sight.is_page(name) and name == "subscriptions" and ids:
+                # As we read them.
+                self._folder(name, name, name, listId=ids[0], limit=min(SMALL, most), offset=0)
         self._folder("messages", "messages", "messages", limit=min(_MESSAGES, most), offset=0)
         answer = self._sight.seen("messages")
         if not self._sight.is_page("messages"):
@@ -295,6 +299,7 @@ class _Asking:
         self._folder("unknown_message", f"messages/{_NO_ID}/opens", "opens", limit=1, offset=0)
 
     def _compare(self, name: str, id_: int) -> None:
+        self._sight.larger_than[name] = id_
         self._folder(
             name, "contacts", "contacts", **_ALL, contactId=id_, contactIdSearchType="gt", limit=self._few(), offset=0
         )

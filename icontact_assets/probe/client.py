@@ -148,5 +148,7 @@ def _is_failure(answer: Exchange) -> bool:
     """Whether the same request may be answered better: not what says that the request is at fault."""
     if answer.status == 200:
         return not answer.is_json or bool(answer.errors)
+    if answer.status == 403 and not answer.is_json:
+        return True
     # 501 and the 500 that says "No result" are answers.
     return answer.status >= 500 and answer.status != 501 and not any("No result" in text for text in answer.errors)

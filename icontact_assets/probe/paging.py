@@ -14,6 +14,7 @@ _OUR_PAGE = 500
 _OUR_LIST_VALUES = 50
 _MOST_PAGE = 10_000
 _DEFAULT_ROWS = 20
+_TOO_LONG = (413, 414)
 
 
 def _large(sight: Sight) -> list[str]:
@@ -226,7 +227,7 @@ def begins_at(read: Sequence[object], whole: Sequence[object], shift: int) -> bo
     """Whether a read is what the other is from its first row on, one of them shifted by so many rows."""
     for one, other in ((read, whole), (whole, read)):
         common = min(len(one), len(other) - shift)
-        if list(one[:common]) == list(other[shift : shift + common]) and (common > 0 or not one):
+        if list(one[:common]) == list(other[shift : shift + common]) and (common > shift or not shift):
             return True
     return False
 
@@ -271,6 +272,11 @@ def contact_id_comparison(sight: Sight) -> Finding:
         return Finding(key, "silent", "all contacts come", seen)
     if len(ids) <= 1 and (total or 0) <= 1 < len(asked):
         return Finding(key, "equals", "only the one of that id comes", seen)
+    than = sight.larger_than[name]
+    if any(id_ <= than for id_ in ids):
+        if all(str(id_) > str(than) for id_ in ids):
+            return Finding(key, "text", "ids are compared as texts", seen)
+        return Finding(key, "silent", "others come too, without a warning", seen)
     if text is not None and sight.is_page("larger_text") and sight.total("larger_text") != whole and whole is not None:
         return Finding(key, "text", "ids are compared as texts", seen)
     return Finding(key, "apply", "only larger ids come", seen)
@@ -298,24 +304,24 @@ def unknown_term(sight: Sight) -> Finding:
 
 
 def max_list_values(sight: Sight) -> Finding:
-    return _longest(sight, "max_list_values", (400,), lambda _, count: count)
+    return _longest(sight, "max_list_values", lambda status: status not in _TOO_LONG, lambda _, count: count)
 
 
 def max_url_length(sight: Sight) -> Finding:
-    return _longest(sight, "max_url_length", (414,), lambda length, _: length)
+    return _longest(sight, "max_url_length", lambda status: status in _TOO_LONG, lambda length, _: length)
 
 
-def _longest(sight: Sight, key: str, statuses: Sequence[int], measured: Callable[[int, int], int]) -> Finding:
+def _longest(sight: Sight, key: str, is_about: Callable[[int], bool], measured: Callable[[int, int], int]) -> Finding:
     names = sight.names("known:")
     if not names:
         return not_seen(sight, key, f"known:{LIST_VALUES[0]}")
     first, last = names[0], names[-1]
     count, answer = int(last.split(":")[1]), sight.seen(first)
-    if not sight.is_page(last) and (answer is None or answer.status not in statuses):
+    if answer is None or (not sight.is_page(last) and not is_about(answer.status)):
         return not_seen(sight, key, last)
-    if answer is None or answer.status not in statuses:
-        if answer is not None and answer.warnings:
-            return unknown(key, "the search by id is ignored, with a warning")
+    if answer.warnings and sight.is_page(first):
+        return unknown(key, "the search by id is ignored, with a warning")
+    if sight.is_page(first) or not is_about(answer.status):
         return Finding(key, 0, f"{count} ids in one search are accepted", {"ids": count})
     reached = count if sight.is_page(last) else 0
     value: Value = measured(sight.lengths[last], reached) if reached else 1

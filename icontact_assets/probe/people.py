@@ -68,7 +68,7 @@ def contacts_default(sight: Sight) -> Finding:
         return unknown(key, "no total is told")
     if off == 0 or (answer := sight.seen("unlisted")) is None or answer.warnings:
         return unknown(key, "no contact is on no list")
-    gone = sight.total("deleted") or 0
+    gone = sight.deleted()
     seen = {"contacts": whole, "on no list": off}
     if found >= whole - gone:
         return Finding(key, "all", "those on no list come too", seen)

@@ -50,6 +50,7 @@ def profile(sight: Sight, found: Sequence[Finding], made: datetime, package: str
         "evidence": {finding.key: finding.seen for finding in found},
         "shapes": shapes(sight),
         "headers": headers(sight),
+        "statuses": statuses(sight),
     }
 
 
@@ -91,6 +92,14 @@ def headers(sight: Sight) -> list[str]:
     return sorted({name if _HEADER.fullmatch(name) else shape(name) for name in names})
 
 
+def statuses(sight: Sight) -> dict[str, dict[str, int]]:
+    """By what was asked: how often it was answered with which status. 0: not at all."""
+    found: dict[str, Counter[str]] = {}
+    for name, answer in sight.answers.items():
+        found.setdefault(name.partition(":")[0], Counter())[str(answer.status if answer is not None else 0)] += 1
+    return {name: dict(counts) for name, counts in found.items()}
+
+
 def shapes(sight: Sight) -> dict[str, dict[str, dict[str, int]]]:
     """By resource and field: each shape of a value, with how many rows have it, the most frequent first."""
     found: dict[str, dict[str, dict[str, int]]] = {}
@@ -100,6 +109,10 @@ def shapes(sight: Sight) -> dict[str, dict[str, dict[str, int]]]:
         if rows:
             known = DOCUMENTED.get(resource, frozenset())
             found[resource] = _fields(rows, known | declared if resource == "contacts" else known)
+    for what in ("errors", "warnings"):
+        texts = [text for answer in sight.answers.values() if answer is not None for text in getattr(answer, what)]
+        if texts:
+            found[what] = {"text": _most(Counter(shape(text[:_LONG]) for text in texts))}
     for name in sight.names("statistics:")[:1]:
         value = sight.body(name).get("statistics")
         if isinstance(value, dict):

@@ -246,7 +246,10 @@ _TIMES = (
     Question("message_date", 17, "createDate of messages", _FORMS),
     Question("send_date", 16, "times of sends", _FORMS),
     Question("subscription_date", 16, "addDate of subscriptions", _FORMS),
-    Question("action_time", 16, "times in the history of a contact", _FORMS),
+    Question(
+        "action_time", 16, "times in the history of a contact",
+        dict.fromkeys(_FORMS, _handled("we do not read the history")),
+    ),
 )  # fmt: skip
 
 _SERVICE = (

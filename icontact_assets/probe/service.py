@@ -90,6 +90,7 @@ def content_type(sight: Sight) -> Finding:
             if answer.is_json and answer.status == 200
         }
     )
+    types = [kind for kind in types if kind]
     if not types:
         return not_seen(sight, key, "time")
     seen = {"answers": len(_answers(sight))}

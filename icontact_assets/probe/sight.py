@@ -28,6 +28,8 @@ class Sight:
     """The `limit` that a page was asked for with."""
     lengths: dict[str, int] = field(default_factory=dict)
     """Characters of the path and the query that were asked for."""
+    larger_than: dict[str, int] = field(default_factory=dict)
+    """The contact id that was compared with."""
     keys: dict[str, str] = field(default_factory=dict)
     """The name of the array in an answer."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -81,6 +83,11 @@ class Sight:
         for name, key in self.keys.items():
             if self.is_page(name):
                 yield name, key
+
+    def deleted(self) -> int:
+        """How many contacts iContact lists as deleted. 0 where it does not take that search."""
+        rows = self.rows("deleted")
+        return (self.total("deleted") or 0) if rows and all(row.get("status") == "deleted" for row in rows) else 0
 
     def is_empty(self) -> bool:
         """Whether no page of the client folder was seen."""

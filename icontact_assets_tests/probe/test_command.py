@@ -29,7 +29,7 @@ def test_what_is_handled_ends_well_and_is_written(project: Project, tmp_path: Pa
     assert "request 1 of at most 60: time" in said
     assert f"{path} holds what was found" in printed
     written = json.loads(path.read_text())
-    assert set(written) == {"format", "made", "package", "answers", "evidence", "shapes", "headers"}
+    assert set(written) == {"format", "made", "package", "answers", "evidence", "shapes", "headers", "statuses"}
     assert list(written["answers"]) == [question.key for question in QUESTIONS]
     assert path.stat().st_mode & 0o077 == 0
 
