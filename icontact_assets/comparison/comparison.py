@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from icontact_assets.comparison.values import ID, READING, TABLES, fields, ours,
 from icontact_assets.errors import UserError
 from icontact_assets.ingest.coverage import read_through
 from icontact_assets.mapping.build import there, unmapped, working
+from icontact_assets.warehouse.remedies import query_failed
 
 _MEMORY = "700MB"
 _AT_ONCE = 6
@@ -119,7 +121,8 @@ def compare(
     only its temporary tables are written.
 
     `renamed` has for columns of the file the fields they are. `exported_at` (aware) is when the export was made. `aid`
-    is that of the import. Raises ExportFileError, NothingToCompare.
+    is that of the import. Raises ExportFileError, NothingToCompare,
+    QueryFailed.
     """
     missing = [name for name in ("icontact_users", "icontact_activity") if not there(connection, name)]
     if missing:
@@ -129,7 +132,7 @@ def compare(
         )
     for signature, body in (READING | MACROS).items():
         connection.execute(f"CREATE OR REPLACE TEMP MACRO {signature} AS {body}")
-    with working(connection, _MEMORY):
+    with _without_texts(), working(connection, _MEMORY):
         export = read_export(connection, path, renamed)
         pairs = find_pairs(connection, export.fields)
         evidence = gather(connection, exported_at, aid)
@@ -142,6 +145,15 @@ def compare(
             tuple(_compare_fields(connection, export.fields, evidence)),
             tuple(_notes(connection, evidence)),
         )
+
+
+@contextmanager
+def _without_texts() -> Iterator[None]:
+    """An error of DuckDB's may quote somebody's row."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise query_failed(error) from None
 
 
 def _compare_fields(

@@ -158,17 +158,22 @@ def happen(world: World, contact: str, events: tuple[tuple[Any, ...], ...]) -> N
 
 
 def test_each_cause_is_named_with_its_profiles(store: Store, tmp_path: Path) -> None:
-    world = World(store, tmp_path)
+    world = World(store, tmp_path, time=lambda at: str(seconds(at) * 1000), aid="news")
+    store.insert("raw_messages", message_id="501", aids=["news"], observed_at=READ)
     world.contact("1", email="first@example.com", status="normal", phone="2")
     world.event("1", "open", "04-01 00:00")
     contacts = {str(number): plant for number, plant in enumerate(PLANTS, start=100)}
     for id_, plant in contacts.items():
         world.contact(id_, email=f"p{id_}@example.com", first_name="ann", city="New York", create_date=plant.created)
         happen(world, id_, plant.before)
+        # What the filter of the import leaves out, before and after.
+        world.event(id_, "click", "03-01 00:00", "https://a.example/a", times=2, message="502")
+    world.build()
     theirs = world.export()
     expected: defaultdict[tuple[str, Cause], set[str]] = defaultdict(set)
     for id_, plant in contacts.items():
         happen(world, id_, plant.after)
+        world.event(id_, "open", "06-11 00:00", message="502")
         if plant.later:
             world.contact(id_, READ.replace(day=12), email=f"p{id_}@example.com", **plant.later)
         changed(theirs[id_], plant.change(theirs[id_]))

@@ -12,8 +12,10 @@ import pytest
 
 from icontact_assets.comparison.causes import Cause
 from icontact_assets.comparison.comparison import Comparison
+from icontact_assets.comparison.export_file import read_export
 from icontact_assets.comparison.pairs import Pairs
-from icontact_assets.comparison.verdict import Rule
+from icontact_assets.comparison.values import READING, fields, ours, theirs
+from icontact_assets.comparison.verdict import Rule, verdict
 from icontact_assets_tests.comparison.world import (
     Row,
     World,
@@ -62,29 +64,38 @@ def differences(found: Comparison) -> dict[str, dict[str, int]]:
     return {field.name: {one.cause.name: one.count for one in field.causes} for field in found.fields if field.unlike}
 
 
-@pytest.mark.parametrize(
-    ("content", "time"),
-    [
-        (csv_text, iso),
-        (zipped, seconds),
-        (json_lines, lambda at: f"{at} +0000 UTC"),
-        (marked, lambda at: seconds(at) * 1000),
-        (json_array, lambda at: str(seconds(at))),
-        (lambda rows: b"\xef\xbb\xbf" + csv_text(rows, ";", "\r\n"), lambda at: f"{at - timedelta(hours=4)}-04:00"),
-    ],
-)
-def test_an_export_that_equals_ours_shows_no_difference(
-    world: World, content: Callable[[list[Row]], bytes], time: Callable[[datetime], Any]
-) -> None:
-    world.time = time
-    theirs = people(world).export()
-    found = world.compare(world.file([*theirs.values()], content))
+FORMS: list[tuple[Callable[[list[Row]], bytes], Callable[[datetime], Any]]] = [
+    (csv_text, iso),
+    (zipped, lambda at: f"{at}"),
+    (lambda rows: b"\xef\xbb\xbf" + csv_text(rows, ";", "\r\n"), lambda at: f"{at - timedelta(hours=4)}-04:00"),
+    (json_lines, seconds),
+    (marked, lambda at: seconds(at) * 1000),
+    (json_array, lambda at: f"{at} +0000 UTC"),
+]
+"""What a file is, and how it writes times."""
+
+
+def test_an_export_that_equals_ours_shows_no_difference_in_any_form(world: World) -> None:
+    people(world).build()
+    profiles = world.export()
+    found = world.compare(profiles)
     assert differences(found) == {}
     assert [found.export.rows, found.pairs.here, found.compared, found.pairs.by_id] == [4] * 4
     assert Rule().beyond(found) == ()
     equal = {field.name: field.equal for field in found.fields}
     assert len(equal) == 34
-    assert equal == Counter(name for row in theirs.values() for name in row)
+    assert equal == Counter(name for row in profiles.values() for name in row)
+
+    for content, world.time in FORMS:
+        path = world.file([*world.export().values()], content)
+        with world.store.warehouse.read() as connection:
+            for signature, body in READING.items():
+                connection.execute(f"CREATE OR REPLACE TEMP MACRO {signature} AS {body}")
+            assert read_export(connection, path, {}).fields == tuple(fields())
+            values = ", ".join(theirs(fields()[name], name) for name in fields())
+            said = connection.execute(f"SELECT {values} FROM temp.there ORDER BY 1").fetchall()
+            values = ", ".join(ours(fields()[name], name) for name in fields())
+            assert said == connection.execute(f"SELECT {values} FROM icontact_profiles ORDER BY 1").fetchall()
 
 
 def test_profiles_are_told_by_id_then_by_an_address_that_nobody_else_has(world: World) -> None:
@@ -132,3 +143,7 @@ def test_profiles_are_told_by_id_then_by_an_address_that_nobody_else_has(world: 
         {Cause.NEWER: (2, ("10", "11")), Cause.UNKNOWN: (2, ("12", "9"))},
     ]
     assert differences(found)["ic_contact_id"] == {"UNKNOWN": 2}
+    assert found.profiles_percent == 100 * (2 + 2 + 2 + 4) / (14 + 12 - 4)
+    assert Rule({"ic_contact_id": 50.0, "email": 75.0}, 45.0).beyond(found) == ("profiles",)
+    allowed = verdict(found, Rule({"profiles": 45.5, "email": 75.0}, 50.0))
+    assert (allowed.good, allowed.headline) == (True, "What differs without an explanation is allowed.")

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from icontact_assets.comparison.comparison import Comparison, compare
 from icontact_assets.comparison.values import fields
 from icontact_assets.mapping.build import build_activity, build_users
@@ -47,36 +49,47 @@ class World:
     renamed: dict[str, str] = field(default_factory=dict)
     aid: str | None = None
 
+    _waiting: dict[str, list[Row]] = field(default_factory=lambda: {"raw_contacts": [], "raw_activity": []})
+
     def __post_init__(self) -> None:
         # A stand-in, in whose place comes the view.
         self.store.run("DROP TABLE icontact_profiles")
 
     def contact(self, id_: str, read: datetime = READ, **values: Any) -> None:
-        self.store.insert("raw_contacts", id=id_, observed_at=read, partition_date=read.date(), **values)
+        row = {"id": id_, "observed_at": read, "partition_date": read.date(), **values}
+        self._waiting["raw_contacts"].append(row)
 
-    def event(self, contact: str, kind: str, at: str, url: str | None = None, *, times: int = 1) -> None:
+    def event(
+        self, contact: str, kind: str, at: str, url: str | None = None, *, times: int = 1, message: str = "501"
+    ) -> None:
         """Something that happened, in as many identical rows."""
-        for ordinal in range(times):
-            self.store.insert(
-                "raw_activity",
-                message_id="501",
-                contact_id=contact,
-                event_type=kind,
-                event_time=utc(at),
-                event_url=url,
-                ordinal=ordinal,
-                extracted_at=READ,
-                partition_date=utc(at).date(),
-            )
+        row = {
+            "message_id": message,
+            "contact_id": contact,
+            "event_type": kind,
+            "event_time": utc(at),
+            "event_url": url,
+            "extracted_at": READ,
+            "partition_date": utc(at).date(),
+        }
+        self._waiting["raw_activity"] += [{**row, "ordinal": ordinal} for ordinal in range(times)]
 
     def build(self) -> None:
+        """Store what waits, and compute the profiles."""
         with self.store.warehouse.write("test") as connection:
+            for table, rows in self._waiting.items():
+                if rows:
+                    names = dict.fromkeys(name for row in rows for name in row)
+                    columns = {name: [row.get(name) for row in rows] for name in names}
+                    connection.register("batch", pa.table(columns))
+                    connection.execute(f"INSERT INTO {table} BY NAME FROM batch")
+                    connection.unregister("batch")
+                    rows.clear()
             build_users(connection)
             build_activity(connection, aid=self.aid)
 
     def export(self) -> dict[str, Row]:
-        """Our profiles as the other system has them: by contact id, without what is absent."""
-        self.build()
+        """Our profiles, once they are built, as the other system has them: by contact id, without what is absent."""
         with self.store.warehouse.read() as connection:
             found = connection.execute("SELECT * EXCLUDE (deleted_at) FROM icontact_profiles")
             names = [column[0] for column in found.description]
