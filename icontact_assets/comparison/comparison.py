@@ -236,7 +236,7 @@ def _notes(connection: duckdb.DuckDBPyConnection, evidence: Evidence) -> list[st
         notes.append(f"Here, {waiting}. Materialize it, and compare again.")
     if evidence.unread_listings:
         notes.append(
-            f"{evidence.unread_listings:,} listings of activity are not completely read here, so counts of ours may be "
+            f"Listings of activity that are not completely read here: {evidence.unread_listings:,}. Our counts may be "
             "too low. Materialize raw_activity, and compare again."
         )
     read = read_through(connection, "contacts")

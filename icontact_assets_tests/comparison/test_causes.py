@@ -29,6 +29,7 @@ class Plant:
     before: tuple[tuple[Any, ...], ...] = ()
     after: tuple[tuple[Any, ...], ...] = ()
     created: str = "2026-05-01 10:00:00"
+    read: datetime = READ
     later: Row = field(default_factory=dict)
     """The contact as it is read after the export."""
 
@@ -71,8 +72,8 @@ PLANTS = [
     Plant({Cause.TIME_ZONE: ("ic_user_created",)}, lambda row: {"ic_user_created": "2026-05-01T14:00:00Z"}),
     Plant({Cause.TIME_ZONE: ("ic_user_created",)}, lambda row: {"ic_user_created": "2026-01-01T15:00:00Z"}, created="2026-01-01 10:00:00"),
     Plant({Cause.UNKNOWN: ("ic_user_created",)}, lambda row: {"ic_user_created": "2026-01-01T14:00:00Z"}, created="2026-01-01 10:00:00"),
-    # The hour that comes twice, read as the second, and the one that never comes.
-    Plant({Cause.TIME_ZONE: ("ic_user_created",)}, lambda row: {"ic_user_created": "2025-11-02T06:30:00Z"}, created="2025-11-02 01:30:00"),
+    # The hour that comes twice, read as the first, and the one that never comes.
+    Plant({Cause.TIME_ZONE: ("ic_user_created",)}, lambda row: {"ic_user_created": "2025-11-02T05:30:00Z"}, created="2025-11-02 01:30:00"),
     Plant({Cause.TIME_ZONE: ("ic_user_created",)}, lambda row: {"ic_user_created": "2026-03-08T07:30:00Z"}, created="2026-03-08 02:30:00"),
     Plant(
         {Cause.TIME_ZONE: ("email_first_open_ts", "email_last_open_ts", *ACTED)},
@@ -148,6 +149,15 @@ PLANTS = [
         },
         before=(OPEN,),
     ),
+    # No time of iContact's, and fewer than here though the first is older.
+    Plant({Cause.UNKNOWN: ("email_open_ct", "email_first_open_ts")}, lambda row: {"email_open_ct": 9, "email_first_open_ts": "1999-01-01T00:00:00Z"}, before=(OPEN,)),
+    Plant(
+        {Cause.UNKNOWN: ("email_open_ct",), Cause.OLDER: ("email_first_open_ts",)},
+        lambda row: {"email_open_ct": 1, "email_first_open_ts": OLD},
+        before=(OPEN, ("open", "05-05 10:00")),
+    ),
+    # It was never read before the export, so what it was then is not known.
+    Plant({Cause.UNKNOWN: ("city",)}, lambda row: {"city": None}, read=READ.replace(day=11)),
     Plant({Cause.UNKNOWN: ("email_open_ct", "hashedurls")}, lambda row: {"email_open_ct": 2, "hashedurls": {LINKS[0]: 1}}, before=((*OPEN, None, 4), *SEVERAL)),
 ]  # fmt: skip
 
@@ -164,7 +174,9 @@ def test_each_cause_is_named_with_its_profiles(store: Store, tmp_path: Path) -> 
     world.event("1", "open", "04-01 00:00")
     contacts = {str(number): plant for number, plant in enumerate(PLANTS, start=100)}
     for id_, plant in contacts.items():
-        world.contact(id_, email=f"p{id_}@example.com", first_name="ann", city="New York", create_date=plant.created)
+        world.contact(
+            id_, plant.read, email=f"p{id_}@example.com", first_name="ann", city="New York", create_date=plant.created
+        )
         happen(world, id_, plant.before)
         # What the filter of the import leaves out, before and after.
         world.event(id_, "click", "03-01 00:00", "https://a.example/a", times=2, message="502")
