@@ -95,6 +95,8 @@ def _instant(text: str) -> datetime:
 
 def _show(found: Comparison) -> None:
     """Print what differs as tables."""
+    from icontact_assets.comparison.verdict import differences
+
     show(
         [
             (
@@ -110,8 +112,6 @@ def _show(found: Comparison) -> None:
         title=f"{found.export.form} of {found.exported_at:%Y-%m-%d %H:%M} UTC, {found.compared:,} profiles",
         numbers=True,
     )
-    from icontact_assets.comparison.verdict import differences
-
     if causes := differences(found):
         show(
             [(name, one.cause.value, f"{one.count:,}", ", ".join(one.contact_ids)) for name, one in causes],
