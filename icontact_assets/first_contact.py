@@ -81,7 +81,7 @@ def probe(
             sight.stopped, interrupted = "interrupted", True
     if sight.is_empty() and not interrupted:
         raise UserError(
-            f"Nothing was found: {sight.stopped or 'no page of the client folder came'}. `icontact-assets doctor` says "
+            f"Nothing was found: {(sight.stopped or 'no page came').rstrip('.')}. `icontact-assets doctor` says "
             "what to mend."
         )
     found = findings(sight)

@@ -136,6 +136,7 @@ class Client:
         if limit is not None and not limit.over:
             self.limit = Limit(limit.form, limit.answered, over=True)
             self._pause = _MINUTE / max(1, limit.answered)
+            self._progress(f"iContact lets {limit.answered} requests a minute pass: going on at that pace")
 
 
 def _form(answer: Exchange) -> str:

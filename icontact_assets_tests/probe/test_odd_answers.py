@@ -77,7 +77,7 @@ def check(sight: Sight) -> None:
 
 
 @settings(
-    max_examples=15, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+    max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
 )
 @given(st.data())
 def test_any_answers_are_survived(data: st.DataObject) -> None:
@@ -94,7 +94,7 @@ def test_any_answers_are_survived(data: st.DataObject) -> None:
 
 
 @settings(
-    max_examples=15, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+    max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
 )
 @given(st.data())
 def test_any_rows_are_survived(data: st.DataObject) -> None:

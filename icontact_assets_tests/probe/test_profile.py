@@ -78,7 +78,7 @@ class Planted:
         return row
 
 
-@settings(max_examples=12, deadline=None, phases=[Phase.generate])
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])
 @given(PLANTED)
 def test_nothing_that_is_planted_is_in_the_file(planted: dict[str, str]) -> None:
     service, sight = Planted(planted), Sight()
