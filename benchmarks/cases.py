@@ -253,6 +253,14 @@ case("users-same", "`icontact_users` when nothing changed", _PEOPLE, "contacts",
 )
 
 
+@case("people", "`icontact_people` of two imports, each contact of which has one partner", _PEOPLE, "contacts")
+def people(bench: Bench, contacts: int) -> Command:
+    def make(folder: Path) -> None:
+        _prepare(job("people", "make", folder / "world.duckdb", contacts), folder)
+
+    return Command(job("people", "compute", bench.prepared(f"people-{contacts}", make) / "world.duckdb"))
+
+
 # Reports
 
 
