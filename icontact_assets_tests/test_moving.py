@@ -11,8 +11,11 @@ import pytest
 import yaml
 
 from icontact_assets.assets.mapped import mapped_columns
+from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.expressions import field_table, source_text
-from icontact_assets_tests.harness import Project
+from icontact_assets.mapping.people import build_people
+from icontact_assets.settings.load import load_settings
+from icontact_assets_tests.mapping.test_build import add_contact, add_event, fresh
 from icontact_assets_tests.test_docs import DOCS, blocks
 
 PAGE = DOCS / "moving-from-lytics.md"
@@ -85,18 +88,25 @@ def test_a_rule_is_about_its_field_and_takes_those_without_it_as_said(
     assert {found["reader"], found["sleeper"]} != {without}
 
 
-def test_its_examples_run_and_load(imported: Project) -> None:
+def test_its_examples_load_and_choose(tmp_path: Path) -> None:
     [config] = blocks("yaml", [PAGE])
-    imported.config = config
-    assert [audience.name for audience in imported.settings.audiences] == ["active_in_raleigh", "loyal"]
-    environment = imported.environment
-    imported.config = config.replace("1300001", environment["ICONTACT_ACCOUNT_ID"]).replace(
-        "7601", environment["ICONTACT_CLIENT_FOLDER_ID"]
-    )
-    imported.quick()
-    assert imported.run('key:"icontact/icontact_people" or key:"icontact/audience_*"').success
-    queries = blocks("sql", [PAGE])
-    assert len(queries) == 3
-    results = [imported.rows(query) for query in queries]
-    assert results[1]
-    assert results[2]
+    (tmp_path / "icontact.yaml").write_text(config)
+    recent, loyal = load_settings({}, tmp_path).audiences
+    links, people, sizes = blocks("sql", [PAGE])
+    with fresh() as connection:
+        add_contact(connection, id="1", email="ann@example.com", city="Raleigh")
+        add_contact(connection, id="2", email="Ann@example.com", city="Cary", create_date="2026-01-01")
+        for number in range(4):
+            url = f"http://www.example.com/offers?{number}"
+            add_event(connection, "click", str(1 + number // 3), NOW - timedelta(days=number), url)
+        add_event(connection, "click", "1", NOW, "https://www.example.com/offers")
+        build_users(connection)
+        build_activity(connection)
+        build_people(connection, ["icontact"])
+        assert connection.execute(links).fetchall() == [("1",)]
+        assert connection.execute(people).fetchall() == [("2",)]
+        assert connection.execute(loyal.query or "").fetchall() == [("2",)]
+        chosen = f"SELECT ic_contact_id FROM icontact_profiles WHERE {recent.where}"
+        assert connection.execute(chosen).fetchall() == [("1",)]
+        connection.execute("INSERT INTO audience_members VALUES ('loyal', '2', now()::TIMESTAMP)")
+        assert connection.execute(sizes).fetchall() == [("loyal", 1)]
