@@ -20,6 +20,7 @@ from icontact_assets.probe.report import is_handled, settings
 from icontact_assets.probe.sight import Sight
 from icontact_assets.sandbox.like import read_profile
 from icontact_assets.sandbox.process import Sandbox
+from icontact_assets.sandbox.switches import Switches
 from icontact_assets_tests.icontact.test_session import CREDENTIALS
 from icontact_assets_tests.probe.played import PLACE, WORLD, Sights, found, plays
 
@@ -75,9 +76,13 @@ def test_every_reading_is_named_beside_others_and_found_again(
 
 def test_the_page_shows_what_is_found_now(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.control("reset", **WORLD)
+    sights, default = Sights(sandbox, tmp_path), Switches().model_dump()
+    answers = {key: finding.answer for key, finding in found(sights.probe()).items() if key in default}
+    not_met = dict.fromkeys(("messages_limit_rows", "requests_per_minute", "requests_per_day", "limit_reply"), UNKNOWN)
+    assert answers == {key: default[key] for key in answers} | not_met
     switches = {"retention_days": 20}
     assert ("retention_days", switches) in plays()
-    now = line(switches, found(Sights(sandbox, tmp_path).probe(**switches))["retention_days"])
+    now = line(switches, found(sights.probe(**switches))["retention_days"])
     assert now in PAGE.read_text().splitlines(), f"run `python -m benchmarks.first_contact`: {now}"
 
 
