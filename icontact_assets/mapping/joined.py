@@ -87,7 +87,7 @@ def _contract(connection: duckdb.DuckDBPyConnection) -> None:
 
     In each round every contact chooses the neighbour with the smallest hash, or itself, and the pairs become those of
     the chosen. Whatever the shape, a part of the contacts that does not depend on their number is then chosen by nobody
-    and is gone, so that even a chain of a million takes some 30 rounds, each smaller than the one before.
+    and is gone, so that even a chain of a million takes about 20 rounds, each smaller than the one before.
     """
     rounds = 0
     while connection.execute("SELECT 1 FROM temp.pair LIMIT 1").fetchall():
