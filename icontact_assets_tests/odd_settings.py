@@ -24,6 +24,7 @@ _FULL = {
     "schedule": "daily_at: '02:00'|time_zone: UTC|overdue_hours: 30",
     "reports": "time_zone: Europe/Berlin|win_back_days: 60|sunset_days: 120|minimum_mails: 3",
 }
+_ACCOUNTS = "name: some|account: 3|client_folder: 4|label: S|limits.per_day: 5"
 VARIABLES = (
     *("ICONTACT_APP_ID", "ICONTACT_API_USERNAME", "ICONTACT_API_PASSWORD", "ICONTACT_ACCOUNT_ID"),
     *("ICONTACT_CLIENT_FOLDER_ID", "ICONTACT_BASE_URL", "ICONTACT_ASSETS_CONFIG", "ICONTACT_ASSETS_HOME"),
@@ -40,6 +41,8 @@ VARIABLES = (
 )
 SETTINGS = (
     *((section, at) for section, text in _FULL.items() for at in (item.split(": ")[0] for item in text.split("|"))),
+    *(("imports", f"accounts.{item.split(': ')[0]}") for item in _ACCOUNTS.split("|")),
+    ("imports", "accounts"),
     *((section, "") for section in (*_FULL, "priorities", "owners")),
     ("", ""),
 )
@@ -105,21 +108,32 @@ def document(section: str, key: str, value: str) -> str:
         if (name, "") == (section, key):
             parts.append(f"{name}: {value}\n")
             continue
-        lines: list[str] = []
-        for item in text.split("|"):
-            at, _, usual = item.partition(": ")
-            chosen = value if (name, at) == (section, key) else usual
-            outer, _, inner = at.partition(".")
-            if inner and f"    {outer}:" not in lines:
-                lines.append(f"    {outer}:")
-            lines.append(f"      {inner}: {chosen}" if inner else f"    {at}: {chosen}")
+        lines = _lines(text, key if name == section else None, value)
         if name in ("schedule", "reports"):
             parts.append(f"{name}:\n" + "\n".join(lines) + "\n")
         else:
             parts.append(f"{name}:\n  -\n" + "\n".join(lines) + "\n")
             if name == "audiences":
                 parts.append("  - {name: b, import: news, where: 'true'}\n")
+            if name == "imports":
+                outer, _, inner = key.partition(".") if section == "imports" else ("", "", "")
+                account = _lines(_ACCOUNTS, inner if outer == "accounts" else None, value)
+                listed = "\n      -\n" + "\n".join(f"    {line}" for line in account)
+                parts.append(f"  -\n    name: all\n    accounts: {value if key == 'accounts' else listed}\n")
     return "".join(parts) + (f"{section}: {value}\n" if section in ("priorities", "owners") else "")
+
+
+def _lines(text: str, key: str | None, value: str) -> list[str]:
+    """The lines of an item, with the value for the key."""
+    lines: list[str] = []
+    for item in text.split("|"):
+        at, _, usual = item.partition(": ")
+        chosen = value if at == key else usual
+        outer, _, inner = at.partition(".")
+        if inner and f"    {outer}:" not in lines:
+            lines.append(f"    {outer}:")
+        lines.append(f"      {inner}: {chosen}" if inner else f"    {at}: {chosen}")
+    return lines
 
 
 def load(folder: Path, text: str) -> Settings | str:

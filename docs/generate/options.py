@@ -48,6 +48,12 @@ def model_of(kind: Any) -> type[BaseModel] | None:
     return next((found for part in get_args(kind) if (found := model_of(part))), None)
 
 
+def again(model: type[BaseModel], kind: Any) -> bool:
+    """Whether the items of a list have keys of the model that the list is in."""
+    below = model_of(kind)
+    return below is not None and issubclass(model, below)
+
+
 def shown(value: object) -> str:
     """A value as it is written in the file."""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
@@ -111,6 +117,8 @@ def rows(model: type[BaseModel], path: tuple[str, ...], document: Any) -> Iterat
         written_as = key(name, field)
         place = (*path, written_as)
         below = model_of(hints[name]) and f"[keys](#{''.join(place)})"
+        if again(model, hints[name]):
+            below = "a list, each with any of these keys"
         cells = (
             " ".join((field.description or "").split()),
             below or kind_of(hints[name], field),
@@ -124,7 +132,8 @@ def table(model: type[BaseModel], path: tuple[str, ...], document: Any) -> list[
     """The keys of one model, and then those of the models in it."""
     lines = [*HEAD, *rows(model, path, document)]
     for name, field in model.model_fields.items():
-        if below := model_of(get_type_hints(model, include_extras=True)[name]):
+        hint = get_type_hints(model, include_extras=True)[name]
+        if (below := model_of(hint)) and not again(model, hint):
             place = (*path, key(name, field))
             lines += ["", f"#### `{'.'.join(place)}`", "", *table(below, place, document)]
     return lines

@@ -12,10 +12,10 @@ from pydantic import SecretStr, ValidationError
 
 from icontact_assets.credentials import address_fault
 from icontact_assets.private import Readers
+from icontact_assets.settings.accounts import each_account
 from icontact_assets.settings.document import Place
 from icontact_assets.settings.models import (
     PRODUCTION,
-    Audience,
     Authorization,
     ClientFolder,
     EveryImport,
@@ -30,8 +30,8 @@ from icontact_assets.settings.models import (
 )
 from icontact_assets.settings.refusals import SettingsFile, explain, shown
 from icontact_assets.settings.requests import RequestLimits
-from icontact_assets.settings.values import Model, Named
-from icontact_assets.settings.written import AuthorizationItem, ExportItem, ImportItem, Reference, Written
+from icontact_assets.settings.values import Model, Named, listed
+from icontact_assets.settings.written import AccountItem, AuthorizationItem, ExportItem, Reference, Written
 
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4000
@@ -200,6 +200,7 @@ class _Resolver:
         self._environ = environ
         self._file = file
         self._written = written
+        self._items = each_account(written, file)
         self._authorizations = {item.name: _authorization(item) for item in written.authorizations}
         self._every_import = _variables(environ, "ICONTACT_", EveryImport)
         self._limits = _variables(environ, "ICONTACT_REQUESTS_", RequestLimits)
@@ -216,19 +217,20 @@ class _Resolver:
     ) -> Settings:
         """All settings. Raises SettingsError."""
         imports = tuple(
-            self._import(item, self._authorization_of(("imports", n), item.authorization))
-            for n, item in enumerate(self._written.imports)
+            self._import(placed.item, self._authorization_of(placed.place("authorization"), placed.item.authorization))
+            for placed in self._items.imports
         )
         imports = imports or (self._environment_import(),)
-        self._people(imports)
         by_name = {import_.name: import_ for import_ in imports}
+        for placed in self._items.imports:
+            self._people(placed.item, placed.place("people"), by_name)
         sources = {
-            audience.name: by_name[self._known(("audiences", n, "import"), audience.import_name, by_name)]
-            for n, audience in enumerate(self._written.audiences)
+            audience.item.name: by_name[self._known(audience.place("import"), audience.item.import_name, by_name)]
+            for audience in self._items.audiences
         }
-        exports = tuple(self._export(("exports", n), item, sources) for n, item in enumerate(self._written.exports))
+        exports = tuple(self._export(placed.at, placed.item, sources) for placed in self._items.exports)
         exports = self._in_order(exports, sources)
-        self._distinct(imports, self._written.audiences, exports)
+        self._distinct(imports, sources)
         return Settings(
             base_url=base_url,
             duckdb_path=duckdb_path,
@@ -237,7 +239,7 @@ class _Resolver:
             readers=readers,
             sharing=Sharing(**_variables(self._environ, "ICONTACT_ASSETS_", Sharing)),
             imports=imports,
-            audiences=self._written.audiences,
+            audiences=tuple(audience.item for audience in self._items.audiences),
             exports=exports,
             schedule=self._written.schedule,
             reports=self._written.reports,
@@ -250,7 +252,7 @@ class _Resolver:
         """A name that is declared elsewhere."""
         names = list(known)
         if name is None or name not in names:
-            remedy = f"Name one of: {', '.join(names)}." if names else "None is declared."
+            remedy = f"Name one of: {listed(names)}." if names else "None is declared."
             raise self._file.refusal(at, f"found {shown(name)}", remedy)
         return name
 
@@ -258,16 +260,16 @@ class _Resolver:
         """The authorization of that name. Where none is declared, an import need not name one."""
         if name is None and not self._authorizations:
             return self._environment_authorization()
-        return self._authorizations[self._known((*at, "authorization"), name, self._authorizations)]
+        return self._authorizations[self._known(at, name, self._authorizations)]
 
     def _environment_authorization(self) -> Authorization:
         return _authorization(AuthorizationItem.model_validate(_ENVIRONMENT_AUTHORIZATION, context=self._environ))
 
     def _environment_import(self) -> Import:
-        item = ImportItem.model_validate(_ENVIRONMENT_IMPORT, context=self._environ)
+        item = AccountItem.model_validate(_ENVIRONMENT_IMPORT, context=self._environ)
         return self._import(item, self._environment_authorization())
 
-    def _import(self, item: ImportItem, authorization: Authorization) -> Import:
+    def _import(self, item: AccountItem, authorization: Authorization) -> Import:
         options = _own(item, ImportOptions) | self._every_import
         if item.start_date is not None:
             options["start_date"] = item.start_date
@@ -281,30 +283,27 @@ class _Resolver:
             **options,
         )
 
-    def _people(self, imports: tuple[Import, ...]) -> None:
+    def _people(self, item: AccountItem, at: Place, by_name: Mapping[str, Import]) -> None:
         """Refuses people of imports that are not there, or whose events would be counted twice."""
-        by_name = {import_.name: import_ for import_ in imports}
-        for n, import_ in enumerate(imports):
-            at: Place = ("imports", n, "people")
-            folders: dict[tuple[str | None, str | None], str] = {}
-            for number, name in enumerate(import_.people):
-                other = by_name[self._known((*at, number), name, by_name)]
-                folder = (other.account_id, other.client_folder_id)
-                first = folders.setdefault(folder, name)
-                if number and first != name and None not in folder:
-                    raise self._file.refusal(
-                        (*at, number),
-                        f"{name!r} reads the same client folder as {first!r}",
-                        "Its events would be counted twice: name one of the two.",
-                    )
-                if name in import_.people[:number]:
-                    raise self._file.refusal((*at, number), f"{name!r} is named twice", "Remove one of the two.")
-            if import_.people and import_.name not in import_.people:
+        folders: dict[tuple[str | None, str | None], str] = {}
+        for number, name in enumerate(item.people):
+            other = by_name[self._known((*at, number), name, by_name)]
+            folder = (other.account_id, other.client_folder_id)
+            first = folders.setdefault(folder, name)
+            if number and first != name and None not in folder:
                 raise self._file.refusal(
-                    at,
-                    f"{import_.name} itself is missing",
-                    f"The table is kept in its schema: write [{', '.join((import_.name, *import_.people))}].",
+                    (*at, number),
+                    f"{name!r} reads the same client folder as {first!r}",
+                    "Its events would be counted twice: name one of the two.",
                 )
+            if name in item.people[:number]:
+                raise self._file.refusal((*at, number), f"{name!r} is named twice", "Remove one of the two.")
+        if item.people and item.name not in item.people:
+            raise self._file.refusal(
+                at,
+                f"{item.name} itself is missing",
+                f"The table is kept in its schema: write [{', '.join((item.name, *item.people))}].",
+            )
 
     def _export(self, at: Place, item: ExportItem, sources: Mapping[str, Import]) -> Export:
         source = sources[self._known((*at, "audience"), item.audience, sources)]
@@ -330,7 +329,7 @@ class _Resolver:
         ids = own | {key: id_.value for key, id_ in found.items()}
         authorization = source.authorization
         if item.authorization is not None:
-            authorization = self._authorization_of(at, item.authorization)
+            authorization = self._authorization_of((*at, "authorization"), item.authorization)
         differs = f"differs from the import {source.name} of its audience"
         if ids == own:
             if item.match == "email":
@@ -360,10 +359,10 @@ class _Resolver:
         """The exports, each knowing those that come before it in `priorities`."""
         by_name = {export.name: export for export in exports}
         place: dict[str, tuple[Export, ...]] = {}
-        for number, group in enumerate(self._written.priorities):
+        for row, group in self._items.priorities:
             before: tuple[Export, ...] = ()
             for index, name in enumerate(group):
-                at: Place = ("priorities", number, index)
+                at: Place = (*row, index)
                 export = by_name[self._known(at, name, by_name)]
                 if name in place:
                     raise self._file.refusal(
@@ -380,25 +379,28 @@ class _Resolver:
                 before = (*before, export)
         return tuple(export.model_copy(update={"before": place.get(export.name, ())}) for export in exports)
 
-    def _distinct(
-        self, imports: tuple[Import, ...], audiences: tuple[Audience, ...], exports: tuple[Export, ...]
-    ) -> None:
+    def _distinct(self, imports: tuple[Import, ...], sources: Mapping[str, Import]) -> None:
         """Refuses names of which Dagster would make one job or one step of two."""
-        sources = {audience.name: audience.import_name for audience in audiences}
         steps = [
-            *(("audiences", n, f"{item.import_name}__audience_{item.name}") for n, item in enumerate(audiences)),
-            *(("exports", n, f"{sources[item.audience]}__export_{item.name}") for n, item in enumerate(exports)),
+            *(
+                (placed.at, f"{placed.item.import_name}__audience_{placed.item.name}")
+                for placed in self._items.audiences
+            ),
+            *(
+                (placed.at, f"{sources[placed.item.audience].name}__export_{placed.item.name}")
+                for placed in self._items.exports
+            ),
         ]
-        jobs = [("exports", n, f"export_{item.name}") for n, item in enumerate(exports)]
+        jobs = [(placed.at, f"export_{placed.item.name}") for placed in self._items.exports]
         for import_ in imports:
             same = [
                 *(
-                    (section, n)
-                    for section, n, step in steps
+                    at
+                    for at, step in steps
                     if step.startswith(f"{import_.name}__")
                     and not step.startswith((f"{import_.name}__audience_", f"{import_.name}__export_"))
                 ),
-                *((section, n) for section, n, job in jobs if job == f"{import_.name}_import"),
+                *(at for at, job in jobs if job == f"{import_.name}_import"),
             ]
             if same:
                 raise self._file.refusal(

@@ -25,6 +25,7 @@ from icontact_assets.settings.values import (
     Owner,
     Text,
     TimeZone,
+    listed,
     not_ready,
 )
 
@@ -410,5 +411,5 @@ def _named(items: tuple[_Item, ...], name: str, what: str) -> _Item:
     for item in items:
         if item.name == name:
             return item
-    known = ", ".join(item.name for item in items) or "none"
+    known = listed([item.name for item in items]) or "none"
     raise SettingsError(f"There is no {what} named {name!r}. There are: {known}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -31,6 +32,7 @@ TABLE = re.compile(r"\w+(\.\w+)?")
 # What DuckDB takes for a catalog or a schema of its own in a connection of ours.
 _RESERVED = frozenset({"information_schema", "main", "memory", "pg_catalog", "system", "temp", "warehouse_file"})
 _FIRST_DAY = date(2000, 1, 1)
+_MOST_LISTED = 20
 
 
 class InvalidSetting(ValueError):
@@ -124,6 +126,12 @@ class Named(Model):
     @classmethod
     def _or_nothing(cls, value: Any) -> Any:
         return "" if _blank(value) is None else value
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names that there are, as an error says them: of many the first ones."""
+    more = len(names) - _MOST_LISTED
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:_MOST_LISTED])} and {more} more"
 
 
 def not_ready(who: str, unset: tuple[str, ...], faults: tuple[str, ...]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import PlainValidator, ValidationInfo, field_validator, model_validator
 
 from icontact_assets.credentials import header_fault, id_fault
+from icontact_assets.settings.document import Place
 from icontact_assets.settings.models import (
     Audience,
     ExportOptions,
@@ -80,17 +81,64 @@ class AuthorizationItem(Named):
     """The API password as ${ENV_NAME}."""
 
 
-class ImportItem(ImportOptions):
-    """An item of `imports`."""
+class AccountItem(ImportOptions):
+    """An item of `accounts`: an import. A key that it does not have is as in the item of `imports` that it is below."""
 
     authorization: str | None = None
     """The name of the authorization that asks. Not needed where none is declared."""
-    account: Id
-    """The id of the account, which `icontact-assets discover` shows."""
+    account: Id = Reference()
+    """The id of the account. Without one, that of the item of `imports`."""
     client_folder: Id
     """The id of the client folder, which `icontact-assets discover` shows."""
     start_date: Day | None = None
     """The first day that is read. Without one, `ICONTACT_START_DATE`."""
+
+
+class ImportItem(AccountItem):
+    """An item of `imports`: one import, or one for each of its accounts."""
+
+    account: Id = Reference()
+    """The id of the account, which `icontact-assets discover` shows. Required, here or in each item of `accounts`."""
+    client_folder: Id = Reference()
+    """The id of the client folder, which `icontact-assets discover` shows. Required without `accounts`."""
+    accounts: tuple[AccountItem, ...] = ()
+    """The accounts, or client folders of one account, each of which is an import by itself. What they have in common is
+    written once, beside this key."""
+
+    @field_validator("account", "client_folder", mode="before")
+    @classmethod
+    def _not_empty(cls, given: Any, info: ValidationInfo) -> Any:
+        if given is None:
+            raise _missing(str(info.field_name))
+        return given
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        written = self.model_fields_set
+        if "accounts" not in written:
+            for key in ("account", "client_folder"):
+                if key not in written:
+                    raise _missing(key, (key,))
+            return self
+        if not self.accounts:
+            raise InvalidSetting(
+                "Write each account as an item `- {name: ..., account: ..., client_folder: ...}`, or remove the key.",
+                problem="names no account",
+                at=("accounts",),
+            )
+        for key in ("label", "client_folder"):
+            if key in written:
+                raise InvalidSetting(
+                    "Write it in each item of `accounts`.", problem="cannot be the same for all accounts", at=(key,)
+                )
+        return self
+
+
+def _missing(key: str, at: Place = ()) -> InvalidSetting:
+    named = key.replace("_", " ")
+    return InvalidSetting(
+        f"Write the id of the {named}, which `icontact-assets discover` shows.", problem="is missing", at=at
+    )
 
 
 class ExportItem(ExportOptions):
@@ -207,12 +255,19 @@ class Written(Model):
         if not isinstance(section, list):
             raise InvalidSetting(f"Write each of the {info.field_name} as an item `- name: ...`.")
         seen: set[str] = set()
-        for index, item in enumerate(section):
-            name = item.get("name") if isinstance(item, dict) else None
-            if isinstance(name, str) and NAME.fullmatch(name):
-                if name in seen:
-                    raise InvalidSetting(
-                        "Give each its own name.", problem=f"{name!r} is defined twice", at=(index, "name")
-                    )
-                seen.add(name)
+        for at, name in _names(section):
+            if name in seen:
+                raise InvalidSetting("Give each its own name.", problem=f"{name!r} is defined twice", at=(*at, "name"))
+            seen.add(name)
         return section
+
+
+def _names(section: list[Any], below: Place = ()) -> Iterator[tuple[Place, str]]:
+    """The names of items, and of the accounts in them, each with the place of its item."""
+    for index, item in enumerate(section):
+        if isinstance(item, dict):
+            name, accounts = item.get("name"), item.get("accounts")
+            if isinstance(name, str) and NAME.fullmatch(name):
+                yield (*below, index), name
+            if isinstance(accounts, list) and not below:
+                yield from _names(accounts, (index, "accounts"))
