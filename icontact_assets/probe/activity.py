@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime
 
 from icontact_assets.icontact.values import as_id, as_instant, as_int, as_text
-from icontact_assets.probe.asking import age_in_days, lost_opens, released_at, reported, searched, unsent
+from icontact_assets.probe.asking import age_in_days, all_sends, lost_opens, released_at, reported, searched, unsent
 from icontact_assets.probe.findings import Finding, not_seen, unknown
 from icontact_assets.probe.paging import begins_at
 from icontact_assets.probe.sight import KINDS, Row, Sight, identical, ids_of
@@ -128,7 +128,7 @@ def retention_days(sight: Sight) -> Finding:
     key, read = "retention_days", sight.listings("opens")
     if not read:
         return not_seen(sight, key, _kinds(sight))
-    sends = {as_id(row.get("messageId")): released_at(row) for row in sight.rows("sends")}
+    sends = {as_id(row.get("messageId")): released_at(row) for row in sight.rows_of("sends")}
     lost = [id_ for id_ in read if lost_opens(sight, id_)]
     if lost:
         times = [at for id_ in read for at in _times(sight.rows(sight.largest("opens", id_)), "opens")]
@@ -206,8 +206,8 @@ def automation_sends(sight: Sight) -> Finding:
     key = "automation_sends"
     if not sight.is_page("sends") or not sight.is_page("messages"):
         return not_seen(sight, key, "messages" if sight.is_page("sends") else "sends")
-    if not sight.is_whole("sends"):
-        return unknown(key, "not all sends came in one page")
+    if not all_sends(sight):
+        return unknown(key, "not all sends were seen")
     without = unsent(sight)
     looked = [name for name in (f"unsent:{id_}" for id_ in without) if sight.is_page(name) or sight.body(name)]
     active = sum(_is_active(sight, name) for name in looked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +21,7 @@ _USUAL_PAGE = 500
 _ACTIVITY = (100, SMALL, 5)
 _REFUSED = (401, 402, 507)
 _SEARCH = 4
+_SENDS_PAGES = 3
 _MESSAGES = 50
 _MESSAGES_MOST = 500
 _MESSAGES_BYTES = 8 << 20
@@ -147,6 +148,7 @@ class _Asking:
             if not self._sight.is_page(name) and name == "subscriptions" and ids:
                 # As we read them.
                 self._folder(name, name, name, listId=ids[0], limit=min(SMALL, most), offset=0)
+        self._more_sends(most)
         self._folder("messages", "messages", "messages", limit=min(_MESSAGES, most), offset=0)
         answer = self._sight.seen("messages")
         if not self._sight.is_page("messages"):
@@ -158,6 +160,15 @@ class _Asking:
         most = min(most, _MESSAGES_MOST if size == 0 else int(_MESSAGES_BYTES / size))
         if rows and most > len(rows):
             self._folder("messages_large", "messages", "messages", limit=most, offset=0)
+
+    def _more_sends(self, limit: int) -> None:
+        """The next pages of sends, or, where there are many, the last: nobody knows at which end the newest are."""
+        total, seen = self._sight.total("sends") or 0, len(self._sight.rows("sends"))
+        pages: Sequence[int] = range(seen, total, seen) if seen else ()
+        if len(pages) > _SENDS_PAGES:
+            pages = (max(seen, total - seen),)
+        for offset in pages:
+            self._folder(f"sends_from:{offset}", "sends", "sends", limit=limit, offset=offset)
 
     def _chosen_messages(self) -> None:
         """The statistics of a few messages: those that most people got, the newest, the oldest."""
@@ -174,7 +185,7 @@ class _Asking:
             self._folder(f"statistics:{id_}", f"messages/{id_}/statistics")
 
     def _sent(self) -> list[Row]:
-        return [row for row in self._sight.rows("sends") if released_at(row) is not None]
+        return [row for row in self._sight.rows_of("sends") if released_at(row) is not None]
 
     def _activity(self) -> None:
         """Each kind twice, of the message that has the most of it; opens of the newest and the oldest once more."""
@@ -331,7 +342,7 @@ def reported(sight: Sight, message: str, kind: str) -> int | None:
 
 def lost_opens(sight: Sight, message: str) -> bool:
     """Whether a message that many people got long enough ago has none of the opens of its first days."""
-    sends = {as_id(row.get("messageId")): row for row in sight.rows("sends")}
+    sends = {as_id(row.get("messageId")): row for row in sight.rows_of("sends")}
     send = sends.get(message, {})
     released = released_at(send)
     if released is None or (as_int(send.get("recipientCount")) or 0) < MANY_RECIPIENTS:
@@ -343,6 +354,12 @@ def lost_opens(sight: Sight, message: str) -> bool:
     return sight.is_whole(name) and all(at - released > SOON for at in times)
 
 
+def all_sends(sight: Sight) -> bool:
+    """Whether all sends were seen."""
+    total = sight.total("sends")
+    return total is not None and len(set(ids_of(sight.rows_of("sends"), "sendId"))) >= total
+
+
 def searched(sight: Sight) -> list[str]:
     """The searches for contacts by id."""
     return [*sight.names("known:"), *sight.names("some:")]
@@ -350,9 +367,9 @@ def searched(sight: Sight) -> list[str]:
 
 def unsent(sight: Sight) -> list[str]:
     """Messages that are no confirmations and have no send, newest first. None if not all sends were seen."""
-    if not sight.is_whole("sends"):
+    if not all_sends(sight):
         return []
-    sent = set(ids_of(sight.rows("sends"), "messageId"))
+    sent = set(ids_of(sight.rows_of("sends"), "messageId"))
     rows = [
         row
         for row in sight.rows_of("messages")

@@ -124,6 +124,12 @@ def test_a_service_that_cannot_bring_a_large_page_is_probed_all_the_same(sights:
     assert (findings["requests_per_minute"].answer, findings["activity_limit_rows"].answer) == (UNKNOWN, 10)
 
 
+def test_sends_are_seen_to_the_end_where_pages_are_short(sights: Sights) -> None:
+    sight = sights.probe(page_limit_rows=3)
+    assert sight.names("sends_from:")
+    assert found(sight)["automation_sends"].answer == "include"
+
+
 def test_where_small_pages_only_come_from_activity_they_are_read(sights: Sights) -> None:
     findings = found(sights.probe(page_limit="refuse", page_limit_rows=100, activity_limit_rows=30))
     assert findings["activity_order"].answer == "ascending"
