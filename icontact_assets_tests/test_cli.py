@@ -38,6 +38,7 @@ def test_doctor_finds_all_well(project: Project) -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     assert "account 1300001 is enabled" in done.stdout
     assert " no " not in done.stdout
+    assert "`icontact-assets probe`" in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
