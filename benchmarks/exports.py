@@ -32,6 +32,7 @@ from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.service import APP_ID, PASSWORD, USERNAME
 from icontact_assets.sandbox.world import ACCOUNT
 from icontact_assets.settings.models import Audience, Export, ExportLimits, Remove
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
 SCHEMA = "icontact"
@@ -45,7 +46,7 @@ def context(url: str, path: Path) -> ExportContext:
     """What the export works with. Its budget is unlimited."""
     budget = Budget(path.parent / "budget", "a", per_second=0, per_minute=0, per_day=0)
     folder = Folder(Session(url, Credentials(APP_ID, USERNAME, PASSWORD), budget), str(ACCOUNT), "7601")
-    return ExportContext(Warehouse(path, SCHEMA), folder, SCHEMA, lambda: datetime.now(UTC))
+    return ExportContext(Warehouse(DatabaseFile(path), SCHEMA), folder, SCHEMA, lambda: datetime.now(UTC))
 
 
 def export(url: str, path: Path, run_id: str, mode: str) -> ExportReport:
@@ -72,7 +73,7 @@ def lists(sandbox: Sandbox) -> None:
 
 def audience(path: Path, ids: list[str]) -> None:
     """Make these contacts the members of the audience."""
-    warehouse = Warehouse(path, SCHEMA)
+    warehouse = Warehouse(DatabaseFile(path), SCHEMA)
     with warehouse.write("benchmark") as connection:
         connection.execute(
             f"CREATE OR REPLACE TABLE {SCHEMA}.icontact_profiles AS "
@@ -170,14 +171,14 @@ def killed(sandbox: Sandbox, home: Path, mode: str, moment: int | None, delay: f
     process.wait()
     moment = len(sandbox.control("log"))
     before = sum(row["method"] != "GET" for row in sandbox.control("log"))
-    with Warehouse(path, wait_seconds=1).read() as connection:
+    with Warehouse(DatabaseFile(path, wait_seconds=1)).read() as connection:
         statuses = connection.execute(f"SELECT status FROM {SCHEMA}.export_runs WHERE run_id = 'killed'").fetchall()
     export(sandbox.url, path, "again", mode)
     rows = sandbox.control("truth?resource=subscriptions")
     there = {row["contact_id"] for row in rows if row["list_id"] == str(LIST) and row["status"] == "normal"}
     held = {row["contact_id"] for row in rows if row["list_id"] == str(HOLDING) and row["status"] == "normal"}
     gone = set(ids[: people // 2]) if mode == "mirror" else set()
-    with Warehouse(path, wait_seconds=1).read() as connection:
+    with Warehouse(DatabaseFile(path, wait_seconds=1)).read() as connection:
         [(open_,)] = connection.execute(
             f"SELECT count(*) FROM {SCHEMA}.export_outcomes WHERE outcome IN ('intended', 'unconfirmed')"
         ).fetchall()

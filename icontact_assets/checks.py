@@ -26,6 +26,7 @@ from icontact_assets.records import Partitions, partitions_of, table_key
 from icontact_assets.reports import verify as reports
 from icontact_assets.resources import open_import, scope_of
 from icontact_assets.settings.models import Import, Settings
+from icontact_assets.warehouse.storage import WarehouseError
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
     RAW_CONTACTS,
@@ -37,7 +38,7 @@ from icontact_assets.warehouse.tables import (
     Column,
     Table,
 )
-from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
+from icontact_assets.warehouse.warehouse import Warehouse
 
 _RESOURCES = {
     RAW_CONTACTS: ("contacts",),
@@ -176,7 +177,7 @@ def report_failed(context: dg.AssetExecutionContext, settings: Settings, import_
     asked = {each: partitions_of(context.instance, _key(import_, each), context.run.run_id) for each in affected}
     try:
         warehouse = open_import(settings, import_, waiting=context.log.warning)
-        if not warehouse.exists():
+        if not warehouse.storage.exists():
             warehouse.prepare()
         found = [(each, _results(warehouse, settings, import_, each, asked[each])) for each in affected]
     except WarehouseError as error:

@@ -332,10 +332,10 @@ def _apply(context: ExportContext, export: Export, plan_hash: str, undo: Undo | 
 
 
 def _publish() -> None:
-    from icontact_assets.resources import open_warehouse
+    from icontact_assets.resources import storage_of
 
     try:
-        open_warehouse(settings_of_this_environment()).publish()
+        storage_of(settings_of_this_environment()).publish()
     except UserError as error:
         say(f"Whoever reads the published copy sees the tables of before. {error}", error=True)
 

@@ -85,7 +85,7 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
         raise DemoFailed(f"{home} cannot be used: {error}. Name another folder with --home.") from error
     started = time.monotonic()
     with _sandbox(home, contacts, messages) as sandbox, _environment(home, sandbox):
-        from icontact_assets.resources import report_path
+        from icontact_assets.resources import report_path, storage_of
         from icontact_assets.settings.load import load_settings
 
         settings = load_settings()
@@ -98,7 +98,7 @@ def run(home: Path, *, contacts: int = 2000, messages: int = 40) -> None:
             numbers=True,
         )
     say(
-        f"The database is {settings.duckdb_path}. `make ui` opens Dagster on it.\n"
+        f"The database is {storage_of(settings).where}. `make ui` opens Dagster on it.\n"
         f"The report on its last days is {report_path(settings, settings.imports[0])}: open it in a browser."
     )
 

@@ -18,10 +18,9 @@ from icontact_assets.icontact.folder import Account
 from icontact_assets.icontact.session import CLOCK_TOLERANCE
 from icontact_assets.icontact.values import as_flag, as_id
 from icontact_assets.ingest.staging import check_staging
-from icontact_assets.resources import known_source, open_session, open_warehouse, staging_path
+from icontact_assets.resources import known_source, open_session, open_warehouse, staging_path, storage_of
 from icontact_assets.settings.models import Export, Import, Settings
 from icontact_assets.terminal import MIND, NO, OK, Cell
-from icontact_assets.warehouse.copies import is_copy
 
 _Check = tuple[str, Callable[[], str]]
 
@@ -78,7 +77,7 @@ def files(settings: Settings, dagster_home: str | None) -> str:
         "settings": settings.file or "the environment alone",
         "variables": env_file.absolute() if env_file.is_file() else "without a .env",
         "state": settings.home,
-        "database": settings.duckdb_path,
+        "database": storage_of(settings).where,
         "Dagster": dagster_home or "DAGSTER_HOME is not set",
     }
     return ", ".join(f"{what}: {path}" for what, path in used.items())
@@ -87,26 +86,16 @@ def files(settings: Settings, dagster_home: str | None) -> str:
 def database(settings: Settings) -> str:
     """Whether the database can be opened and written."""
     warehouse = open_warehouse(settings, wait_seconds=5)
-    existed = warehouse.exists()
+    existed = warehouse.storage.exists()
     with warehouse.write("doctor") as connection:
         connection.execute("SELECT 1")
-    return f"{warehouse.path} {'opens' if existed else 'can be written'}"
+    return f"{warehouse.storage.where} {'opens' if existed else 'can be written'}"
 
 
 def published(settings: Settings) -> tuple[Cell, str]:
     """Whether those who read the published copy see what the database holds."""
-    path = settings.published_path
-    if path is None:
-        return OK, "none is made, as ICONTACT_ASSETS_PUBLISH says"
-    if not path.exists():
-        return OK, f"the next run that changes a table makes {path}"
-    at = f"{datetime.fromtimestamp(path.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
-    if is_copy(settings.duckdb_path, path):
-        return OK, f"{path} has what the database has, last changed {at}"
-    return MIND, (
-        f"{path} has the tables of {at}, and the database has changed since. A run renews it at its end. If none is "
-        "under way, the log of the last one says why it could not."
-    )
+    is_current, text = storage_of(settings).shown()
+    return OK if is_current else MIND, text
 
 
 def _holds(settings: Settings, import_: Import) -> str:

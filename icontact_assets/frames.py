@@ -12,7 +12,7 @@ import pandas as pd
 from icontact_assets.resources import reading
 from icontact_assets.settings.load import load_settings
 from icontact_assets.warehouse.published import read_published
-from icontact_assets.warehouse.warehouse import WarehouseError
+from icontact_assets.warehouse.storage import WarehouseError
 
 
 def read(

@@ -27,8 +27,9 @@ from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_fore
 from icontact_assets.ingest.staging import Staging
 from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.settings.models import Export, Import, Settings
-from icontact_assets.warehouse.published import read_published
-from icontact_assets.warehouse.warehouse import Source, Warehouse, WarehouseError
+from icontact_assets.warehouse.file import DatabaseFile
+from icontact_assets.warehouse.storage import Storage, WarehouseError
+from icontact_assets.warehouse.warehouse import Source, Warehouse
 
 
 def budget_of(settings: Settings, import_: Import) -> Budget:
@@ -44,30 +45,16 @@ def budget_of(settings: Settings, import_: Import) -> Budget:
     return budget
 
 
-def open_warehouse(
-    settings: Settings,
-    schema: str | None = None,
-    *,
-    source: Source | None = None,
-    wait_seconds: float | None = None,
-    waiting: Callable[[str], None] = lambda _: None,
-) -> Warehouse:
-    """The database of the settings, bound to a schema where one is named.
+def storage_of(
+    settings: Settings, *, wait_seconds: float | None = None, waiting: Callable[[str], None] = lambda _: None
+) -> Storage:
+    """Where the settings keep the tables. Nothing is opened or made yet.
 
-    Only its owner, and the group that the settings name, can read it and the home. It is waited for as long as the
-    settings say, or for `wait_seconds`. `waiting` is called with what somebody who waits should know.
+    It is waited for as long as the settings say, or for `wait_seconds`. `waiting` is called with what somebody who
+    waits should know.
     """
-    try:
-        settings.readers.restrict(settings.home)
-    except OSError as error:
-        raise WarehouseError(
-            f"The folder {settings.home} cannot be closed to other users: {error}. Let this user own it, or name "
-            "another folder with ICONTACT_ASSETS_HOME."
-        ) from error
-    return Warehouse(
+    return DatabaseFile(
         settings.duckdb_path,
-        schema,
-        source=source,
         readers=settings.readers,
         published=settings.published_path,
         wait_seconds=settings.sharing.lock_wait if wait_seconds is None else wait_seconds,
@@ -76,18 +63,33 @@ def open_warehouse(
     )
 
 
+def open_warehouse(
+    settings: Settings,
+    schema: str | None = None,
+    *,
+    source: Source | None = None,
+    wait_seconds: float | None = None,
+    waiting: Callable[[str], None] = lambda _: None,
+) -> Warehouse:
+    """The database of the settings, bound to a schema where one is named. `wait_seconds`, `waiting`: see `storage_of`.
+
+    Only its owner, and the group that the settings name, can read it and the home.
+    """
+    try:
+        settings.readers.restrict(settings.home)
+    except OSError as error:
+        raise WarehouseError(
+            f"The folder {settings.home} cannot be closed to other users: {error}. Let this user own it, or name "
+            "another folder with ICONTACT_ASSETS_HOME."
+        ) from error
+    return Warehouse(storage_of(settings, wait_seconds=wait_seconds, waiting=waiting), schema, source=source)
+
+
 @contextmanager
 def reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to the published copy, which waits for no run and stops none. Where none is made, to the database.
     Tables are named with their schema. Raises WarehouseError."""
-    path = settings.published_path
-    if path is None:
-        with open_warehouse(settings).read() as connection:
-            yield connection
-        return
-    if not path.exists() and not open_warehouse(settings).publish():
-        raise WarehouseError(f"There is no database at {settings.duckdb_path} yet: materialize the raw assets first.")
-    with read_published(path) as connection:
+    with storage_of(settings).reading() as connection:
         yield connection
 
 
@@ -143,7 +145,7 @@ def open_import(settings: Settings, import_: Import, *, waiting: Callable[[str],
 
 def staging_path(settings: Settings, import_: Import) -> Path:
     """Where the pages of an import wait."""
-    return settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.{import_.name}.staging")
+    return storage_of(settings).on_this_machine(f"{import_.name}.staging")
 
 
 def open_session(settings: Settings, import_: Import, *, tries: int = 5) -> Session:
@@ -254,7 +256,7 @@ def forecast_window(settings: Settings, import_: Import, window: Window) -> Fore
     folder, now = open_folder(settings, import_), datetime.now(UTC)
     request, rates = ReadRequest(window, now), rates_of(import_, folder.session)
     warehouse = open_warehouse(settings, import_.name, source=source_of(settings, import_))
-    if warehouse.exists():
+    if warehouse.storage.exists():
         with warehouse.read() as connection:
             if read_through(connection, "messages") and read_through(connection, "sends"):
                 return forecast(

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from icontact_assets.icontact.errors import BudgetSpent, PageFailed, Transient
 from icontact_assets.ingest.staging import StagingError
 from icontact_assets.ingest.window import Window
-from icontact_assets.warehouse.warehouse import WarehouseBusy
+from icontact_assets.warehouse.storage import WarehouseBusy
 
 SOON = timedelta(hours=1)
 """The wait after what passes by itself (a network that is down, a database in use), and after a run that was killed."""

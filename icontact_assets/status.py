@@ -12,7 +12,7 @@ import duckdb
 
 from icontact_assets.errors import UserError
 from icontact_assets.ingest.due import DayState, messages
-from icontact_assets.resources import budget_of, never_run, reading, scope_of
+from icontact_assets.resources import budget_of, never_run, reading, scope_of, storage_of
 from icontact_assets.settings.models import Export, Import, Schedule, Settings
 from icontact_assets.warehouse.times import aware
 
@@ -106,9 +106,9 @@ def status(settings: Settings, instance: dg.DagsterInstance | None) -> Status:
     """How far everything is now, by the published copy, and by Dagster's records if there is an `instance`. Raises
     WarehouseError."""
     now = datetime.now(UTC)
-    path = settings.published_path or settings.duckdb_path
-    with reading(settings) as connection:
-        as_of = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    storage = storage_of(settings)
+    with storage.reading() as connection:
+        as_of = storage.changed_at()
         imports = [_import_status(connection, settings, import_, instance, now) for import_ in settings.imports]
         exports = [_export_status(connection, settings, export, instance, now) for export in settings.exports]
     return Status(as_of, imports, exports)

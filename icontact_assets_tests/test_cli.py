@@ -18,6 +18,7 @@ from icontact_assets.cli import app
 from icontact_assets.demo import DAGSTER
 from icontact_assets.doctor import dagster
 from icontact_assets.mapping.build import build_activity, build_users
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import AUDIENCE, Project
 
@@ -100,7 +101,7 @@ def test_discover_lists_accounts_folders_and_lists(project: Project) -> None:
 def test_explain_says_who_is_in_an_audience_and_why(project: Project) -> None:
     project.config = AUDIENCE.replace("last_active_ts IS NOT NULL", "email_open_ct > 2 AND email LIKE '%@example.com'")
     settings = project.settings
-    warehouse = Warehouse(settings.duckdb_path, "icontact")
+    warehouse = Warehouse(DatabaseFile(settings.duckdb_path), "icontact")
     with warehouse.write("test") as connection:
         build_users(connection)
         build_activity(connection)

@@ -16,7 +16,7 @@ from icontact_assets.icontact.errors import BudgetUnusable
 from icontact_assets.ingest.staging import Staging, StagingError, check_staging
 from icontact_assets.resources import budget_of, open_import, open_warehouse, staging_path
 from icontact_assets.settings.models import Settings
-from icontact_assets.warehouse.warehouse import WarehouseError
+from icontact_assets.warehouse.storage import WarehouseError
 from icontact_assets_tests.harness import Project
 
 

@@ -20,3 +20,23 @@ def test_no_module_is_too_long_to_be_read_at_once() -> None:
     }
     assert len(lengths) > 50
     assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES and name not in LONGER} == {}
+
+
+def test_only_the_warehouse_knows_that_the_tables_are_in_a_file() -> None:
+    root = Path(icontact_assets.__file__).parent
+    found = {
+        f"{path.relative_to(root).as_posix()}: {word}"
+        for path in root.rglob("*.py")
+        if path.relative_to(root).parts[0] not in ("warehouse", "sandbox")
+        for word in ("duckdb.connect", "ATTACH ", "duckdb_path", "published_path", "DatabaseFile(")
+        if word in path.read_text()
+    }
+    assert found == {
+        "settings/load.py: duckdb_path",
+        "settings/models.py: duckdb_path",
+        "settings/models.py: published_path",
+        # The one place that chooses where tables are kept.
+        "resources.py: duckdb_path",
+        "resources.py: published_path",
+        "resources.py: DatabaseFile(",
+    }

@@ -19,6 +19,7 @@ from icontact_assets.private import OWNER, Readers, created_for_the_owner
 from icontact_assets.resources import budget_of, open_warehouse
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import SettingsError
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import Project, days_ago
 
@@ -103,7 +104,7 @@ def test_a_database_elsewhere_leaves_its_folder_as_it_is(project: Project) -> No
 def test_what_duckdb_makes_in_between_is_the_owners_too(tmp_path: Path, umask: int) -> None:
     tmp_path.chmod(0o755)
     path = tmp_path / "own.duckdb"
-    with Warehouse(path).write("test") as connection:
+    with Warehouse(DatabaseFile(path)).write("test") as connection:
         connection.execute("CREATE TABLE t AS SELECT range::VARCHAR AS person FROM range(1000)")
         connection.execute("COMMIT")
         connection.execute("BEGIN")
@@ -129,7 +130,7 @@ def test_a_group_reads_the_database_and_nothing_else(
     for end in (".lock", ".holder"):
         found = path.with_name(path.name + end).stat()
         assert (oct(stat.S_IMODE(found.st_mode)), found.st_gid) == ("0o660", gid)
-    Warehouse(path, "icontact").prepare()
+    Warehouse(DatabaseFile(path), "icontact").prepare()
     assert oct(stat.S_IMODE(path.stat().st_mode)) == "0o600"
 
 
@@ -172,7 +173,7 @@ def test_files_of_others_and_folders_of_everybody_are_left_alone(
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in (working, working / "below")} == {0o755}
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-    Warehouse(foreign, "icontact").prepare()
+    Warehouse(DatabaseFile(foreign), "icontact").prepare()
     assert stat.S_IMODE(foreign.stat().st_mode) == 0o664
 
 

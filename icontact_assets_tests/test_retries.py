@@ -18,7 +18,7 @@ from icontact_assets.partitions import range_tags
 from icontact_assets.records import REREAD_SINCE_TAG, REREAD_TAG, RETRY_AT_TAG
 from icontact_assets.retries import LATER, SOON, Failed, Retry, next_retry, retry_at
 from icontact_assets.schedules import retry_request
-from icontact_assets.warehouse.warehouse import WarehouseBusy
+from icontact_assets.warehouse.storage import WarehouseBusy
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago, only
 
 NOW = datetime(2026, 5, 10, 8, 45, tzinfo=UTC)

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from icontact_assets.mapping.build import build_activity, build_users
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
 LINKS, MESSAGES, TOUCHED = 20_000, 500, 20_000
@@ -22,7 +23,7 @@ _SCAN = "SELECT max(contact_id), max(event_type), max(event_time), max(event_url
 
 def make(path: Path, events: int, contacts: int) -> None:
     """Contacts, one in twenty with a name before the address, and opens, clicks, bounces and leavers in time order."""
-    warehouse = Warehouse(path, "icontact")
+    warehouse = Warehouse(DatabaseFile(path), "icontact")
     with warehouse.write("filling") as connection:
         connection.execute(
             f"""
@@ -118,7 +119,7 @@ def main() -> None:
         make(Path(path), int(rest[0]), int(rest[1]))
         return
     before, work = JOBS[what]
-    warehouse = Warehouse(Path(path), "icontact")
+    warehouse = Warehouse(DatabaseFile(Path(path)), "icontact")
     if before:
         with warehouse.write("preparing") as connection:
             before(connection)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from icontact_assets.mapping.build import build_activity, build_profiles, build_users
 from icontact_assets.mapping.people import build_people, wrong_keys, wrong_sums
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
 IMPORTS = ("one", "other")
@@ -42,7 +43,7 @@ def make(path: Path, contacts: int) -> None:
                     SELECT 10000000 + i, 'p' || i + 1 || '@d' || (i + 1) % 400 || '.example', TIMESTAMP '2025-06-02',
                         DATE '2025-06-02' FROM range({chain}) numbers(i)"""
             )
-        with Warehouse(path, name).write("filling") as connection:
+        with Warehouse(DatabaseFile(path), name).write("filling") as connection:
             for statement in statements:
                 connection.execute(statement)
             build_users(connection)
@@ -52,7 +53,7 @@ def make(path: Path, contacts: int) -> None:
 
 def compute(path: Path) -> None:
     """Compute the people in one transaction, with its checks, as the asset does, and say what that took."""
-    with Warehouse(path, IMPORTS[0]).write("measuring") as connection:
+    with Warehouse(DatabaseFile(path), IMPORTS[0]).write("measuring") as connection:
         wall, cpu = time.perf_counter(), time.process_time()
         found = build_people(connection, IMPORTS)
         wrong = {**wrong_keys(connection, IMPORTS), **wrong_sums(connection, IMPORTS)}

@@ -22,6 +22,7 @@ from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Reply, Session
 from icontact_assets.settings.models import Audience, Export, ExportLimits, Remove
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
 SCHEMA = "icontact"
@@ -78,7 +79,7 @@ def _contact(id_: int) -> dict[str, str]:
 
 def fill(path: Path, people: int, members: range, on_list: range) -> None:
     """An import of so many contacts, an audience, and an export that has put the members of the list there."""
-    warehouse = Warehouse(path, SCHEMA)
+    warehouse = Warehouse(DatabaseFile(path), SCHEMA)
     with warehouse.write("benchmark") as connection:
         connection.execute(
             f"""
@@ -137,7 +138,7 @@ def main() -> None:
         fill(path, people, everybody, on_list)
         return
     folder = Folder(MadeUp(path.parent, people, on_list), "1", "7601")
-    context = ExportContext(Warehouse(path, SCHEMA), folder, SCHEMA, lambda: datetime.now(UTC))
+    context = ExportContext(Warehouse(DatabaseFile(path), SCHEMA), folder, SCHEMA, lambda: datetime.now(UTC))
     wall, cpu = time.perf_counter(), time.process_time()
     if what == "run":
         report = run_export(context, export(people), run_id="benchmark")

@@ -17,6 +17,7 @@ from icontact_assets.reports.build import Task, build_reports
 from icontact_assets.reports.tables import REPORT_TABLES
 from icontact_assets.settings.models import Reports
 from icontact_assets.settings.requests import Refresh
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.tables import Table
 from icontact_assets.warehouse.warehouse import Warehouse
 
@@ -72,7 +73,7 @@ def make(path: Path, events: int) -> None:
                 count(DISTINCT contact_id) FILTER (event_type = 'click'), count_if(event_type = 'unsubscribe'), 1, 2,
                 TIMESTAMP '2026-09-01' FROM raw_activity GROUP BY message_id""",
     )
-    with Warehouse(path, "icontact").write("filling") as connection:
+    with Warehouse(DatabaseFile(path), "icontact").write("filling") as connection:
         for statement in statements:
             connection.execute(statement)
 
@@ -80,7 +81,7 @@ def make(path: Path, events: int) -> None:
 def compute(path: Path, tables: Sequence[Table]) -> None:
     """Compute report tables in one transaction, as their asset does, and say what that took."""
     task = Task(Scope("icontact", None, Refresh().by_age), RULES, START, NOW)
-    with Warehouse(path, "icontact").write("measuring") as connection:
+    with Warehouse(DatabaseFile(path), "icontact").write("measuring") as connection:
         [(rows,)] = connection.execute("SELECT count(*) FROM raw_activity").fetchall()
         wall, cpu = time.perf_counter(), time.process_time()
         build_reports(connection, tables, task)

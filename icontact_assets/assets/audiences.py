@@ -33,7 +33,7 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
         now = datetime.now(UTC)
         with failing_plainly():
             warehouse = open_import(settings, import_, waiting=context.log.warning)
-            if not warehouse.exists():
+            if not warehouse.storage.exists():
                 # Where nothing was ever read, nothing is complete: the check says so.
                 warehouse.prepare()
             missing = None

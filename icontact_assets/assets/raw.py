@@ -39,6 +39,7 @@ from icontact_assets.resources import open_context, open_import, rates_of
 from icontact_assets.retries import retry_at
 from icontact_assets.settings.models import Import, Settings, SettingsError
 from icontact_assets.warehouse.remedies import query_failed
+from icontact_assets.warehouse.storage import WarehouseError
 from icontact_assets.warehouse.tables import (
     RAW_ACTIVITY,
     RAW_CONTACTS,
@@ -49,7 +50,6 @@ from icontact_assets.warehouse.tables import (
     RAW_SUBSCRIPTIONS,
     Table,
 )
-from icontact_assets.warehouse.warehouse import WarehouseError
 
 _LISTINGS = {"contacts": RAW_CONTACTS, "messages": RAW_MESSAGES, "sends": RAW_SENDS, "lists": RAW_LISTS}
 

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from icontact_assets.errors import UserError
 from icontact_assets.private import OWNER
-from icontact_assets.resources import open_warehouse
+from icontact_assets.resources import storage_of
 from icontact_assets.settings.models import Settings
 
 
@@ -59,8 +59,8 @@ def _alive(home: Path, run_id: str, log: dg.DagsterLogManager) -> Iterator[None]
 def _publish(settings: Settings, log: dg.DagsterLogManager) -> None:
     began = time.monotonic()
     try:
-        if open_warehouse(settings, waiting=log.warning).publish():
-            log.info(f"Published the tables in {settings.published_path} in {time.monotonic() - began:.1f} s.")
+        if copy := storage_of(settings, waiting=log.warning).publish():
+            log.info(f"Published the tables in {copy} in {time.monotonic() - began:.1f} s.")
     except UserError as error:
         # What the run has read is stored. The next run that changes a table publishes again.
         log.warning(f"Whoever reads the published copy sees the tables of an earlier run. {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from icontact_assets.errors import UserError
 from icontact_assets.exports.apply import Application
@@ -19,7 +19,8 @@ from icontact_assets.exports.report import ExportReport, Reporter
 from icontact_assets.exports.undo import Undo, plan_undo
 from icontact_assets.icontact.errors import IContactError
 from icontact_assets.settings.models import Export
-from icontact_assets.warehouse.lock import Lock, LockTaken
+from icontact_assets.warehouse.lock import LockTaken
+from icontact_assets.warehouse.storage import WarehouseError
 from icontact_assets.warehouse.times import naive
 
 _LOCK_SECONDS = 3600.0
@@ -80,26 +81,21 @@ def run_export(
 
 @contextmanager
 def _alone(context: ExportContext, purpose: str, waiting: Callable[[str], None]) -> Iterator[None]:
-    path = context.warehouse.path
-    lock = Lock(path.with_name(f"{path.name}.{context.schema}.exports.lock"))
-    try:
-        lock.acquire(purpose, wait_seconds=_LOCK_SECONDS, waiting=waiting)
-    except LockTaken as error:
-        raise ExportError(
-            f"Another export of {context.schema} is running: {error}. Nothing was written. "
-            "Run again when it has ended.",
-            None,
-        ) from error
-    except OSError as error:
-        raise ExportError(
-            f"The lock beside {path} cannot be used: {error}. Nothing was written. Check that this user may write to "
-            "its folder.",
-            None,
-        ) from error
-    try:
+    lock = context.warehouse.storage.lock(
+        f"{context.schema}.exports", purpose, wait_seconds=_LOCK_SECONDS, waiting=waiting
+    )
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock)
+        except LockTaken as error:
+            raise ExportError(
+                f"Another export of {context.schema} is running: {error}. Nothing was written. "
+                "Run again when it has ended.",
+                None,
+            ) from error
+        except WarehouseError as error:
+            raise ExportError(f"{error} Nothing was written.", None) from error
         yield
-    finally:
-        lock.release()
 
 
 class _Run:

@@ -15,7 +15,8 @@ from icontact_assets.ingest.drift import Policy
 from icontact_assets.ingest.due import Scope, create_view, mark_of, mark_of_stored_view, view_of
 from icontact_assets.ingest.landing import quarantined
 from icontact_assets.ingest.staging import Listing, Staging
-from icontact_assets.warehouse.warehouse import Version, Warehouse
+from icontact_assets.warehouse.storage import Version
+from icontact_assets.warehouse.warehouse import Warehouse
 
 _OF_FOLDERS = ("contacts", "messages", "sends", "lists", "subscriptions")
 """The resources whose listings are of a whole folder: a handful of rows of the coverage."""
@@ -49,18 +50,18 @@ _REMEMBERED: dict[tuple[object, ...], tuple[Version, ImportState]] = {}
 
 def _key(warehouse: Warehouse) -> tuple[object, ...]:
     # With the source: what another client folder's data is refused for must be asked of the database.
-    return (warehouse.path, warehouse.schema, warehouse.source)
+    return (warehouse.storage.where, warehouse.schema, warehouse.source)
 
 
 def _remember(warehouse: Warehouse, state: ImportState) -> None:
-    """Keep what was read in the last connection of this warehouse. It holds until somebody writes to the file."""
+    """Keep what was read in the last connection of this warehouse. It holds until somebody writes."""
     if warehouse.left is not None:
         _REMEMBERED[_key(warehouse)] = (warehouse.left, state)
 
 
 def _remembered(warehouse: Warehouse) -> ImportState | None:
     version, state = _REMEMBERED.get(_key(warehouse), (None, None))
-    return state if version is not None and version == warehouse.version() else None
+    return state if version is not None and version == warehouse.storage.version() else None
 
 
 def state_of(warehouse: Warehouse) -> ImportState:
@@ -81,7 +82,7 @@ def prepare_import(warehouse: Warehouse, scope: Scope, start_date: date) -> tupl
     often all that is done, and known to be done: then the database is not even opened. Raises OtherSource.
     """
     view = view_of(scope, start_date)
-    state = state_of(warehouse) if warehouse.exists() else None
+    state = state_of(warehouse) if warehouse.storage.exists() else None
     if state is not None and state.database_id is not None and state.view == mark_of(view):
         return state.database_id, False
     with warehouse.write("preparing the import") as connection:

@@ -13,7 +13,7 @@ from icontact_assets.warehouse.engine import CATALOG, new_engine
 from icontact_assets.warehouse.foreign import holder
 from icontact_assets.warehouse.remedies import first_line
 from icontact_assets.warehouse.signals import interrupted_by_signals
-from icontact_assets.warehouse.warehouse import WarehouseError
+from icontact_assets.warehouse.storage import WarehouseError
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 from icontact_assets.ingest import context
 from icontact_assets.ingest.window import Window
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness.project import Project, days_ago
 
@@ -16,7 +17,7 @@ def opens(project: Project) -> int:
     """How often a run of all raw assets with their checks, in a process of its own, opens the database."""
     with (
         patch.object(context, "_REMEMBERED", {}),
-        patch.object(Warehouse, "_attach", autospec=True, side_effect=Warehouse._attach) as opened,
+        patch.object(DatabaseFile, "_attach", autospec=True, side_effect=DatabaseFile._attach) as opened,
     ):
         result = project.run(window=WINDOW)
     assert result.success
@@ -40,7 +41,7 @@ def test_what_another_process_stored_between_two_steps_is_seen(project: Project)
     assert asked
     assert project.run('key:"icontact/raw_lists"', WINDOW).success
     assert len(project.requests()) == asked
-    with Warehouse(project.settings.duckdb_path).write("test") as connection:
+    with Warehouse(DatabaseFile(project.settings.duckdb_path)).write("test") as connection:
         connection.execute("UPDATE icontact.import_coverage SET read_through = NULL WHERE resource = 'lists'")
     assert project.run('key:"icontact/raw_lists"', WINDOW).success
     assert len(project.requests()) == asked + 1

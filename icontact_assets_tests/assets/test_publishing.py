@@ -16,7 +16,7 @@ from icontact_assets import frames
 from icontact_assets.ingest.window import Window
 from icontact_assets.resources import open_warehouse, reading
 from icontact_assets.warehouse import foreign
-from icontact_assets.warehouse.warehouse import WarehouseError
+from icontact_assets.warehouse.storage import WarehouseError
 from icontact_assets_tests.harness import Project, days_ago, only
 
 MAPPED = 'key:"icontact/icontact_users"'

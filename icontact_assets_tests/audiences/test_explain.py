@@ -15,7 +15,7 @@ from icontact_assets.audiences.audience import AudienceError, compute
 from icontact_assets.audiences.explain import Explanation, Part, explain, render
 from icontact_assets.audiences.membership import Change
 from icontact_assets.settings.models import Audience
-from icontact_assets.warehouse.warehouse import WarehouseError
+from icontact_assets.warehouse.storage import WarehouseError
 from icontact_assets_tests.audiences.test_audience import NAME, PLANTED, query, where
 from icontact_assets_tests.harness import NOW, Store
 

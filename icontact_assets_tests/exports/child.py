@@ -13,6 +13,7 @@ from icontact_assets.icontact.budget import Budget
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.settings.models import Export
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
@@ -29,5 +30,5 @@ def _run(url: str, path: Path, export: str) -> None:
     budget = Budget(path.parent / "budget", "a", per_second=0, per_minute=0, per_day=0)
     session = Session(url, Credentials("sandbox-app", "sandbox-user", "sandbox-pass"), budget)
     folder = Folder(session, "1300001", "7601")
-    place = ExportContext(Warehouse(path, "icontact"), folder, "icontact", lambda: datetime.now(UTC))
+    place = ExportContext(Warehouse(DatabaseFile(path), "icontact"), folder, "icontact", lambda: datetime.now(UTC))
     run_export(place, Export.model_validate_json(export), run_id="killed")

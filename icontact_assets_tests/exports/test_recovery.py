@@ -12,6 +12,7 @@ import pytest
 
 from icontact_assets.exports.run import ExportError
 from icontact_assets.settings.models import Remove
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.exports import child
 from icontact_assets_tests.harness import HOLDING, LIST, House
@@ -115,7 +116,7 @@ def test_killed_in_the_middle_of_a_mirror_the_next_run_finishes_it_and_writes_to
     process.join()
     assert process.exitcode == -signal.SIGKILL
     house.sandbox.control("faults/clear")
-    with Warehouse(house.store.warehouse.path, wait_seconds=1).read():
+    with Warehouse(DatabaseFile(house.store.warehouse.path, wait_seconds=1)).read():
         pass
     house.export("mirror")
     assert house.on_list() == dict.fromkeys(range(11, 41), "normal")

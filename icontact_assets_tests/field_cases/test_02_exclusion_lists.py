@@ -20,6 +20,7 @@ from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import Suppression
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
 DATA = Path(__file__).parent / "data" / "02-exclusion-lists"
@@ -45,7 +46,7 @@ def home(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> I
         patch.setenv("ICONTACT_ASSETS_HOME", str(home / "home"))
         patch.chdir(home)
         settings = load_settings()
-        warehouse = Warehouse(settings.duckdb_path, "icontact")
+        warehouse = Warehouse(DatabaseFile(settings.duckdb_path), "icontact")
         with warehouse.write("test") as connection:
             build_users(connection)
             build_activity(connection)

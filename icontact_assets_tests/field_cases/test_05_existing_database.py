@@ -10,7 +10,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
+from icontact_assets.warehouse.file import DatabaseFile
+from icontact_assets.warehouse.storage import WarehouseError
+from icontact_assets.warehouse.warehouse import Warehouse
 
 
 def own(path: Path) -> None:
@@ -30,9 +32,9 @@ def copied(path: Path) -> None:
 
 def restored(path: Path) -> None:
     """A database of ours, exported to a folder and read back."""
-    with Warehouse(path.with_name("ours")).write("test") as connection:
+    with Warehouse(DatabaseFile(path.with_name("ours"))).write("test") as connection:
         connection.execute("CREATE TABLE mine AS SELECT 42 AS answer")
-    Warehouse(path.with_name("ours"), "icontact").prepare()
+    Warehouse(DatabaseFile(path.with_name("ours")), "icontact").prepare()
     with duckdb.connect(str(path.with_name("ours"))) as connection:
         connection.execute(f"EXPORT DATABASE '{path.with_name('folder')}'")
     with duckdb.connect(str(path)) as connection:
@@ -43,7 +45,7 @@ def restored(path: Path) -> None:
 def test_a_database_is_opened_as_it_is(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "own.duckdb"
     make(path)
-    warehouse = Warehouse(path, "icontact")
+    warehouse = Warehouse(DatabaseFile(path), "icontact")
     with warehouse.write("test") as connection:
         connection.execute("INSERT INTO icontact.hashed_links VALUES ('a', NULL)")
     with warehouse.read() as connection:
@@ -91,7 +93,7 @@ def test_what_is_no_database_is_named_with_the_remedy(tmp_path: Path, make: Call
     path = tmp_path / "x.parquet"
     make(path)
     with pytest.raises(WarehouseError) as caught:
-        Warehouse(path, "icontact", wait_seconds=0.1).prepare()
+        Warehouse(DatabaseFile(path, wait_seconds=0.1), "icontact").prepare()
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -107,12 +109,12 @@ def test_a_block_that_turns_out_to_be_damaged_is_named(tmp_path: Path) -> None:
     path.write_bytes(content)
     with (
         pytest.raises(WarehouseError, match="is damaged"),
-        Warehouse(path).read() as connection,
+        Warehouse(DatabaseFile(path)).read() as connection,
     ):
         connection.execute("SELECT max(x) FROM mine").fetchall()
 
 
 def test_wrong_sql_is_not_taken_for_a_damaged_file(tmp_path: Path) -> None:
     own(tmp_path / "own.duckdb")
-    with pytest.raises(duckdb.BinderException), Warehouse(tmp_path / "own.duckdb").read() as connection:
+    with pytest.raises(duckdb.BinderException), Warehouse(DatabaseFile(tmp_path / "own.duckdb")).read() as connection:
         connection.execute("SELECT nothing FROM mine")

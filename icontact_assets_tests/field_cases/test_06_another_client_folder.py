@@ -13,6 +13,7 @@ from icontact_assets.cli import app
 from icontact_assets.ingest.staging import Poll, Staging
 from icontact_assets.ingest.window import Window
 from icontact_assets.resources import open_export
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.tables import RAW_TABLES
 from icontact_assets.warehouse.warehouse import OtherSource, Source, Warehouse
 from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
@@ -76,14 +77,14 @@ exports:
 def test_an_export_relies_on_the_tables_of_its_lists_folder_only_if_they_hold_its_data(project: Project) -> None:
     project.config = ELSEWHERE
     settings = project.settings
-    Warehouse(settings.duckdb_path, "icontact").prepare()
+    Warehouse(DatabaseFile(settings.duckdb_path), "icontact").prepare()
     context = open_export(settings, settings.export("readers"))
     assert context.folder_schema == "other"
     # That import never ran: nobody opted out there as far as is known, and there are tables to say so.
     assert project.rows("SELECT count(*) FROM other.opt_outs") == [(0,)]
 
     asked = len(project.requests())
-    claim(Warehouse(settings.duckdb_path, "other", source=Source("loopback/icp", "1300001", "7603")))
+    claim(Warehouse(DatabaseFile(settings.duckdb_path), "other", source=Source("loopback/icp", "1300001", "7603")))
     with pytest.raises(OtherSource, match="holds, as other, account 1300001, client folder 7603"):
         open_export(settings, settings.export("readers"))
     assert len(project.requests()) == asked
@@ -103,10 +104,10 @@ def claim(warehouse: Warehouse) -> tuple[str, bool]:
     ],
 )
 def test_whatever_of_it_differs_is_refused(tmp_path: Path, source: Source, hint: str) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact", source=OWN)
+    warehouse = Warehouse(DatabaseFile(tmp_path / "warehouse.duckdb"), "icontact", source=OWN)
     id_, adopted = claim(warehouse)
     assert not adopted
-    theirs = Warehouse(warehouse.path, "icontact", source=source)
+    theirs = Warehouse(warehouse.storage, "icontact", source=source)
     for ask in (theirs.prepare, lambda: claim(theirs), theirs.is_claimed):
         with pytest.raises(OtherSource) as caught:
             ask()
@@ -114,16 +115,16 @@ def test_whatever_of_it_differs_is_refused(tmp_path: Path, source: Source, hint:
         assert f"holds, as icontact, {OWN}." in str(caught.value)
         assert f"name {source}." in str(caught.value)
     zeros = Source("app.icontact.com/icp", "01300001", "7601")
-    assert claim(Warehouse(warehouse.path, "icontact", source=zeros)) == (id_, False)
+    assert claim(Warehouse(warehouse.storage, "icontact", source=zeros)) == (id_, False)
     assert warehouse.is_claimed()
     # Another name is the way.
-    assert claim(Warehouse(warehouse.path, "other", source=source))[0] != id_
+    assert claim(Warehouse(warehouse.storage, "other", source=source))[0] != id_
 
 
 def test_a_database_of_an_earlier_version_is_recorded_at_the_first_run(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact", source=OWN)
+    warehouse = Warehouse(DatabaseFile(tmp_path / "warehouse.duckdb"), "icontact", source=OWN)
     warehouse.prepare()
-    with Warehouse(warehouse.path).write("an earlier version") as connection:
+    with Warehouse(warehouse.storage).write("an earlier version") as connection:
         connection.execute("INSERT INTO icontact.import_coverage (resource) VALUES ('contacts')")
         connection.execute("DROP TABLE icontact.import_source")
     assert not warehouse.is_claimed()

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
@@ -15,7 +16,7 @@ from icontact_assets.warehouse.warehouse import Warehouse
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("attached") / "warehouse.duckdb"
     for schema in ("icontact", "news"):
-        warehouse = Warehouse(path, schema)
+        warehouse = Warehouse(DatabaseFile(path), schema)
         with warehouse.write("test") as connection:
             at = datetime(2026, 9, 14, 12, tzinfo=UTC).replace(tzinfo=None)
             connection.execute(f"INSERT INTO {schema}.audience_computations VALUES ('everybody', ?, 'v', NULL)", [at])
@@ -23,7 +24,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 f"INSERT INTO {schema}.audience_changes SELECT 'everybody', range, 'entered', ?, 'v' FROM range(?)",
                 [at, 3 if schema == "icontact" else 5],
             )
-    return warehouse.path
+    return path
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_audience_on_works_where_the_file_is_opened_or_used(path: Path) -> None:
 
 def test_two_databases_in_one_query_are_never_mixed_up(path: Path) -> None:
     other = path.with_name("other.duckdb")
-    Warehouse(other, "icontact").prepare()
+    Warehouse(DatabaseFile(other), "icontact").prepare()
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{path}' AS w (READ_ONLY)")
         connection.execute(f"ATTACH '{other}' AS x (READ_ONLY)")

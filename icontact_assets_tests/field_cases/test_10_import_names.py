@@ -9,6 +9,7 @@ import pytest
 
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import SettingsError
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
 DATA = Path(__file__).parent / "data" / "10-import-names"
@@ -20,7 +21,7 @@ def test_the_reported_name_is_refused() -> None:
 
 
 def test_every_name_that_duckdb_has_in_a_connection_of_ours_is_refused(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse = Warehouse(DatabaseFile(tmp_path / "warehouse.duckdb"))
     with warehouse.write("test") as connection:
         taken = connection.execute(
             "SELECT database_name FROM duckdb_databases() UNION SELECT schema_name FROM duckdb_schemas()"
@@ -35,7 +36,7 @@ def test_every_name_that_duckdb_has_in_a_connection_of_ours_is_refused(tmp_path:
 @pytest.mark.parametrize("name", ["select", "order", "warehouse", "raw_contacts"])
 def test_every_other_word_of_sql_works(tmp_path: Path, name: str) -> None:
     (tmp_path / "icontact.yaml").write_text(f"imports:\n  - {{name: {name}, account: 1, client_folder: 2}}\n")
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb", load_settings({}, tmp_path).imports[0].name)
+    warehouse = Warehouse(DatabaseFile(tmp_path / "warehouse.duckdb"), load_settings({}, tmp_path).imports[0].name)
     with warehouse.write("test") as connection:
         connection.execute(f"INSERT INTO \"{name}\".hashed_links VALUES ('a', NULL)")
     with warehouse.read() as connection:

@@ -10,7 +10,9 @@ from icontact_assets.mapping import build
 from icontact_assets.resources import open_warehouse
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import Settings
-from icontact_assets.warehouse.warehouse import Warehouse, WarehouseError
+from icontact_assets.warehouse.file import DatabaseFile
+from icontact_assets.warehouse.storage import WarehouseError
+from icontact_assets.warehouse.warehouse import Warehouse
 
 LARGE = "CREATE TEMP TABLE t AS SELECT hash(range)::VARCHAR || repeat('x', 40) AS s FROM range(400000)"
 
@@ -21,11 +23,11 @@ def small(warehouse: Warehouse) -> None:
         connection.execute(LARGE)
         [(rows,)] = connection.execute("SELECT count(*) FROM t WHERE s LIKE '%x'").fetchall()
         assert rows == 400_000
-        assert list(warehouse.path.with_name(warehouse.path.name + ".spill").iterdir())
+        assert list(warehouse.storage.on_this_machine("spill").iterdir())
 
 
 def test_spills_go_beside_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact", memory_limit=20)
+    warehouse = Warehouse(DatabaseFile(tmp_path / "warehouse.duckdb", memory_limit=20), "icontact")
     warehouse.prepare()
     monkeypatch.chdir("/proc")
     small(warehouse)
@@ -33,7 +35,7 @@ def test_spills_go_beside_the_database(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_activity_is_computed_in_little_memory_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact")
+    warehouse = Warehouse(DatabaseFile(tmp_path / "warehouse.duckdb"), "icontact")
     warehouse.prepare()
     monkeypatch.chdir("/proc")
     with warehouse.write("test") as connection:
@@ -65,7 +67,7 @@ def test_the_limit_of_the_settings_holds_for_each_connection(tmp_path: Path) -> 
 
 
 def test_what_a_killed_process_spilled_is_removed(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact")
+    warehouse = Warehouse(DatabaseFile(tmp_path / "warehouse.duckdb"), "icontact")
     left = tmp_path / "warehouse.duckdb.spill"
     left.mkdir()
     (left / "duckdb_temp_storage-0.tmp").write_text("personal")
@@ -74,7 +76,7 @@ def test_what_a_killed_process_spilled_is_removed(tmp_path: Path) -> None:
 
 
 def test_no_room_to_spill_is_named(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact")
+    warehouse = Warehouse(DatabaseFile(tmp_path / "warehouse.duckdb"), "icontact")
     warehouse.prepare()
 
     def fill() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
@@ -26,24 +27,18 @@ class _Held:
 _held: dict[Path, _Held] = {}
 
 
-class HeldWarehouse(Warehouse):
-    """The warehouse, whose connections are cursors of one that is open until `let_go`. All of a file share it.
-
-    That a reading cannot write is not so here. Everything that is written is in the file when it is let go. Until then its lock is kept, and others wait for it.
-    """
-
+class _HeldFile(DatabaseFile):
     def let_go(self) -> None:
-        """Close the file, for another process or to look at it otherwise. The next connection opens it again."""
         held = _held.pop(self.path, None)
         if held is not None:
             held.opened.close()
             held.lock.close()
 
     @contextmanager
-    def _locked(self, purpose: str) -> Iterator[None]:
+    def turn(self, purpose: str | None) -> Iterator[None]:
         if self.path not in _held:
             held = _Held()
-            held.lock.enter_context(super()._locked("a test"))
+            held.lock.enter_context(super().turn("a test"))
             _held[self.path] = held
         held = _held[self.path]
         assert not held.in_use, "a connection inside another would wait for its lock for ever"
@@ -69,6 +64,26 @@ class HeldWarehouse(Warehouse):
             yield connection
         finally:
             connection.close()
+
+
+class HeldWarehouse(Warehouse):
+    """The warehouse in the file at `path`, whose connections are cursors of one that is open until `let_go`. All of a
+    file share it.
+
+    That a reading cannot write is not so here. Everything that is written is in the file when it is let go. Until then its lock is kept, and others wait for it.
+    """
+
+    def __init__(self, path: Path, schema: str | None = None) -> None:
+        self._file = _HeldFile(path)
+        super().__init__(self._file, schema)
+
+    @property
+    def path(self) -> Path:
+        return self._file.path
+
+    def let_go(self) -> None:
+        """Close the file, for another process or to look at it otherwise. The next connection opens it again."""
+        self._file.let_go()
 
 
 def _cursor(engine: Any) -> Any:

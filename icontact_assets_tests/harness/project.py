@@ -24,6 +24,7 @@ from icontact_assets.partitions import range_tags
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import Settings
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness.records import without_records
 
@@ -135,7 +136,7 @@ class Project:
 
     @contextmanager
     def tables(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with Warehouse(self.settings.duckdb_path).read() as connection:
+        with Warehouse(DatabaseFile(self.settings.duckdb_path)).read() as connection:
             yield connection
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

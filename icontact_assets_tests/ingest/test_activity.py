@@ -19,6 +19,7 @@ from icontact_assets.ingest.window import Window
 from icontact_assets.records import REREAD_TAG
 from icontact_assets.resources import forecast_window, scope_of
 from icontact_assets.settings.requests import BY_AGE, AgeStep
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import ACTIVITY, ENDED, EVENTS, TODAY, Project, days_ago, only
 
@@ -68,7 +69,7 @@ def test_a_back_dated_row_in_a_long_listing_is_missed_openly_and_found_by_verifi
     assert (big.true_events() - big.stored_events()).total() == 1
     ledger = "SELECT status, reported - stored FROM icontact.import_coverage WHERE message_id='910001' AND kind='opens'"
     assert big.rows(ledger) == [("stale", 1)]
-    with Warehouse(big.settings.duckdb_path).read() as connection:
+    with Warehouse(DatabaseFile(big.settings.duckdb_path)).read() as connection:
         scope = scope_of(big.settings, big.settings.imports[0])
         [yesterday] = days(connection, scope, TODAY, TODAY, now + day, now + day)
     assert (yesterday.read, yesterday.settled) == (True, False)
@@ -235,7 +236,7 @@ def test_the_forecast_says_how_far_a_short_budget_reaches(project: Project) -> N
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    warehouse = Warehouse(tmp_path / "w.duckdb", "i")
+    warehouse = Warehouse(DatabaseFile(tmp_path / "w.duckdb"), "i")
     with warehouse.write("test") as connection:
         yield connection
 

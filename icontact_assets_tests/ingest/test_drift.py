@@ -22,6 +22,7 @@ from icontact_assets.ingest.rows import (
     activity_reader,
     fields_seen,
 )
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
 EXAMPLES = Path(__file__).parent.parent / "sandbox" / "examples"
@@ -216,7 +217,7 @@ def test_what_is_known_comes_back_from_the_table(tmp_path: Path) -> None:
     known = KnownFields("warn", NOW, {})
     known.judge("lists", READERS["lists"], {**own, "name": {"array"}, "colour": {"text"}})
     known.judge("opens", READERS["opens"], {"contactId": {"text"}})
-    warehouse = Warehouse(tmp_path / "fields.duckdb", "icontact")
+    warehouse = Warehouse(DatabaseFile(tmp_path / "fields.duckdb"), "icontact")
     with warehouse.write("storing fields") as connection:
         known.store(connection)
     kept, stamp = stored(warehouse), NOW.replace(tzinfo=None)

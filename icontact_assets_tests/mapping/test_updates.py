@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from icontact_assets.mapping.build import build_activity, build_users
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.mapping.test_build import NOW, add_contact, add_event, fresh
 
@@ -18,7 +19,7 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     """Twelve events of four contacts, mapped in a transaction of their own."""
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb", "icontact")
+    warehouse = Warehouse(DatabaseFile(tmp_path / "warehouse.duckdb"), "icontact")
     with warehouse.write("test") as connection:
         for n in range(12):
             kind = ("open", "click", "bounce")[n % 3]

@@ -16,8 +16,10 @@ import pytest
 
 from icontact_assets.private import Readers
 from icontact_assets.warehouse import foreign
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.published import read_published
-from icontact_assets.warehouse.warehouse import Warehouse, WarehouseBusy, WarehouseError
+from icontact_assets.warehouse.storage import WarehouseBusy, WarehouseError
+from icontact_assets.warehouse.warehouse import Warehouse
 
 # DuckDB's own lock, without what it costs to start DuckDB: shared for those who read, exclusive for one who writes.
 _HOLD = """
@@ -40,7 +42,7 @@ class Shop:
         self.add("a")
 
     def open(self, path: Path, wait_seconds: float = 0.3) -> Warehouse:
-        return Warehouse(path, published=self.copy, wait_seconds=wait_seconds, waiting=self.said.append)
+        return Warehouse(DatabaseFile(path, published=self.copy, wait_seconds=wait_seconds, waiting=self.said.append))
 
     def add(self, word: str) -> None:
         with self.warehouse.write("a test") as connection:
@@ -77,30 +79,30 @@ def held(path: Path, how: str) -> Iterator[int]:
 
 
 def test_the_copy_is_renewed_when_the_database_changed(shop: Shop) -> None:
-    assert shop.warehouse.publish()
+    assert shop.warehouse.storage.publish()
     assert shop.published() == "a"
     inode = shop.copy.stat().st_ino
-    assert not shop.warehouse.publish()
+    assert not shop.warehouse.storage.publish()
     with shop.warehouse.write("nothing"):
         pass
-    assert not shop.warehouse.publish()
+    assert not shop.warehouse.storage.publish()
     assert shop.copy.stat().st_ino == inode
     shop.add("b")
     assert shop.published() == "a"
-    assert shop.warehouse.publish()
+    assert shop.warehouse.storage.publish()
     assert shop.published() == "ab"
     assert [path.name for path in shop.copy.parent.iterdir()] == ["own.duckdb"]
 
 
 def test_whoever_has_the_copy_open_stays_at_its_moment_and_waits_for_nobody(shop: Shop) -> None:
-    shop.warehouse.publish()
+    shop.warehouse.storage.publish()
     with read_published(shop.copy) as early:
         shop.add("b")
-        shop.warehouse.publish()
+        shop.warehouse.storage.publish()
         with shop.warehouse.write("a test") as writing, read_published(shop.copy) as later:
             writing.execute("INSERT INTO words VALUES ('c')")
             assert (words(early), words(later), words(writing)) == ("a", "ab", "abc")
-        shop.warehouse.publish()
+        shop.warehouse.storage.publish()
         assert (words(early), shop.published()) == ("a", "abc")
         with pytest.raises(duckdb.InvalidInputException, match="read-only"):
             early.execute("INSERT INTO words VALUES ('d')")
@@ -114,20 +116,20 @@ def test_what_a_killed_process_committed_is_in_the_copy(shop: Shop, tmp_path: Pa
         for end in ("", ".wal"):
             shutil.copy(shop.path.with_name(shop.path.name + end), killed.with_name(killed.name + end))
         connection.execute("BEGIN")
-    assert shop.open(killed).publish()
+    assert shop.open(killed).storage.publish()
     assert shop.published() == "ab"
 
 
 def test_what_a_killed_publication_and_a_writer_left_goes(shop: Shop) -> None:
-    shop.warehouse.publish()
+    shop.warehouse.storage.publish()
     half, log = (shop.copy.with_name(name) for name in (".own.duckdb.new", "own.duckdb.wal"))
     half.write_bytes(b"half")
-    assert not shop.warehouse.publish()
+    assert not shop.warehouse.storage.publish()
     assert not half.exists()
     half.write_bytes(b"half")
     log.write_bytes(b"of somebody who wrote to the copy")
     shop.add("b")
-    assert shop.warehouse.publish()
+    assert shop.warehouse.storage.publish()
     assert [path.name for path in shop.copy.parent.iterdir()] == ["own.duckdb"]
     assert shop.published() == "ab"
 
@@ -136,16 +138,16 @@ def test_readers_may_read_the_copy_and_nobody_may_write_to_it(tmp_path: Path) ->
     gid = os.getgroups()[0] if os.getgroups() else os.getegid()
     for readers, modes in ((Readers(), (0o700, 0o400)), (Readers(gid), (0o750, 0o440))):
         warehouse = Warehouse(
-            tmp_path / "own.duckdb", readers=readers, published=tmp_path / f"{modes[0]}" / "own.duckdb"
+            DatabaseFile(tmp_path / "own.duckdb", readers=readers, published=tmp_path / f"{modes[0]}" / "own.duckdb")
         )
         warehouse.prepare()
-        warehouse.publish()
+        warehouse.storage.publish()
         copy = tmp_path / f"{modes[0]}" / "own.duckdb"
         assert tuple(stat.S_IMODE(path.stat().st_mode) for path in (copy.parent, copy)) == modes
 
 
 def test_a_copy_that_cannot_be_made_leaves_the_former_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop.warehouse.publish()
+    shop.warehouse.storage.publish()
     shop.add("b")
 
     def full(*_: object) -> None:
@@ -154,12 +156,12 @@ def test_a_copy_that_cannot_be_made_leaves_the_former_one(shop: Shop, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(os, "copy_file_range", full)
         with pytest.raises(WarehouseError, match=r"No space left on device.*has space"):
-            shop.warehouse.publish()
+            shop.warehouse.storage.publish()
     assert [path.name for path in shop.copy.parent.iterdir()] == ["own.duckdb"]
     assert shop.published() == "a"
     with held(shop.path, "writing"), pytest.raises(WarehouseBusy, match="while another program writes"):
-        shop.warehouse.publish()
-    assert shop.warehouse.publish()
+        shop.warehouse.storage.publish()
+    assert shop.warehouse.storage.publish()
 
 
 @pytest.mark.parametrize("error", [AttributeError(), OSError(18, "Invalid cross-device link")])
@@ -170,12 +172,12 @@ def test_a_system_that_cannot_copy_by_itself_is_helped(
         raise error
 
     monkeypatch.setattr(os, "copy_file_range", refuse)
-    shop.warehouse.publish()
+    shop.warehouse.storage.publish()
     assert shop.copy.read_bytes() == shop.path.read_bytes()
 
 
 def test_a_copy_that_cannot_be_read_is_a_clear_error(shop: Shop) -> None:
-    shop.warehouse.publish()
+    shop.warehouse.storage.publish()
     with held(shop.copy, "writing") as process, pytest.raises(WarehouseError, match=rf"process {process}\). Close it"):
         shop.published()
     shop.copy.unlink()
@@ -195,7 +197,7 @@ def test_a_writer_is_waited_for_and_named(shop: Shop, monkeypatch: pytest.Monkey
     assert len(shop.said) >= 4
     assert all(f"(process {process}). Waits for it until" in text for text in shop.said)
     shop.add("c")
-    shop.warehouse.publish()
+    shop.warehouse.storage.publish()
     assert shop.published() == "ac"
 
 
@@ -211,7 +213,7 @@ def test_a_reader_of_the_database_itself_keeps_it_and_the_run_goes_on(shop: Shop
         shop.add("c")
         assert len(shop.said) == spoken
         assert not shop.path.with_name("own.duckdb.spill").exists()
-        assert shop.warehouse.publish()
+        assert shop.warehouse.storage.publish()
     assert shop.published() == "abc"
 
 

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import duckdb
 
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.tables import IMPORT_COVERAGE
 from icontact_assets.warehouse.warehouse import Warehouse
 
 
 def earlier(path: Path, *statements: str) -> Warehouse:
     """A database of this version, changed by these statements to what an earlier one had left behind."""
-    Warehouse(path, "icontact").prepare()
+    Warehouse(DatabaseFile(path), "icontact").prepare()
     with duckdb.connect(str(path)) as connection:
         connection.execute("USE icontact")
         for statement in statements:
             connection.execute(statement)
-    return Warehouse(path, "icontact")
+    return Warehouse(DatabaseFile(path), "icontact")
 
 
 def test_runs_outcomes_and_members_of_exports_keep_their_rows_under_new_words(tmp_path: Path) -> None:

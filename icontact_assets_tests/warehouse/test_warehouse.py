@@ -9,19 +9,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from unittest.mock import patch
 
 import duckdb
 import pytest
 
+from icontact_assets.warehouse.file import DatabaseFile
+from icontact_assets.warehouse.lock import LockTaken
+from icontact_assets.warehouse.storage import WarehouseBusy, WarehouseError
 from icontact_assets.warehouse.tables import TABLES, VIEWS
-from icontact_assets.warehouse.warehouse import Warehouse, WarehouseBusy, WarehouseError
+from icontact_assets.warehouse.warehouse import Warehouse
 
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    warehouse = Warehouse(tmp_path / "icontact.duckdb", "icontact", wait_seconds=0.3)
+    warehouse = Warehouse(DatabaseFile(tmp_path / "icontact.duckdb", wait_seconds=0.3), "icontact")
     warehouse.prepare()
     return warehouse
 
@@ -56,7 +60,7 @@ def test_a_block_that_raises_writes_nothing(warehouse: Warehouse) -> None:
 
 
 def test_writers_wait_for_each_other(warehouse: Warehouse) -> None:
-    patient = Warehouse(warehouse.path, wait_seconds=30)
+    patient = Warehouse(DatabaseFile(Path(warehouse.storage.where), wait_seconds=30))
 
     def write(name: str) -> None:
         with patient.write("a test") as connection:
@@ -88,9 +92,7 @@ def test_who_waits_too_long_is_told_who_has_it(warehouse: Warehouse) -> None:
 
 
 def test_a_program_that_does_not_know_the_lock_is_named(warehouse: Warehouse) -> None:
-    code = (
-        f"import duckdb, sys; c = duckdb.connect({str(warehouse.path)!r}); print('open', flush=True); sys.stdin.read()"
-    )
+    code = f"import duckdb, sys; c = duckdb.connect({warehouse.storage.where!r}); print('open', flush=True); sys.stdin.read()"
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     other.stdout.readline()
@@ -104,11 +106,11 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "x.duckdb"
     path.write_text("no database" * 1000)
     with pytest.raises(WarehouseError, match="cannot be used"):
-        Warehouse(path, "icontact", wait_seconds=0.1).prepare()
+        Warehouse(DatabaseFile(path, wait_seconds=0.1), "icontact").prepare()
 
 
 def test_a_table_from_before_gets_the_columns_it_lacks(warehouse: Warehouse) -> None:
-    with Warehouse(warehouse.path).write("another version") as connection:
+    with Warehouse(warehouse.storage).write("another version") as connection:
         connection.execute("INSERT INTO icontact.hashed_links VALUES ('a', '1')")
         connection.execute("ALTER TABLE icontact.hashed_links DROP COLUMN hashedurls_key")
     warehouse.prepare()
@@ -130,7 +132,7 @@ def test_the_views_show_the_latest_version_of_each_row_to_any_program(warehouse:
             ("2", "c"),
         ]
     with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{warehouse.path}' AS other (READ_ONLY)")
+        connection.execute(f"ATTACH '{warehouse.storage.where}' AS other (READ_ONLY)")
         for view in VIEWS:
             connection.execute(f"FROM other.icontact.{view.name}").fetchall()
         [(name,)] = connection.execute("SELECT name FROM other.icontact.current_lists WHERE list_id = '1'").fetchall()
@@ -139,38 +141,41 @@ def test_the_views_show_the_latest_version_of_each_row_to_any_program(warehouse:
 
 def test_a_schema_is_prepared_where_a_file_lacks_it(warehouse: Warehouse, tmp_path: Path) -> None:
     def opens(ask: Callable[[], object]) -> int:
-        with patch.object(Warehouse, "_attach", autospec=True, side_effect=Warehouse._attach) as opened:
+        with patch.object(DatabaseFile, "_attach", autospec=True, side_effect=DatabaseFile._attach) as opened:
             ask()
         return opened.call_count
 
-    other = Warehouse(tmp_path / "other.duckdb", "icontact")
+    other = Warehouse(DatabaseFile(tmp_path / "other.duckdb"), "icontact")
     assert opens(other.prepare) == 1
     assert opens(lambda: links(other)) == 1
-    copied = Warehouse(Path(shutil.copy(other.path, tmp_path / "copied.duckdb")), "icontact")
+    copied = Warehouse(DatabaseFile(Path(shutil.copy(other.storage.where, tmp_path / "copied.duckdb"))), "icontact")
     assert opens(lambda: links(copied)) == 1
-    earlier = Warehouse(tmp_path / "earlier.duckdb", "icontact")
-    with Warehouse(earlier.path).write("test") as connection:
+    earlier = Warehouse(DatabaseFile(tmp_path / "earlier.duckdb"), "icontact")
+    with Warehouse(earlier.storage).write("test") as connection:
         connection.execute("CREATE TABLE mine (x INTEGER)")
     assert opens(lambda: links(earlier)) == 3  # one to see what lacks, one to make it
     assert opens(lambda: links(earlier)) == 1
     # A file without the schema takes the place, and the number, of one that had it.
     with duckdb.connect(str(tmp_path / "mine.duckdb")) as connection:
         connection.execute("CREATE TABLE mine (x INTEGER)")
-    shutil.copyfile(tmp_path / "mine.duckdb", earlier.path)
+    shutil.copyfile(tmp_path / "mine.duckdb", earlier.storage.where)
     assert opens(lambda: links(earlier)) == 3
-    shutil.copyfile(tmp_path / "mine.duckdb", earlier.path)
+    shutil.copyfile(tmp_path / "mine.duckdb", earlier.storage.where)
     with earlier.write("test") as connection:
         connection.execute("INSERT INTO hashed_links VALUES ('a', NULL)")
     assert opens(lambda: links(earlier)) == 1
 
 
 def test_a_missing_database_names_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(WarehouseError, match="materialize the raw assets first"), Warehouse(tmp_path / "x").read():
+    with (
+        pytest.raises(WarehouseError, match="materialize the raw assets first"),
+        Warehouse(DatabaseFile(tmp_path / "x")).read(),
+    ):
         pass
 
 
 def test_older_duckdb_opens_what_this_one_wrote(warehouse: Warehouse) -> None:
-    with duckdb.connect(str(warehouse.path), read_only=True) as connection:
+    with duckdb.connect(warehouse.storage.where, read_only=True) as connection:
         [(tags,)] = connection.execute("SELECT tags FROM duckdb_databases() WHERE path IS NOT NULL").fetchall()
     assert tags["storage_version"].startswith("v1.5")
 
@@ -186,3 +191,20 @@ def test_a_signal_ends_a_query_and_gives_the_lock_back(warehouse: Warehouse) -> 
     with pytest.raises(KeyboardInterrupt):
         count()
     assert links(warehouse) == []
+
+
+def test_one_at_a_time_has_what_a_lock_stands_for(tmp_path: Path) -> None:
+    storage, other = (DatabaseFile(tmp_path / "own.duckdb") for _ in range(2))
+
+    def lock(storage: DatabaseFile, name: str) -> AbstractContextManager[None]:
+        return storage.lock(name, f"holding {name}", wait_seconds=0, waiting=lambda _: None)
+
+    with lock(storage, "news.exports"), lock(other, "icontact.exports"):
+        taken = lock(other, "news.exports")
+        with pytest.raises(LockTaken, match=r"holding news\.exports"):
+            taken.__enter__()
+    with lock(other, "news.exports"):
+        pass
+    (tmp_path / "own.duckdb.broken.lock").mkdir()
+    with pytest.raises(WarehouseError, match=r"The lock beside .*own\.duckdb cannot be used"), lock(storage, "broken"):
+        pass

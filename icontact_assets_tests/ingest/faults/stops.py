@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from filelock import FileLock
 
 from icontact_assets.ingest.window import Window
+from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.dev import wait_for
 from icontact_assets_tests.harness import ALL_RAW, ENDED, Project, Stage, check_equal, contents, materialize
@@ -86,7 +87,7 @@ def killed_at_requests(at: Sequence[float] | None = None) -> Callable[[Stage], s
 def check_after_kill(stage: Stage, project: Project) -> None:
     """The database opens, nobody waits for a lock, and another run ends equal."""
     if project.settings.duckdb_path.exists():
-        with Warehouse(project.settings.duckdb_path, wait_seconds=1).read() as connection:
+        with Warehouse(DatabaseFile(project.settings.duckdb_path, wait_seconds=1)).read() as connection:
             connection.execute("SELECT 1").fetchall()
     for path in project.settings.home.rglob("*.lock"):
         with FileLock(path, timeout=1):

@@ -1,0 +1,91 @@
+"""What the warehouse asks of the place that keeps the tables, whatever they are, and the errors of such a place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+
+from icontact_assets.errors import UserError
+
+Version = Hashable
+"""Of everything that is kept. Two of one storage are equal only if nobody wrote in between."""
+
+
+class WarehouseError(UserError):
+    """The database cannot be used. The text names it and the remedy."""
+
+
+class WarehouseBusy(WarehouseError):
+    """Another process has the database longer than we wait. The text names the holder."""
+
+
+class Storage(Protocol):
+    """Where the tables are kept. Holds no connection.
+
+    Each member raises WarehouseError where the database, the disk or the memory is at fault, and WarehouseBusy where
+    somebody else is in the way for too long.
+    """
+
+    @property
+    def where(self) -> str:
+        """What to call it in texts, without secrets. It stands for the storage in this process too."""
+
+    @property
+    def setting(self) -> str:
+        """The variable that names it."""
+
+    def exists(self) -> bool:
+        """Whether anything was ever written."""
+
+    def version(self) -> Version:
+        """What changes whenever anybody writes, whatever program it is."""
+
+    def turn(self, purpose: str | None) -> AbstractContextManager[None]:
+        """Wait until writing is possible, and keep other writers away. A kill ends it.
+
+        `purpose` is shown to those who wait. None: it is only to read.
+        """
+
+    def attached(self, *, read_only: bool) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A connection with the tables attached as the engine's CATALOG, which is in use. Only inside a turn.
+
+        What of it is wrong SQL is raised as DuckDB raises it.
+        """
+
+    def reading(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A read-only connection for whoever looks from outside: it waits for no run and stops none, where that is
+        possible. It sees one moment between two transactions."""
+
+    def changed_at(self) -> datetime:
+        """When what `reading` shows was last changed (aware UTC). Only while such a connection is open."""
+
+    def publish(self) -> str | None:
+        """Bring what `reading` shows up to date. The copy that was made for it, None if none was needed.
+
+        If it raises, the former copy stays.
+        """
+
+    def shown(self) -> tuple[bool, str]:
+        """Whether `reading` shows what is kept now, or need not yet, and a text that says so."""
+
+    def lock(
+        self, name: str, purpose: str, *, wait_seconds: float, waiting: Callable[[str], None]
+    ) -> AbstractContextManager[None]:
+        """Have alone what `name` stands for, in all processes that use the storage. A kill ends it.
+
+        `purpose` is shown to those who wait, and `waiting` is called with what somebody who waits should know. Raises
+        LockTaken after `wait_seconds`.
+        """
+
+    def on_this_machine(self, name: str) -> Path:
+        """The file that this machine keeps under that name for work on these tables."""
+
+
+def nothing_kept(where: str) -> WarehouseError:
+    """The error of reading where nothing was ever written."""
+    return WarehouseError(f"There is no database at {where} yet: materialize the raw assets first.")
