@@ -24,12 +24,13 @@ from icontact_assets.assets.worker import worker
 from icontact_assets.checks import last_days, raw_results, raw_specs, report_failed
 from icontact_assets.errors import UserError
 from icontact_assets.icontact.errors import IContactError
-from icontact_assets.ingest.activity import ActivityRead, ActivityReader, Day, NothingToRead, Plan
+from icontact_assets.ingest.activity import ActivityReader, NothingToRead, Plan
 from icontact_assets.ingest.changes import Changes, read_changes
 from icontact_assets.ingest.context import ImportContext
 from icontact_assets.ingest.drift import Finding, listed
 from icontact_assets.ingest.due import DayState
 from icontact_assets.ingest.forecast import Forecast, forecast
+from icontact_assets.ingest.progress import ActivityRead, Day
 from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.metadata import failure
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent
-from icontact_assets.ingest.activity import ActivityRead, Day
+from icontact_assets.ingest.progress import ActivityRead, Day
 from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import is_open
 from icontact_assets.records import REREAD_SINCE_TAG, RETRY_AT_TAG

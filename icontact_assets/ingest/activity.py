@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from time import monotonic
+from typing import TypeAlias
 
 import duckdb
 
 from icontact_assets.errors import UserError
-from icontact_assets.icontact.errors import BudgetSpent, IContactError, Incomplete, NotFound, Refused, Transient
+from icontact_assets.icontact.errors import BudgetSpent, IContactError, Incomplete, NotFound, Refused
 from icontact_assets.icontact.listing import Known
 from icontact_assets.ingest.context import ImportContext
 from icontact_assets.ingest.coverage import (
@@ -22,9 +24,10 @@ from icontact_assets.ingest.coverage import (
     record_reads,
 )
 from icontact_assets.ingest.drift import Finding, SchemaDrift
-from icontact_assets.ingest.due import STATISTIC_OF, DayState, MessageState, Scope, days, due_for, messages
+from icontact_assets.ingest.due import STATISTIC_OF, MessageState, Scope, days, due_for, messages
 from icontact_assets.ingest.events import land_events
 from icontact_assets.ingest.landing import Landing, reader_of, suspicious
+from icontact_assets.ingest.progress import ActivityRead, Day, Reading
 from icontact_assets.ingest.staging import Listing, Poll, VerifiedRead
 from icontact_assets.ingest.statistics import store_statistics, stored_statistics
 from icontact_assets.ingest.threads import in_threads
@@ -34,20 +37,12 @@ from icontact_assets.warehouse.tables import STATISTICS
 _LAND_SECONDS = 20.0
 """Verified reads wait in staging at most this long while a run is under way."""
 
+_LAND_ROWS = 50_000
+"""So many verified rows land while several workers read others. Beside one worker, which reads much longer than landing
+takes, that would only cost processor time."""
+
 _BATCH_ROWS = 100_000
 """So many rows land in one transaction, unless one listing has more. DuckDB holds them in memory until its end."""
-
-_FAILURES_IN_A_ROW = 10
-"""So many messages without an answer, one after the other, say that iContact fails, not they: the rest waits."""
-
-
-class MessageFailed(Exception):
-    """Listings of one message could not be read."""
-
-    def __init__(self, kinds: dict[str, IContactError]) -> None:
-        """`kinds` says which, and why. `statistics` is the poll."""
-        super().__init__(", ".join(kinds))
-        self.kinds = kinds
 
 
 class NothingToRead(UserError):
@@ -115,40 +110,11 @@ def plan(connection: duckdb.DuckDBPyConnection, scope: Scope, request: ReadReque
     )
 
 
-@dataclass(frozen=True)
-class Day:
-    """One partition after a run."""
+_Work: TypeAlias = "Callable[[Reading], Sequence[_Work]]"
+"""Something that is done for a message. It returns what can be done then."""
 
-    state: DayState
-    rows: int
-    """Its rows."""
-    new: int
-    """Those of them that this run stored."""
-
-
-@dataclass
-class ActivityRead:
-    """What a run did."""
-
-    messages: int = 0
-    """Messages that were due."""
-    listings: int = 0
-    requests: int = 0
-    new_by_day: dict[date, int] = field(default_factory=dict)
-    quarantined: int = 0
-    failed: dict[tuple[str, str], IContactError] = field(default_factory=dict)
-    """Message id and kind to the error."""
-    recorded: set[tuple[str, str]] = field(default_factory=set)
-    """Those of them that the coverage has."""
-    findings: list[Finding] = field(default_factory=list)
-    """Fields that are new, missing or retyped, each once."""
-    stopped: BudgetSpent | None = None
-    """The budget that ended the run."""
-    in_a_row: int = 0
-    """So many messages got no usable answer last, one after the other."""
-    left: int = 0
-    """Messages that were not polled because of the budget, or of so many failures."""
-    days: list[Day] = field(default_factory=list)
+_Part: TypeAlias = "Callable[[], Sequence[_Part]]"
+"""The same, as a thread does it."""
 
 
 @dataclass(frozen=True)
@@ -215,50 +181,56 @@ class ActivityReader:
             )
         return plan(connection, self.context.scope, self.request, self.context.clock())
 
-    def _over(self, due: Sequence[Held], work: Callable[[Held], None], done: ActivityRead) -> None:
+    def _over(self, due: Sequence[Held], work: Callable[[Held, Reading], Sequence[_Work]], done: ActivityRead) -> None:
         """Do the work for each due message, and land what is verified every now and then."""
         done.messages = len(due)
         before = self.context.folder.session.requests
-        landed = monotonic()
+        landed, landed_rows = monotonic(), 0
 
-        def ended(finished: int) -> None:
-            nonlocal landed
-            self.progress(finished, len(due))
-            if monotonic() - landed > _LAND_SECONDS:
+        def ended() -> None:
+            nonlocal landed, landed_rows
+            self.progress(done.ended, len(due))
+            rows = done.verified_rows
+            enough = self.context.workers > 1 and rows - landed_rows >= _LAND_ROWS
+            if enough or monotonic() - landed > _LAND_SECONDS:
                 self._land(done)
-                landed = monotonic()
+                landed, landed_rows = monotonic(), rows
 
-        workers = self.context.workers
         try:
-            in_threads(workers, lambda message: self._guarded(work, message, done), due, ended, tick=_LAND_SECONDS)
+            parts = [self._guarded(partial(work, held), Reading(held.state.id, done)) for held in due]
+            in_threads(self.context.workers, lambda part: part(), parts, ended, tick=_LAND_SECONDS)
         except Exception:
             # After an interruption this does not happen: what is verified is on the disk, and the next run lands it.
             self._land(done)
             raise
         done.requests = self.context.folder.session.requests - before
 
-    def _guarded(self, work: Callable[[Held], None], message: Held, done: ActivityRead) -> None:
-        if done.stopped is not None or done.in_a_row >= _FAILURES_IN_A_ROW:
-            done.left += 1
-            return
-        try:
-            work(message)
-            done.in_a_row = 0
-        except BudgetSpent as error:
-            done.stopped = error
-            done.left += 1
-        except MessageFailed as error:
-            unanswered = all(isinstance(failure, Transient) for failure in error.kinds.values())
-            done.in_a_row = done.in_a_row + 1 if unanswered else 0
-            done.failed.update({(message.state.id, kind): failure for kind, failure in error.kinds.items()})
+    def _guarded(self, work: _Work, reading: Reading) -> _Part:
+        """The work as a part that is not done if the run is to stop."""
 
-    def _poll(self, message: Held) -> None:
+        def part() -> list[_Part]:
+            following: Sequence[_Work] = ()
+            if reading.done.must_stop:
+                reading.left = True
+            else:
+                try:
+                    following = work(reading)
+                except BudgetSpent as error:
+                    reading.done.stopped = error
+                    reading.left = True
+            reading.part_ended(len(following))
+            return [self._guarded(more, reading) for more in following]
+
+        return part
+
+    def _poll(self, message: Held, reading: Reading) -> Sequence[_Work]:
         try:
             self._polled(message)
         except (BudgetSpent, Refused):
             raise
         except IContactError as error:
-            raise MessageFailed({"statistics": error}) from error
+            reading.failed["statistics"] = error
+        return ()
 
     def _polled(self, message: Held) -> Held:
         """The message with statistics of this run."""
@@ -274,37 +246,40 @@ class ActivityReader:
         self.context.staging.keep_poll(Poll(state.id, self.context.reached(at), statistics))
         return replace(message, statistics=statistics)
 
-    def _read(self, message: Held) -> None:
-        failed: dict[str, IContactError] = {}
+    def _read(self, message: Held, reading: Reading) -> Sequence[_Work]:
         try:
             message = self._polled(message)
         except (BudgetSpent, Refused):
             raise
         except IContactError as error:
             # Statistics are a hint: without them the listings are read all the same.
-            failed["statistics"] = error
+            reading.failed["statistics"] = error
             message = replace(message, statistics=dict.fromkeys(STATISTICS))
         reread_since = self.request.began if self.request.reread else None
-        for kind, known in message.to_read(self.context.clock(), reread_since):
-            listing = Listing("activity", message.state.id, kind)
-            sink, on_disk = self.context.staging.open(listing, reader_of(listing), known, not_before=reread_since)
-            statistic = message.statistics.get(STATISTIC_OF[kind])
-            try:
-                proof = self.context.folder.activity(message.state.id, kind, sink, on_disk)
-                if proof.total == 0 and statistic:
-                    # An empty 200 is not an empty listing; statistics alone are no proof against it either.
-                    proof = self.context.folder.activity(message.state.id, kind, sink)
-            except (BudgetSpent, Refused):
-                raise
-            except Incomplete as error:
-                self.context.staging.drop(listing)
-                failed[kind] = error
-            except IContactError as error:
-                failed[kind] = error
-            else:
-                sink.verify(proof, statistic, behind=self.context.folder.session.clock_behind)
-        if failed:
-            raise MessageFailed(failed)
+        listings = message.to_read(self.context.clock(), reread_since)
+        return [partial(self._read_listing, message, kind, known) for kind, known in listings]
+
+    def _read_listing(self, message: Held, kind: str, known: Known | None, reading: Reading) -> Sequence[_Work]:
+        message_id, statistic = message.state.id, message.statistics.get(STATISTIC_OF[kind])
+        listing = Listing("activity", message_id, kind)
+        not_before = self.request.began if self.request.reread else None
+        sink, on_disk = self.context.staging.open(listing, reader_of(listing), known, not_before=not_before)
+        try:
+            proof = self.context.folder.activity(message_id, kind, sink, on_disk)
+            if proof.total == 0 and statistic:
+                # An empty 200 is not an empty listing; statistics alone are no proof against it either.
+                proof = self.context.folder.activity(message_id, kind, sink)
+        except (BudgetSpent, Refused):
+            raise
+        except Incomplete as error:
+            self.context.staging.drop(listing)
+            reading.failed[kind] = error
+        except IContactError as error:
+            reading.failed[kind] = error
+        else:
+            sink.verify(proof, statistic, behind=self.context.folder.session.clock_behind)
+            reading.verified(proof.total - proof.start)
+        return ()
 
     def _land(self, done: ActivityRead, *, with_days: bool = False) -> None:
         """Move what is verified from staging into the tables, with the coverage and the touched contacts.

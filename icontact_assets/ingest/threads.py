@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -11,52 +12,73 @@ _Item = TypeVar("_Item")
 
 
 def in_threads(
-    count: int, work: Callable[[_Item], None], items: Sequence[_Item], done: Callable[[int], None], *, tick: float
+    count: int,
+    work: Callable[[_Item], Sequence[_Item]],
+    items: Sequence[_Item],
+    done: Callable[[], None],
+    *,
+    tick: float,
 ) -> None:
-    """Do the work for each item. `done` is called here with the number done, after each and every `tick` seconds.
+    """Do the work for each item, and for those that it returns: these come next, before all others that wait.
 
-    What the work or `done` raises is raised when the work that has begun has ended. No other is begun. An interruption
-    (KeyboardInterrupt, Dagster's) is raised at once: a thread then ends with its item or with the process, whichever
-    is first.
+    `done` is called here after each item and every `tick` seconds. What the work or `done` raises is raised when the
+    work that has begun has ended. No other is begun. An interruption (KeyboardInterrupt, Dagster's) is raised at once:
+    a thread then ends with its item or with the process, whichever is first.
     """
-    todo, ended = queue.SimpleQueue[_Item](), queue.SimpleQueue[Exception | None]()
-    stopped = threading.Event()
-    for item in items:
-        todo.put(item)
+    todo, ended = deque(items), queue.SimpleQueue[int | Exception]()
+    changed = threading.Condition()
+    open_items, stopped = len(items), False
+
+    def decided() -> bool:
+        return bool(todo) or stopped or not open_items
 
     def run() -> None:
-        while not stopped.is_set():
+        nonlocal open_items
+        while True:
+            with changed:
+                # What is in work in another thread may bring more.
+                changed.wait_for(decided)
+                if stopped or not todo:
+                    return
+                item = todo.popleft()
             try:
-                item = todo.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                work(item)
+                more = work(item)
             except Exception as error:  # noqa: BLE001 -- raised in the other thread
                 ended.put(error)
+                more = ()
             else:
-                ended.put(None)
+                ended.put(len(more))
+            with changed:
+                todo.extendleft(reversed(more))
+                open_items += len(more) - 1
+                changed.notify_all()
+
+    def stop() -> None:
+        nonlocal stopped
+        with changed:
+            stopped = True
+            changed.notify_all()
 
     # An executor of the standard library has threads that are waited for when the process ends.
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(count, len(items)))]
-    finished = 0
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
+    left = len(items)
     try:
         for thread in threads:
             thread.start()
-        while finished < len(items):
+        while left:
             try:
-                error = ended.get(timeout=tick)
+                outcome = ended.get(timeout=tick)
             except queue.Empty:
-                error = None
+                pass
             else:
-                finished += 1
-            if error is not None:
-                raise error
-            done(finished)
+                if isinstance(outcome, Exception):
+                    raise outcome
+                left += outcome - 1
+            done()
     except Exception:
-        stopped.set()
+        stop()
         for thread in threads:
             thread.join()
         raise
     finally:
-        stopped.set()
+        stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,8 @@ import duckdb
 import pytest
 import time_machine
 
+from icontact_assets.icontact.folder import Folder
+from icontact_assets.icontact.listing import Proof
 from icontact_assets.ingest import activity
 from icontact_assets.ingest.activity import ActivityReader
 from icontact_assets.ingest.due import Scope, days, messages
@@ -171,6 +174,45 @@ def test_what_a_run_landed_before_it_was_stopped_is_not_landed_again(project: Pr
     assert project.run(ACTIVITY, ENDED).success
     assert project.stored_events() == project.true_events()
     assert not any(r["path"].endswith(("/opens", "/clicks")) for r in project.requests()[asked:])
+
+
+def test_the_listings_of_a_message_are_read_at_once(project: Project, monkeypatch) -> None:
+    project.environment["ICONTACT_WORKERS"] = "4"
+    released = (datetime.now(UTC) - timedelta(days=2)).isoformat()
+    project.sandbox.control("messages/add", message_id=BIG, released=released, created=released)
+    read, together = Folder.activity, threading.Barrier(4, timeout=10)
+
+    def meets(self: Folder, message_id: str, *rest: Any) -> Proof:
+        if message_id == str(BIG):
+            together.wait()
+        return read(self, message_id, *rest)
+
+    monkeypatch.setattr(Folder, "activity", meets)
+    assert project.run(EVENTS, ENDED).success
+    assert project.stored_events() == project.true_events()
+
+
+def test_verified_rows_land_while_others_are_read(project: Project, monkeypatch) -> None:
+    project.environment["ICONTACT_WORKERS"] = "2"
+    monkeypatch.setattr(activity, "_LAND_ROWS", 1)
+    read, asked = Folder.activity, list[str]()
+    store, stored = activity.land_events, threading.Event()
+
+    def waits(self: Folder, message_id: str, kind: str, *rest: Any) -> Proof:
+        asked.append(kind)
+        assert len(asked) < 9 or stored.wait(10)
+        return read(self, message_id, kind, *rest)
+
+    def lands(*given: Any) -> dict[date, int]:
+        found = store(*given)
+        stored.set()
+        return found
+
+    monkeypatch.setattr(Folder, "activity", waits)
+    monkeypatch.setattr(activity, "land_events", lands)
+    assert project.run(EVENTS, ENDED).success
+    assert len(asked) > 9
+    assert project.stored_events() == project.true_events()
 
 
 def test_a_message_without_a_send_and_without_statistics_is_read_by_its_listings(project: Project) -> None:
