@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from icontact_assets.audiences import audience, explain
 from icontact_assets.exports import live
@@ -69,14 +71,22 @@ def project(sandbox: Sandbox, tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def after_the_job(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The home of a project whose daily job has run, and the time at which its world began. Copying it is much faster
-    than running the job for each test."""
-    shared_sandbox.control("reset")
-    began = shared_sandbox.control("clock")["now"]
-    project = Project.in_folder(shared_sandbox, tmp_path_factory.mktemp("imported"))
-    project.config = AUDIENCE
-    project.environment["ICONTACT_ASSETS_PUBLISH"] = "true"
-    assert project.job(Window(days_ago(1), days_ago(1))).success
-    return project.settings.home, began
+    than running the job for each test. The processes of pytest-xdist share it: their sandboxes have the same world."""
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    folder, began = common / "after_the_job", common / "after_the_job.began"
+    with FileLock(common / "after_the_job.lock"):
+        if not began.exists():
+            shared_sandbox.control("reset")
+            now = shared_sandbox.control("clock")["now"]
+            folder.mkdir()
+            project = Project.in_folder(shared_sandbox, folder)
+            project.config = AUDIENCE
+            project.environment["ICONTACT_ASSETS_PUBLISH"] = "true"
+            assert project.job(Window(days_ago(1), days_ago(1))).success
+            began.write_text(now)
+    return folder / "home", began.read_text()
 
 
 @pytest.fixture

@@ -222,7 +222,7 @@ def test_services_run_on_the_projects_dagster_settings() -> None:
 def test_the_demo_ends_with_members_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     # The same demo on a smaller world and fewer days.
-    monkeypatch.setattr(demo, "DAYS", 5)
+    monkeypatch.setattr(demo, "DAYS", 2)
     monkeypatch.setattr(demo.run, "__kwdefaults__", {"contacts": 100, "messages": 6})
     shown = execute(f"icontact-assets demo --home {tmp_path / 'demo'}")
     numbers = dict(re.findall(r"│ (.+?) +│ +([\d,.]+) │", shown))

@@ -217,17 +217,3 @@ def test_every_audience_and_setting_that_decides_whom_an_export_is_for_starts_it
     project.instance.report_runless_asset_event(kept)
     [skip] = ask_sensor(project)
     assert skip.skip_message == "readers: The audience clickers was kept as it was: its data is not read completely."
-
-
-def test_a_failed_export_is_tried_again_after_a_pause(imported: Project) -> None:
-    project = computed(imported)
-    down = {"kind": "reply", "status": 402, "body": {"errors": ["unpaid"]}}
-    project.sandbox.control("faults", faults=[{"path": "/subscriptions", "do": down}])
-    assert len(export(project)) == 1
-    assert "it is retried at" in str(ask_sensor(project))
-    project.sandbox.control("faults/clear")
-    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=6)):
-        (request,) = export(project)
-    assert request.run_key is not None
-    assert request.run_key.endswith("-2")
-    assert export(project) == []

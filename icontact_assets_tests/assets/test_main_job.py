@@ -59,7 +59,7 @@ def test_a_range_of_three_days_with_an_empty_one(project: Project) -> None:
 
 
 def test_windows_in_any_order_give_the_same_tables(project: Project, tmp_path: Path) -> None:
-    project.sandbox.control("reset", contacts=60, messages=5, days=12)
+    project.sandbox.control("reset", contacts=20, messages=3, days=8)
     windows = [Window(days_ago(3), days_ago(2)), Window(days_ago(1), TODAY)]
     found = []
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=1), tick=False):

@@ -24,7 +24,7 @@ from icontact_assets.resources import forecast_window, scope_of
 from icontact_assets.settings.requests import BY_AGE, AgeStep
 from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness import ACTIVITY, ENDED, EVENTS, TODAY, Project, days_ago, only
+from icontact_assets_tests.harness import ACTIVITY, ENDED, EVENTS, TODAY, Project, days_ago
 
 BIG = 910001
 
@@ -102,21 +102,6 @@ def test_new_rows_in_front_of_a_long_listing_cost_two_requests(project: Project)
         assert project.stored_events() == project.true_events()
     finally:
         project.sandbox.control("switches", activity_order="ascending")
-
-
-def test_rows_that_statistics_never_announce_are_found_by_verification(project: Project) -> None:
-    assert project.run(only("messages", "sends", "statistics", "activity"), ENDED).success
-    newest = project.rows("SELECT message_id FROM icontact.raw_sends ORDER BY released_at DESC LIMIT 1")[0][0]
-    figures = project.rows(f"SELECT opens_total FROM icontact.raw_statistics WHERE message_id='{newest}'")[-1][0]
-    project.sandbox.control("statistics/set", message_id=int(newest), values={"opens": {"unique": 1, "total": figures}})
-    at = datetime.now(UTC) - timedelta(minutes=1)
-    project.sandbox.control("events/add", message_id=int(newest), kind="opens", contact_id=90000001, at=at.isoformat())
-    with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
-        assert project.run(EVENTS, Window(days_ago(1), TODAY)).success
-    assert (project.true_events() - project.stored_events()).total() == 1
-    with time_machine.travel(datetime.now(UTC) + timedelta(days=7)):
-        assert project.run(EVENTS, Window(TODAY + timedelta(days=5), TODAY + timedelta(days=6))).success
-    assert project.true_events() == project.stored_events()
 
 
 def test_a_listing_that_lost_all_its_rows_is_not_believed_at_once(project: Project) -> None:

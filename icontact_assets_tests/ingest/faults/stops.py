@@ -130,7 +130,6 @@ STOPS = Row(
     [
         Play("refused from request n on, every n", stopped(), FEW),
         Play("killed while request n waits, every n", killed_at_requests(), FEW),
-        Play("refused from request n on, one n", stopped([0.9]), MORE, tested="only"),
         Play("killed while request n waits, one n", killed_at_requests([0.9]), MORE, tested="only"),
     ],
 )
