@@ -11,7 +11,7 @@ from icontact_assets.settings.models import Export, Import, Settings
 
 def import_job(settings: Settings, import_: Import) -> dg.UnresolvedAssetJobDefinition:
     """Import, mapping, audiences and reports of one import. Exports are the sensor's business."""
-    exports = [export_key(settings, export) for export in settings.exports]
+    exports = [export_key(settings, export) for export in settings.exports_of(import_)]
     return dg.define_asset_job(
         f"{import_.name}_import",
         selection=dg.AssetSelection.key_prefixes([import_.name]) - dg.AssetSelection.assets(*exports),

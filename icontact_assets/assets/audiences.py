@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from icontact_assets.assets.mapped import complete_data, incomplete, never_computed
-from icontact_assets.assets.pages import Page, column_lineage, described
+from icontact_assets.assets.pages import Page, described
 from icontact_assets.assets.worker import worker
 from icontact_assets.audiences.audience import Membership, compute
 from icontact_assets.mapping.lineage import columns_named, is_named
@@ -26,7 +26,6 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
     profiles = table_key(schema, "icontact_profiles")
     made_of = _made_of(settings, audience)
     page = _page(audience, is_of_people=bool(made_of))
-    comes_from = column_lineage(page.comes_from or {})
 
     # Dagster does not recognise the parametrised type beside a check.
     def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -41,7 +40,7 @@ def audience_asset(settings: Settings, audience: Audience) -> dg.AssetsDefinitio
                 with open_import(settings, one, waiting=context.log.warning).read() as connection:
                     missing = missing or incomplete(connection, scope_of(settings, one), now)
             membership = compute(warehouse, audience, now=now, missing=missing)
-        return _audience_result(membership, comes_from)
+        return _audience_result(membership, page.lineage)
 
     return dg.asset(
         key=key,

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from icontact_assets.assets.pages import Page, column_lineage, described
+from icontact_assets.assets.pages import Page, described
 from icontact_assets.assets.pictures import list_size
 from icontact_assets.assets.worker import worker
 from icontact_assets.errors import UserError
@@ -51,7 +51,6 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
     import_ = settings.import_of(export)
     key = export_key(settings, export)
     page = _page(settings, export)
-    comes_from = column_lineage(page.comes_from or {})
 
     def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         # Read before the export reads the members: an audience that is computed in between is exported again, and never
@@ -87,7 +86,7 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
                 **_facts(report),
                 **list_size(settings, export, report.list_id),
                 STATE: state(export, computed),
-                "dagster/column_lineage": comes_from,
+                "dagster/column_lineage": page.lineage,
             }
         )
 

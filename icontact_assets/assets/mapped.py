@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from icontact_assets.assets.pages import Page, column_lineage, described, keyed
+from icontact_assets.assets.pages import Page, described, keyed
 from icontact_assets.assets.worker import worker
 from icontact_assets.checks import mapped_results, mapped_specs
 from icontact_assets.ingest.due import Scope, missing_for_audiences
@@ -151,6 +151,7 @@ def follow(needs: Sequence[dg.AssetKey]) -> dg.AutomationCondition[Any]:
     )
 
 
+@cache
 def never_computed() -> dg.AutomationCondition[Any]:
     """True for an asset without a materialization, until it is asked for. If that run fails, it is not asked for again
     for this reason."""
@@ -161,7 +162,6 @@ def never_computed() -> dg.AutomationCondition[Any]:
 
 def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefinition:
     page = _page(import_, table.name)
-    comes_from = column_lineage(page.comes_from or {})
     key = table_key(import_.name, table.name)
 
     # Dagster does not recognise the parametrised type beside a check.
@@ -178,7 +178,8 @@ def _asset(settings: Settings, import_: Import, table: _Mapped) -> dg.AssetsDefi
         if table.missing:
             checks.append(complete_data(missing, severity=dg.AssetCheckSeverity.WARN))
         return dg.MaterializeResult(
-            metadata={**facts, "dagster/column_lineage": comes_from, "preview": shown}, check_results=checks
+            metadata={**facts, "dagster/column_lineage": page.lineage, "preview": shown},
+            check_results=checks,
         )
 
     return dg.asset(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, metadata
+from itertools import chain
 from types import CodeType
 from typing import Any, Literal, TypedDict
 
@@ -61,6 +62,16 @@ class Page:
     beside: tuple[Table | View, ...] = ()
     """What the asset writes besides, which no other page shows."""
 
+    @cached_property
+    def lineage(self) -> dg.TableColumnLineage:
+        """Where columns come from, as Dagster shows it. Its UI reads it from the newest materialization."""
+        comes_from = self.comes_from or {}
+        # Many columns come from the same ones.
+        deps = {source: dg.TableColumnDep(*source) for source in set(chain.from_iterable(comes_from.values()))}
+        return dg.TableColumnLineage(
+            {column: [deps[source] for source in sources] for column, sources in comes_from.items()}
+        )
+
 
 def raw_page(import_name: str, table: Table, code: Callable[..., Any]) -> Page:
     """The page of a raw asset."""
@@ -103,7 +114,7 @@ def described(settings: Settings, page: Page, extra: Mapping[str, Any] | None = 
             ),
             "dagster/code_references": _code(page.code.__code__),
             "documentation": documentation(page.docs),
-            **({} if page.comes_from is None else {"dagster/column_lineage": column_lineage(page.comes_from)}),
+            **({} if page.comes_from is None else {"dagster/column_lineage": page.lineage}),
             **_beside(page.beside),
             **(extra or {}),
         },
@@ -115,13 +126,6 @@ def _fresh(settings: Settings) -> dg.FreshnessPolicy | None:
     # A window has no clock to change, as the time of a deadline would have.
     hours = settings.schedule.overdue_hours
     return dg.FreshnessPolicy.time_window(timedelta(hours=hours)) if hours else None
-
-
-def column_lineage(comes_from: Mapping[str, Iterable[tuple[dg.AssetKey, str]]]) -> dg.TableColumnLineage:
-    """Where columns come from, as Dagster shows it. Its UI reads it from the newest materialization."""
-    return dg.TableColumnLineage(
-        {column: [dg.TableColumnDep(key, of) for key, of in found] for column, found in comes_from.items()}
-    )
 
 
 def keyed(lineage: Lineage, import_name: str) -> dict[str, tuple[tuple[dg.AssetKey, str], ...]]:

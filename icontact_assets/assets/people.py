@@ -6,7 +6,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from icontact_assets.assets.mapped import follow
-from icontact_assets.assets.pages import Page, column_lineage, described
+from icontact_assets.assets.pages import Page, described
 from icontact_assets.assets.worker import worker
 from icontact_assets.checks import people_results, people_specs
 from icontact_assets.mapping.people import build_people, conflicts, people_lineage, people_table, public_people
@@ -23,7 +23,6 @@ def people_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefiniti
     table = people_table()
     key = table_key(import_.name, table.name)
     page = _page(import_)
-    comes_from = column_lineage(page.comes_from or {})
     others = [settings.import_named(name) for name in import_.people if name != import_.name]
     profiles = [table_key(name, "icontact_profiles") for name in import_.people]
 
@@ -44,7 +43,7 @@ def people_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefiniti
                 "dagster/row_count": found.people,
                 **{name: number for name, number in asdict(found).items() if name != "people"},
                 **({"conflicts": metadata_table(columns, rows)} if rows else {}),
-                "dagster/column_lineage": comes_from,
+                "dagster/column_lineage": page.lineage,
                 "preview": shown,
             },
             check_results=checks,

@@ -75,7 +75,7 @@ class _NotAllRead(UserError):
 def raw_assets(settings: Settings, import_: Import) -> list[dg.AssetsDefinition]:
     """The raw assets of an import, keyed `<import>/raw_...`. `raw_subscriptions` only where a list is named."""
     listings = [_listing_asset(settings, import_, resource, table) for resource, table in _LISTINGS.items()]
-    exports = [export for export in settings.exports if settings.schema_of_target(export) == import_.name]
+    exports = settings.exports_to(import_)
     moved_to = [export.remove.move_to for export in exports if export.remove and export.remove.move_to]
     lists = sorted({*import_.lists, *(export.list for export in exports), *moved_to})
     if lists:

@@ -9,7 +9,7 @@ import dagster as dg
 import duckdb
 
 from icontact_assets.assets.mapped import follow
-from icontact_assets.assets.pages import Page, column_lineage, described, keyed
+from icontact_assets.assets.pages import Page, described, keyed
 from icontact_assets.assets.worker import worker
 from icontact_assets.checks import report_results, report_specs
 from icontact_assets.metadata import failing_plainly, metadata_table
@@ -95,8 +95,8 @@ def report_assets(settings: Settings, import_: Import, raw: Collection[str]) -> 
 def _tables(settings: Settings, import_: Import, raw: Collection[str]) -> dg.AssetsDefinition:
     """The report tables: one step, because they share what takes longest. Any of them can be asked for alone."""
     pages = {report: _page(import_, report, raw) for report in _REPORTS}
-    comes_from = {report: column_lineage(page.comes_from or {}) for report, page in pages.items()}
     keys = {report: table_key(import_.name, report.table.name) for report in _REPORTS}
+    following = follow([table_key(import_.name, name) for name in ("raw_contacts", "raw_activity")])
 
     @dg.multi_asset(
         name=f"{import_.name}__reports",
@@ -106,9 +106,7 @@ def _tables(settings: Settings, import_: Import, raw: Collection[str]) -> dg.Ass
                 deps=sorted({source for sources in (page.comes_from or {}).values() for source, _ in sources}),
                 description=report.table.description,
                 group_name=f"{import_.name}_reports",
-                automation_condition=follow(
-                    [table_key(import_.name, name) for name in ("raw_contacts", "raw_activity")]
-                ),
+                automation_condition=following,
                 **described(settings, page),
             )
             for report, page in pages.items()
@@ -135,7 +133,7 @@ def _tables(settings: Settings, import_: Import, raw: Collection[str]) -> dg.Ass
                 facts["tier_changes"] = built[ENGAGEMENT.name].tier_changes or 0
             yield dg.MaterializeResult(
                 asset_key=keys[report],
-                metadata={**facts, "dagster/column_lineage": comes_from[report], "preview": preview},
+                metadata={**facts, "dagster/column_lineage": pages[report].lineage, "preview": preview},
                 check_results=checks,
             )
 

@@ -387,8 +387,23 @@ class Settings(Model):
             update={**dict(export.folder), "limits": known[0].limits if known else import_.limits}
         )
 
+    def exports_of(self, import_: Import) -> list[Export]:
+        """The exports whose audience is chosen from an import."""
+        audiences = {audience.name for audience in self.audiences if audience.import_name == import_.name}
+        return [export for export in self.exports if export.audience in audiences]
+
+    def exports_to(self, import_: Import) -> list[Export]:
+        """The exports whose list is in the client folder that an import reads."""
+        elsewhere = [export for export in self.exports if export.folder is not None]
+        return [
+            *(export for export in self.exports_of(import_) if export.folder is None),
+            *(export for export in elsewhere if self.schema_of_target(export) == import_.name),
+        ]
+
     def schema_of_target(self, export: Export) -> str | None:
         """The schema of the import that reads the client folder of the export's list, None if there is none."""
+        if export.folder is None:
+            return self.import_of(export).name
         target = self.target_of(export)
         place = (target.account_id, target.client_folder_id)
         own = self.import_of(export)
