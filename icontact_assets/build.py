@@ -55,7 +55,6 @@ def _translated(spec: dg.AssetSpec, translate: Translate) -> dg.AssetSpec:
 
 
 def _definitions(settings: Settings, prefix: str) -> dg.Definitions:
-    assets: list[dg.AssetsDefinition | dg.AssetSpec] = []
     read: list[dg.AssetsDefinition] = []
     following: list[dg.AssetsDefinition] = []
     jobs: list[dg.UnresolvedAssetJobDefinition] = []
@@ -64,7 +63,6 @@ def _definitions(settings: Settings, prefix: str) -> dg.Definitions:
         job = import_job(settings, import_)
         raw = raw_assets(settings, import_)
         read += raw
-        assets += raw
         following += mapped_assets(settings, import_)
         following += people_assets(settings, import_)
         following += report_assets(settings, import_, {asset.key.path[-1] for asset in raw})
@@ -73,9 +71,7 @@ def _definitions(settings: Settings, prefix: str) -> dg.Definitions:
         if import_.keep_updated:
             schedules.append(hourly_schedule(import_, job))
     following += [audience_asset(settings, audience) for audience in settings.audiences]
-    assets += following
-    assets += [export_asset(settings, export) for export in settings.exports]
-    assets += outside_assets(settings, read)
+    assets = [*read, *following, *(export_asset(settings, export) for export in settings.exports)]
     exports = {export.name: export_job(settings, export) for export in settings.exports}
     jobs += exports.values()
     sensors: list[dg.SensorDefinition] = [
@@ -83,9 +79,9 @@ def _definitions(settings: Settings, prefix: str) -> dg.Definitions:
         dead_runs_sensor(settings, prefix),
     ]
     if settings.notices is not None:
-        sensors.append(
-            notice_sensor(settings, [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)], prefix)
-        )
+        sensors.append(notice_sensor(settings, assets, prefix))
     if exports:
         sensors.append(export_sensor(settings, exports, prefix))
-    return dg.Definitions(assets=assets, jobs=jobs, schedules=schedules, sensors=sensors)
+    return dg.Definitions(
+        assets=[*assets, *outside_assets(settings, read)], jobs=jobs, schedules=schedules, sensors=sensors
+    )

@@ -36,17 +36,23 @@ class Watched:
 
 def watched(settings: Settings, assets: Iterable[dg.AssetsDefinition]) -> list[Watched]:
     """What to watch of each import."""
-    definitions = list(assets)
+    definitions: dict[str, list[dg.AssetsDefinition]] = {}
+    checks: dict[dg.AssetKey, list[dg.AssetCheckKey]] = {}
+    for asset in assets:
+        for name in {key.path[0] for key in asset.keys}:
+            definitions.setdefault(name, []).append(asset)
+        for check in asset.check_keys:
+            checks.setdefault(check.asset_key, []).append(check)
     found = []
     for import_ in settings.imports:
-        own = [each for each in definitions if any(key.path[0] == import_.name for key in each.keys)]
-        keys = {key for each in own for key in each.keys}
+        own = definitions.get(import_.name, [])
+        keys = dict.fromkeys(key for each in own for key in each.keys)
         found.append(
             Watched(
                 import_.name,
                 daily=tuple(key for each in own for key in each.keys if each.partitions_def is not None),
                 whole=tuple(key for each in own for key in each.keys if each.partitions_def is None),
-                checks=tuple(check for each in definitions for check in each.check_keys if check.asset_key in keys),
+                checks=tuple(check for key in keys for check in checks.get(key, ())),
             )
         )
     return found

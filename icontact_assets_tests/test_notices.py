@@ -137,7 +137,7 @@ def test_one_notice_when_it_turns_red_and_one_when_it_is_green_again(stage: Stag
     assert "iContact import one: red" in text
     assert f"Red: one/raw_contacts. Days that failed: 2. The newest is 2026-01-05, in run {failed}." in text
     assert f"Red: one/icontact_users. Run {other} failed." in text
-    assert "ada" not in text
+    assert "ada@" not in text
     assert stage.tick() == QUIET
     # Another failure of what is red already is nothing new, nor is half of the way back.
     stage.run("one", "icontact_users", works=False)

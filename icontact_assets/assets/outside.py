@@ -30,16 +30,19 @@ def listing_key(import_name: str, table: str) -> dg.AssetKey:
     return service_key(import_name, table.removeprefix("raw_"))
 
 
-def outside_assets(settings: Settings, raw: Iterable[dg.AssetsDefinition]) -> list[dg.AssetSpec]:
+def outside_assets(settings: Settings, raw: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
     """What these raw assets read, and the lists that exports write to."""
     keys = {key for asset in raw for key in asset.keys}
+    # Dagster makes one definition of all specs. It would resolve the listings of all imports for the job of each.
     listings = [
-        _listing(import_, table.name)
+        dg.AssetsDefinition(
+            specs=[
+                _listing(import_, table.name) for table in RAW_TABLES if dg.AssetKey([import_.name, table.name]) in keys
+            ]
+        )
         for import_ in settings.imports
-        for table in RAW_TABLES
-        if dg.AssetKey([import_.name, table.name]) in keys
     ]
-    return [*listings, *_lists(settings)]
+    return [*listings, *([dg.AssetsDefinition(specs=lists)] if (lists := _lists(settings)) else [])]
 
 
 def _listing(import_: Import, table: str) -> dg.AssetSpec:
