@@ -178,19 +178,20 @@ def cli(bench: Bench, _size: int) -> Command:
     return Command([BIN / "icontact-assets", "--help"], folder=bench.new_folder())
 
 
-@case("dagster", "Python imports Dagster and does nothing", ((1, 50), (1, 50)), "imports")
+@case("dagster", "Python imports Dagster and does nothing", ((1, 50), (1, 50, 200)), "imports")
 def dagster(_bench: Bench, _size: int) -> Command:
     return Command([sys.executable, "-c", "import dagster"])
 
 
-@case("definitions", "the definitions are loaded", ((1, 50), (1, 50)), "imports", ("dagster",))
+@case("definitions", "the definitions are loaded", ((1, 50), (1, 50, 200)), "imports", ("dagster",))
 def definitions(bench: Bench, imports: int) -> Command:
     home = bench.new_folder()
-    names = "".join(
-        f"  - {{name: import_{number}, account: '1300001', client_folder: '{7600 + number}'}}\n"
-        for number in range(imports)
+    accounts = "".join(
+        f"      - {{name: import_{number}, client_folder: '{7600 + number}'}}\n" for number in range(imports)
     )
-    (home / "icontact.yaml").write_text("imports:\n" + names)
+    (home / "icontact.yaml").write_text(
+        f"imports:\n  - name: clients\n    account: '1300001'\n    accounts:\n{accounts}"
+    )
     load = "import icontact_assets.definitions as found; found.defs.resolve_all_asset_specs()"
     return Command([sys.executable, "-c", load], bench.settings(home, "https://icontact.invalid/icp"), home)
 
