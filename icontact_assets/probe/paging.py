@@ -232,15 +232,18 @@ def begins_at(read: Sequence[object], whole: Sequence[object], shift: int) -> bo
     return False
 
 
+def _without_a_page(sight: Sight, key: str, name: str) -> Finding:
+    answer = sight.seen(name)
+    if answer is not None and answer.status == 400:
+        return Finding(key, "refuse", "it is answered 400")
+    return not_seen(sight, key, name)
+
+
 def orderby(sight: Sight) -> Finding:
     key, name = "orderby", "ordered"
     answer = sight.seen(name)
-    if answer is None:
-        return not_seen(sight, key, name)
-    if answer.status == 400:
-        return Finding(key, "refuse", "it is answered 400")
-    if not sight.is_page(name):
-        return not_seen(sight, key, name)
+    if answer is None or not sight.is_page(name):
+        return _without_a_page(sight, key, name)
     if answer.warnings:
         return Finding(key, "warn", "a warning comes with the rows", {"warnings": len(answer.warnings)})
     ids = [int(id_) for id_ in ids_of(sight.rows(name), "contactId")]
@@ -256,12 +259,8 @@ def orderby(sight: Sight) -> Finding:
 def contact_id_comparison(sight: Sight) -> Finding:
     key, name = "contact_id_comparison", "larger"
     answer, text = sight.seen(name), sight.seen("larger_text")
-    if answer is None:
-        return not_seen(sight, key, name)
-    if answer.status == 400:
-        return Finding(key, "refuse", "it is answered 400")
-    if not sight.is_page(name):
-        return not_seen(sight, key, name)
+    if answer is None or not sight.is_page(name):
+        return _without_a_page(sight, key, name)
     if answer.warnings:
         return Finding(key, "warn", "a warning comes with the rows", {"warnings": len(answer.warnings)})
     asked = sorted(map(int, set(ids_of(sight.rows_of("contacts"), "contactId"))))
@@ -285,12 +284,8 @@ def contact_id_comparison(sight: Sight) -> Finding:
 def unknown_term(sight: Sight) -> Finding:
     key, name = "unknown_term", "unknown_term"
     answer = sight.seen(name)
-    if answer is None:
-        return not_seen(sight, key, name)
-    if answer.status == 400:
-        return Finding(key, "refuse", "it is answered 400")
-    if not sight.is_page(name):
-        return not_seen(sight, key, name)
+    if answer is None or not sight.is_page(name):
+        return _without_a_page(sight, key, name)
     if answer.warnings:
         length = len(answer.warnings[0])
         return Finding(
