@@ -40,7 +40,7 @@ class Named(NamedTuple):
     """A value of iContact's that the settings name."""
 
     key: str
-    """Where it stands in the settings, as `exports[0].list`."""
+    """Its place in the settings, as `exports[0].list`."""
     field: str
     """The field of iContact's that has such values."""
     value: str

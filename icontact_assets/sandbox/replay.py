@@ -63,7 +63,7 @@ class Recording:
         if not files:
             raise RecordingError(f"{folder} holds no recording: there is no file *.jsonl. Name another folder.")
         self.named: dict[str, str] = {}
-        """What stands in the settings of a replay, by its key there."""
+        """What to write in the settings for a replay, by its key there."""
         lines = [line for path in files for line in self._lines(path)]
         lines.sort(key=lambda line: (line["at"], line["n"]))
         self.accounts, self.folders = _Places(), _Places()

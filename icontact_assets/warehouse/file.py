@@ -276,7 +276,7 @@ class DatabaseFile:
                     raise WarehouseBusy(self._held(who)) from error
 
     def _held(self, who: str) -> str:
-        instead = f" To read, open {self._published} instead: it stands in nobody's way." if self._published else ""
+        instead = f" To read, open {self._published} instead: no run waits for it." if self._published else ""
         return (
             f"{self.path} is open in another program for more than {self._wait:.0f} s: {who}. Close it there and run "
             f"again.{instead}"

@@ -1,4 +1,4 @@
-"""People: who is joined with whom, how each field is merged, what counts as a conflict, and that order is nothing."""
+"""People: who is joined with whom, how each field is merged, what counts as a conflict, and that order does not matter."""
 
 from __future__ import annotations
 
