@@ -26,6 +26,7 @@ from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import run_export
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.sandbox.process import Sandbox
@@ -44,7 +45,7 @@ KILLS = 50
 
 def context(url: str, path: Path) -> ExportContext:
     """What the export works with. Its budget is unlimited."""
-    budget = Budget(path.parent / "budget", "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(path.parent / "budget", "a"), per_second=0, per_minute=0, per_day=0)
     folder = Folder(Session(url, Credentials(APP_ID, USERNAME, PASSWORD), budget), str(ACCOUNT), "7601")
     return ExportContext(Warehouse(DatabaseFile(path), SCHEMA), folder, SCHEMA, lambda: datetime.now(UTC))
 

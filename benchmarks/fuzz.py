@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets_tests.hostile import Answer, drip, endless, http
@@ -55,7 +56,7 @@ def main() -> None:
         check_activity(Path(home), ODD)
         print(f"{', '.join(KINDS)}: each row stored or in quarantine; {memory()}", flush=True)
 
-        budget = Budget(Path(home), "a", per_second=0, per_minute=0, per_day=0)
+        budget = Budget(CountFile(Path(home), "a"), per_second=0, per_minute=0, per_day=0)
         ended, longest = Counter[str](), 0.0
         with Says() as server:
             session = Session(server.url, Credentials("a", "b", "c"), budget, timeouts=(10, READ_TIMEOUT), tries=1)

@@ -15,6 +15,7 @@ from icontact_assets.errors import UserError
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.live import PlanError
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.looking import Get, Looking
 from icontact_assets.icontact.recorder import Named, Recorder, recorder_in
@@ -34,15 +35,10 @@ from icontact_assets.warehouse.warehouse import Source, Warehouse
 
 def budget_of(settings: Settings, import_: Import) -> Budget:
     """The request budget of the import's account, kept below `<home>/budget`."""
-    budget = Budget(
-        settings.home / "budget",
-        f"{urlsplit(settings.base_url).netloc}-{import_.account_id or 'any'}",
-        per_second=import_.limits.per_second,
-        per_minute=import_.limits.per_minute,
-        per_day=import_.limits.per_day,
-    )
+    count = CountFile(settings.home / "budget", f"{urlsplit(settings.base_url).netloc}-{import_.account_id or 'any'}")
     settings.readers.restrict(settings.home)
-    return budget
+    limits = import_.limits
+    return Budget(count, per_second=limits.per_second, per_minute=limits.per_minute, per_day=limits.per_day)
 
 
 def storage_of(

@@ -17,6 +17,7 @@ from requests.utils import check_header_validity
 
 from icontact_assets.credentials import address_fault, header_fault, id_fault
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.errors import IContactError, Rejected
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.sandbox.process import Sandbox
@@ -188,7 +189,9 @@ def test_credentials_are_sent_nowhere_else(tmp_path: Path, address: str) -> None
     with pytest.raises(SettingsError, match="ICONTACT_BASE_URL") as told:
         load_settings({"ICONTACT_BASE_URL": address}, tmp_path)
     with pytest.raises(Rejected) as refused:
-        Session(address, Credentials("a", "b", "c"), Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0))
+        Session(
+            address, Credentials("a", "b", "c"), Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=0)
+        )
     for said in (str(told.value), str(refused.value)):
         assert "kX7" not in said
         assert "evil" not in said
@@ -238,7 +241,7 @@ def test_no_proxy_is_sent_credentials_in_clear(tmp_path: Path, proxy: str, monke
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, proxy)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=0)
     for address in ("http://localhost:9/icp", "http://127.0.0.1:9/icp", "https://app.icontact.com/icp"):
         session = Session(address, Credentials("kX7-app", "kX7-user", "kX7-pass"), budget, tries=1)
         with pytest.raises(IContactError):
@@ -250,7 +253,7 @@ def test_no_proxy_is_sent_credentials_in_clear(tmp_path: Path, proxy: str, monke
 
 @pytest.mark.parametrize("value", FIT.values(), ids=map(plain_id, FIT))
 def test_a_service_that_repeats_a_credential_is_not_quoted(sandbox: Sandbox, tmp_path: Path, value: str) -> None:
-    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=0)
     session = Session(sandbox.url, Credentials(value, f"user {value}", f"{value} pass"), budget, tries=1)
     errors = [f"user {value} of {value} may not log in with '{value} pass'", {"password": value}]
     for status in (200, 400, 401, 500):
@@ -263,7 +266,7 @@ def test_a_service_that_repeats_a_credential_is_not_quoted(sandbox: Sandbox, tmp
 
 @pytest.mark.parametrize("value", UNFIT.values(), ids=map(plain_id, UNFIT))
 def test_a_session_takes_no_credential_that_requests_would_refuse(tmp_path: Path, value: str) -> None:
-    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=0)
     for credentials in (Credentials(value, "b", "c"), Credentials("a", value, "c"), Credentials("a", "b", value)):
         with pytest.raises(Rejected, match="The credential ") as caught:
             Session("https://app.icontact.com/icp", credentials, budget)

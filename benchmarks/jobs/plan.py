@@ -19,6 +19,7 @@ from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.facts import make_plan
 from icontact_assets.exports.run import run_export
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Reply, Session
 from icontact_assets.settings.models import Audience, Export, ExportLimits, Remove
@@ -34,7 +35,7 @@ class MadeUp(Session):
     """A session that makes up its answers: contacts of ascending ids, and a list that holds some of them."""
 
     def __init__(self, home: Path, contacts: int, on_list: range) -> None:
-        budget = Budget(home / "budget", "a", per_second=0, per_minute=0, per_day=0)
+        budget = Budget(CountFile(home / "budget", "a"), per_second=0, per_minute=0, per_day=0)
         super().__init__("http://127.0.0.1:1", Credentials("", "", ""), budget)
         self._contacts = range(FIRST_ID, FIRST_ID + contacts)
         self._on_list = on_list

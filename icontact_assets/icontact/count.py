@@ -1,23 +1,61 @@
-"""The file that counts the requests of an account: opened, and if it is damaged put aside and taken for spent."""
+"""What counts the requests of an account, and its place on one machine: an SQLite file, and a file with the pause that
+iContact asked for."""
 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
-from pyrate_limiter import Rate, SQLiteBucket
+from filelock import FileLock
+from pyrate_limiter import Rate, RateItem, SQLiteBucket
 
-from icontact_assets.icontact.errors import BudgetUnusable
+from icontact_assets.icontact.errors import BudgetSpent, BudgetUnusable
 from icontact_assets.private import OWNER
+
+LONGEST_PAUSE = timedelta(days=1)
+"""What asks for more is asked again after that time."""
 
 # What another program, the disk or the permissions are at fault for. Everything else is the content of the file.
 _SURROUNDINGS = ("BUSY", "LOCKED", "READONLY", "CANTOPEN", "FULL", "IOERR", "PERM", "AUTH", "NOMEM", "INTERRUPT")
+
+
+@dataclass(frozen=True)
+class Denied:
+    """Why no request may be sent now."""
+
+    seconds: float
+    """After which to try again."""
+    rate: Rate | None
+    """The rate that is used up. None: iContact asked for a pause."""
+
+
+class Count(Protocol):
+    """Counts the requests of one account, for all who send some. Each method raises BudgetUnusable."""
+
+    @property
+    def pause_kept(self) -> str:
+        """Where a pause is kept, in words."""
+
+    def open(self, rates: Sequence[Rate]) -> None:
+        """Count by these rates, which are in the order of `rates`. Called once, and first."""
+
+    def take(self) -> Denied | None:
+        """Count a request, unless a pause or a rate denies it. Raises BudgetSpent if what was counted is not known."""
+
+    def hold(self, pause: timedelta) -> None:
+        """Deny every request for so long from now. A pause that lasts longer stays as it is."""
+
+    def left(self, limit: int) -> int:
+        """The requests that are left of so many in the interval of the last rate."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +80,84 @@ def rates(wanted: Iterable[tuple[int, int]]) -> list[Rate]:
             limit = min(limit, found.pop().limit)
         found.append(Rate(limit, interval))
     return found
+
+
+class CountFile:
+    """The count of an account in `directory`, shared by the threads and processes of a machine."""
+
+    def __init__(self, directory: Path, account_key: str) -> None:
+        self._threads = threading.Lock()
+        self._bucket: SQLiteBucket | None = None
+        self._spent: Spent | None = None
+        path = self._path = directory / (re.sub(r"[^A-Za-z0-9.-]+", "_", account_key) + ".sqlite")
+        self._not_before = path.with_suffix(".not-before")
+        self.pause_kept = str(self._not_before)
+        with guarded(path):
+            OWNER.folder(directory)
+            OWNER.create(path.with_suffix(".lock"))
+            self._processes = FileLock(path.with_suffix(".lock"), thread_local=False)
+
+    def open(self, rates: Sequence[Rate]) -> None:
+        """Count by these rates. Without any, nothing is counted."""
+        if rates:
+            with guarded(self._path), self._processes:
+                self._bucket, self._spent = open_count(self._path, list(rates))
+
+    def take(self) -> Denied | None:
+        """Count a request, unless a pause or a rate denies it."""
+        if (seconds := self._pause()) > 0:
+            return Denied(seconds, None)
+        bucket = self._bucket
+        if bucket is None:
+            return None
+        with self._threads, guarded(self._path), self._processes:
+            if self._spent is not None and datetime.now(UTC) < self._spent.until:
+                raise BudgetSpent(
+                    f"The file of the request budget was damaged and is now {self._spent.aside}, beside {self._path}. "
+                    "What it had counted is not known, so all requests count as sent: the next one is free at "
+                    f"{self._spent.until:%Y-%m-%d %H:%M} UTC.",
+                    self._spent.until,
+                )
+            now: int = bucket.now()  # type: ignore[no-untyped-call]
+            item = RateItem("request", now)
+            if bucket.put(item):
+                bucket.leak(now)
+                return None
+            return Denied(max(int(bucket.waiting(item)), 1) / 1000, bucket.failing_rate)  # type: ignore[arg-type]
+
+    def hold(self, pause: timedelta) -> None:
+        """Deny every request for so long from now."""
+        until = datetime.now(UTC) + pause
+        with self._threads, guarded(self._not_before), self._processes:
+            if until > self._paused_until():
+                fresh = self._not_before.with_suffix(".new")
+                OWNER.create(fresh)
+                fresh.write_text(until.isoformat())
+                os.replace(fresh, self._not_before)
+
+    def left(self, limit: int) -> int:
+        """The requests that are left of so many. None are if what was counted is not known."""
+        if self._bucket is None:
+            return limit
+        if self._spent is not None and datetime.now(UTC) < self._spent.until:
+            return 0
+        with self._threads, guarded(self._path), self._processes:
+            self._bucket.leak(self._bucket.now())  # type: ignore[no-untyped-call]
+            return max(0, limit - self._bucket.count())
+
+    def _paused_until(self) -> datetime:
+        with guarded(self._not_before):
+            try:
+                return datetime.fromisoformat(self._not_before.read_text()).astimezone(UTC)
+            except FileNotFoundError:
+                return datetime.min.replace(tzinfo=UTC)
+            except (ValueError, OverflowError):
+                # What it held is not known: it counts as the longest pause.
+                return datetime.fromtimestamp(self._not_before.stat().st_mtime, UTC) + LONGEST_PAUSE
+
+    def _pause(self) -> float:
+        """Seconds that a pause still lasts."""
+        return max(0.0, (self._paused_until() - datetime.now(UTC)).total_seconds())
 
 
 def open_count(path: Path, rates: list[Rate]) -> tuple[SQLiteBucket, Spent | None]:

@@ -20,7 +20,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from urllib3.exceptions import HTTPError
 
 from icontact_assets.credentials import address_fault, header_fault
-from icontact_assets.icontact.budget import LONGEST_PAUSE, LONGEST_WAIT, Budget
+from icontact_assets.icontact.budget import LONGEST_WAIT, Budget
+from icontact_assets.icontact.count import LONGEST_PAUSE
 from icontact_assets.icontact.decoding import decode
 from icontact_assets.icontact.errors import (
     AskedToWait,
@@ -384,8 +385,9 @@ class Session:
         seconds = _retry_after(response.headers.get("Retry-After", ""))
         if seconds is None:
             return None
-        until = datetime.now(UTC) + timedelta(seconds=seconds)
-        self._budget.hold(until)
+        pause = timedelta(seconds=seconds)
+        until = datetime.now(UTC) + pause
+        self._budget.hold(pause)
         if not _is_long(until):
             _log.warning("iContact answered %s and asks to wait: waiting %.0f s.", response.status_code, seconds)
         return until

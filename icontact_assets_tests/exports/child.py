@@ -10,6 +10,7 @@ from pathlib import Path
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.run import run_export
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.settings.models import Export
@@ -27,7 +28,7 @@ def start(url: str, path: Path, export: Export) -> ForkServerProcess:
 
 
 def _run(url: str, path: Path, export: str) -> None:
-    budget = Budget(path.parent / "budget", "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(path.parent / "budget", "a"), per_second=0, per_minute=0, per_day=0)
     session = Session(url, Credentials("sandbox-app", "sandbox-user", "sandbox-pass"), budget)
     folder = Folder(session, "1300001", "7601")
     place = ExportContext(Warehouse(DatabaseFile(path), "icontact"), folder, "icontact", lambda: datetime.now(UTC))

@@ -20,6 +20,7 @@ from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import ExportError, run_export
 from icontact_assets.exports.undo import Undo, plan_undo
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials
 from icontact_assets.settings.models import Export, ExportLimits, Pace, Remove, Suppression
@@ -129,7 +130,7 @@ class ExportMachine(Judge):
         return Export(**given, before=(first,), holdout=HELD_OUT / 100)
 
     def place(self) -> ExportContext:
-        budget = Budget(self.home, "a", per_second=0, per_minute=0, per_day=0)
+        budget = Budget(CountFile(self.home, "a"), per_second=0, per_minute=0, per_day=0)
         session = WatchedSession(
             self.sandbox.url,
             Credentials("sandbox-app", "sandbox-user", "sandbox-pass"),

@@ -16,6 +16,7 @@ from icontact_assets.exports.plan import Plan
 from icontact_assets.exports.run import ExportError, run_export
 from icontact_assets.exports.suppression import SuppressionError, SuppressionList, read_suppression_list
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.settings.models import Audience, Authorization, ClientFolder, Export, Remove, Suppression
@@ -252,7 +253,7 @@ def elsewhere(house: House, folder_schema: str | None = None) -> ExportContext:
     session = Session(
         house.sandbox.url,
         Credentials("sandbox-app", "sandbox-user", "sandbox-pass"),
-        Budget(house.home, "a", per_second=0, per_minute=0, per_day=0),
+        Budget(CountFile(house.home, "a"), per_second=0, per_minute=0, per_day=0),
         tries=2,
         first_wait=0.01,
     )

@@ -15,6 +15,7 @@ from icontact_assets.exports.facts import make_plan
 from icontact_assets.exports.run import ExportError, run_export
 from icontact_assets.exports.undo import Undo, plan_undo
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.settings.models import (
@@ -185,7 +186,7 @@ def test_a_permit_is_as_old_as_it_is_however_long_one_has_to_wait(house, monkeyp
         session = Session(
             house.sandbox.url,
             Credentials("sandbox-app", "sandbox-user", "sandbox-pass"),
-            Budget(house.home / str(number), "a", per_second=0, per_minute=0, per_day=0),
+            Budget(CountFile(house.home / str(number), "a"), per_second=0, per_minute=0, per_day=0),
             tries=5,
         )
         place = ExportContext(house.store.warehouse, Folder(session, "1300001", "7601"), SCHEMA, house.clock)

@@ -17,6 +17,7 @@ from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import run_export
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.sandbox.process import Sandbox
@@ -108,7 +109,7 @@ class House:
     runs: int = 0
 
     def folder(self, **limits: Any) -> Folder:
-        budget = Budget(self.home, "a", **{"per_second": 0, "per_minute": 0, "per_day": 0, **limits})
+        budget = Budget(CountFile(self.home, "a"), **{"per_second": 0, "per_minute": 0, "per_day": 0, **limits})
         session = Session(
             self.sandbox.url,
             Credentials("sandbox-app", "sandbox-user", "sandbox-pass"),

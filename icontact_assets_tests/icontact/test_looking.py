@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.errors import AskedToWait, Transient
 from icontact_assets.icontact.looking import Looking
 from icontact_assets.sandbox.process import Sandbox
@@ -15,7 +16,7 @@ from icontact_assets_tests.icontact.test_session import CREDENTIALS
 
 @pytest.fixture
 def looking(sandbox: Sandbox, tmp_path: Path) -> Looking:
-    return Looking(sandbox.url, CREDENTIALS, Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0))
+    return Looking(sandbox.url, CREDENTIALS, Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=0))
 
 
 def test_answers_of_any_kind_are_shown(looking: Looking, sandbox: Sandbox) -> None:

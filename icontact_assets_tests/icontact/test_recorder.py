@@ -17,6 +17,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.errors import RecordingUnusable
 from icontact_assets.icontact.recorder import Named, Record, Recorder, recorder_in
 from icontact_assets.icontact.session import Credentials, Session
@@ -189,7 +190,7 @@ def test_a_disk_that_is_full_ends_the_recording_and_not_the_run(
 
 def test_a_session_records_what_it_sends_and_no_credential(tmp_path: Path, recorder: Recorder) -> None:
     secrets = ("kX7-application", "kX7-user", "kX7-password")
-    budget = Budget(tmp_path / "budget", "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(tmp_path / "budget", "a"), per_second=0, per_minute=0, per_day=0)
     session = Session("http://127.0.0.1:1/icp", Credentials(*secrets), budget, tries=2, first_wait=0)
     session.recorder = recorder
     with pytest.raises(Exception, match="no connection"):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.errors import (
     BudgetSpent,
     IContactError,
@@ -34,7 +35,7 @@ CREDENTIALS = Credentials("sandbox-app", "sandbox-user", "sandbox-pass")
 
 
 def open_session(sandbox: Sandbox, tmp_path: Path, credentials: Credentials = CREDENTIALS) -> Session:
-    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=0)
     return Session(sandbox.url, credentials, budget, timeouts=(2, 2), tries=3, first_wait=0.01)
 
 
@@ -140,7 +141,7 @@ def test_wrong_password_says_the_remedy_and_nothing_secret(sandbox: Sandbox, tmp
 
 def test_plain_http_is_only_for_loopback(tmp_path: Path) -> None:
     with pytest.raises(Rejected, match="https"):
-        Session("http://app.icontact.com/icp", CREDENTIALS, Budget(tmp_path, "a"))
+        Session("http://app.icontact.com/icp", CREDENTIALS, Budget(CountFile(tmp_path, "a")))
 
 
 def test_contacts_are_read_whole_by_key_and_by_offset(sandbox: Sandbox, session: Session) -> None:
@@ -162,7 +163,7 @@ def test_contacts_are_read_whole_by_key_and_by_offset(sandbox: Sandbox, session:
 
 
 def _spend(directory: str, times: int) -> None:
-    budget = Budget(Path(directory), "a", per_second=20, per_minute=0, per_day=0)
+    budget = Budget(CountFile(Path(directory), "a"), per_second=20, per_minute=0, per_day=0)
     for _ in range(times):
         budget.take()
 
@@ -181,12 +182,12 @@ def test_processes_share_the_budget_of_a_second(tmp_path: Path) -> None:
 
 
 def test_the_day_ends_with_an_error_that_says_when_it_goes_on(tmp_path: Path) -> None:
-    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=3)
+    budget = Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=3)
     for left in (2, 1, 0):
         budget.take()
         assert budget.left_today() == left
     with pytest.raises(BudgetSpent) as caught:
-        Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=3).take()
+        Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=3).take()
     assert 23 < (caught.value.resumes_at - datetime.now(UTC)).total_seconds() / 3600 < 24.1
 
 
@@ -255,7 +256,7 @@ def test_no_exception_of_the_http_library_is_chained(
     sandbox: Sandbox, tmp_path: Path, fault: dict[str, Any], method: str
 ) -> None:
     sandbox.control("faults", faults=[{"path": "/time", "do": fault}])
-    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=0)
     session = Session(sandbox.url, CREDENTIALS, budget, timeouts=(1, 0.2), tries=1)
     with pytest.raises(IContactError) as caught:
         session.get("/time") if method == "GET" else session.post("/time", [])
@@ -278,7 +279,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: plain_id(answer[9:50].decode("latin-1")))
 def test_after_an_answer_that_cannot_be_read_a_write_is_not_taken_for_refused(tmp_path: Path, answer: bytes) -> None:
-    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=0)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -301,7 +302,7 @@ def test_after_an_answer_that_cannot_be_read_a_write_is_not_taken_for_refused(tm
 
 def test_what_cannot_be_sent_is_a_typed_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/kX7-secret.pem")
-    budget = Budget(tmp_path, "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=0)
     session = Session("https://127.0.0.1:9/icp", CREDENTIALS, budget, tries=1)
     with pytest.raises(Rejected, match="cannot be sent") as caught:
         session.get("/time")

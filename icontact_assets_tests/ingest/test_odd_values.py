@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.ingest.activity import ActivityReader
@@ -42,7 +43,7 @@ class Reading:
     def __init__(self, home: Path, server: Hostile) -> None:
         self.warehouse = Warehouse(DatabaseFile(home / "w.duckdb"), "icontact", source=Source("s", "1", "1"))
         self.warehouse.prepare()
-        budget = Budget(home, "a", per_second=0, per_minute=0, per_day=0)
+        budget = Budget(CountFile(home, "a"), per_second=0, per_minute=0, per_day=0)
         session = Session(server.url, Credentials("a", "b", "c"), budget, tries=1)
         self.context = ImportContext(
             folder=Folder(session, "1", "1", page_size=500),

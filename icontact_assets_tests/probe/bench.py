@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Session
 from icontact_assets.probe.findings import Finding
@@ -30,7 +31,7 @@ class Bench:
 
     def __init__(self, sandbox: Sandbox, home: Path) -> None:
         self.sandbox = sandbox
-        budget = Budget(home, "a", per_second=0, per_minute=0, per_day=0)
+        budget = Budget(CountFile(home, "a"), per_second=0, per_minute=0, per_day=0)
         session = Session(sandbox.url, CREDENTIALS, budget, tries=1)
         self.folder = Folder(session, "1300001", "7601")
         self.told: list[str] = []

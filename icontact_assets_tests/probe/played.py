@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.looking import Looking
 from icontact_assets.icontact.session import Credentials
 from icontact_assets.probe.asking import Place, look
@@ -59,7 +60,7 @@ class Sights:
 
     def __init__(self, sandbox: Sandbox, folder: Path) -> None:
         self.sandbox = sandbox
-        budget = Budget(folder, "probe", per_second=0, per_minute=0, per_day=0)
+        budget = Budget(CountFile(folder, "probe"), per_second=0, per_minute=0, per_day=0)
         right, wrong = (Credentials("sandbox-app", "sandbox-user", word) for word in ("sandbox-pass", "of nobody"))
         self._get = Looking(sandbox.url, right, budget).look
         self._wrong = Looking(sandbox.url, wrong, budget).look

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.first_contact import PAGE, line
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.looking import Looking
 from icontact_assets.probe.asking import look
 from icontact_assets.probe.client import MOST, Client
@@ -149,7 +150,7 @@ def test_what_was_found_before_the_requests_end_is_there(sights: Sights, tmp_pat
     assert found(sight)["contact_date"].answer == "blank"
     assert found(sight)["orderby"].words == "not looked at"
 
-    budget = Budget(tmp_path / "budget", "a", per_second=0, per_minute=0, per_day=12)
+    budget = Budget(CountFile(tmp_path / "budget", "a"), per_second=0, per_minute=0, per_day=12)
     looking, sight = Looking(sights.sandbox.url, CREDENTIALS, budget), Sight()
     sights.sandbox.control("reset", **SMALL)
     look(Client(looking.look), PLACE, sight, looking.look)

@@ -18,6 +18,7 @@ import requests
 import uvicorn
 
 from icontact_assets.icontact.budget import Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.disguise import Disguise
 from icontact_assets.icontact.errors import Transient
 from icontact_assets.icontact.looking import Looking
@@ -164,7 +165,7 @@ def probed(url: str, folder: Path, recorder: Recorder | None) -> dict[str, Any]:
     """What a probe finds of the service at this address."""
     ways = []
     for word in ("sandbox-pass", "of nobody"):
-        budget = Budget(folder, word, per_second=0, per_minute=0, per_day=0)
+        budget = Budget(CountFile(folder, word), per_second=0, per_minute=0, per_day=0)
         ways.append(Looking(url, Credentials("sandbox-app", "sandbox-user", word), budget))
         ways[-1].recorder = recorder
     sight = Sight()
@@ -258,7 +259,7 @@ def test_answers_that_were_not_whole_are_not_whole_again(tmp_path: Path) -> None
     keep(None, "ConnectionResetError")
     keep(200, "Unusable", content_encoding="br")
     keep(200, None, content_encoding="gzip")
-    budget = Budget(tmp_path / "budget", "a", per_second=0, per_minute=0, per_day=0)
+    budget = Budget(CountFile(tmp_path / "budget", "a"), per_second=0, per_minute=0, per_day=0)
     with replaying(tmp_path / "recording") as (application, url):
         session = Session(url, Credentials("a", "b", "c"), budget, tries=1)
         for said in ("dropped mid-response", "dropped mid-response", "compressed as"):
