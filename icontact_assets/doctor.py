@@ -203,10 +203,11 @@ def dagster(home: str | None) -> tuple[Cell, str]:
             "limits how many runs there are at once (`concurrency: runs`): a killed run keeps the others queued until "
             "the sensor dead_runs has marked it. Take the limit out: runs of one import wait for each other anyhow"
         )
-    if _below(settings, "concurrency", "pools").get("default_limit"):
+    pools = _below(settings, "concurrency", "pools")
+    if pools.get("default_limit") and pools.get("granularity") != "run":
         wrong.append(
-            "has `concurrency: pools: default_limit`, as an earlier version of ours: no import uses a pool any more, "
-            "and a killed run keeps its slot. Take it out unless assets of your own need it"
+            "counts the steps in a pool (`concurrency: pools`), where a killed run keeps its slot: write "
+            "`granularity: run`, or take the pools out unless assets of your own need them"
         )
     return (MIND, f"{path} {'. It '.join(wrong)}.") if wrong else (OK, f"{path} watches runs")
 

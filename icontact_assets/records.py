@@ -10,7 +10,7 @@ import dagster as dg
 
 from icontact_assets.exports.choice import sources
 from icontact_assets.exports.trigger import Computed
-from icontact_assets.settings.models import Export, Settings
+from icontact_assets.settings.models import ClientFolder, Export, Settings
 
 REREAD_TAG = "icontact_assets/reread"
 """On a run: `true` asks for a re-read, which reads again what would otherwise count as read."""
@@ -105,6 +105,12 @@ def audience_key(settings: Settings, name: str) -> dg.AssetKey:
 def export_key(settings: Settings, export: Export) -> dg.AssetKey:
     """Asset key of an export: below the import of its audience."""
     return dg.AssetKey([settings.import_of(export).name, f"export_{export.name}"])
+
+
+def pool_of(folder: ClientFolder) -> str:
+    """The pool of all steps that ask the account of a client folder for something. A deployment with several workers
+    limits it to one run: a second one would share the request budget, and wait for it on a worker of its own."""
+    return f"icontact_account_{folder.account_id or 'any'}"
 
 
 def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: Export) -> dict[str, Computed | str]:

@@ -49,7 +49,7 @@ def test_doctor_finds_all_well(project: Project) -> None:
         ("run_monitoring: [", "cannot be read (ParserError)"),
         ("- a list", "lacks `run_monitoring: {enabled: true}`"),
         ("run_monitoring: {enabled: false}", "lacks `run_monitoring: {enabled: true}`"),
-        ("concurrency: {pools: {granularity: op, default_limit: 1}}", "no import uses a pool any more"),
+        ("concurrency: {pools: {granularity: op, default_limit: 1}}", "a killed run keeps its slot"),
         ("concurrency: {runs: {max_concurrent_runs: 1}}", "keeps the others queued"),
         ("concurrency: {runs: {tag_concurrency_limits: [{key: a, limit: 1}]}}", "keeps the others queued"),
         ("run_monitoring: {enabled: true}", "lacks the `instance_class` of our dagster.yaml"),

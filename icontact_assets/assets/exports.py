@@ -24,6 +24,7 @@ from icontact_assets.records import (
     audience_key,
     export_key,
     newest_audiences,
+    pool_of,
 )
 from icontact_assets.resources import open_export
 from icontact_assets.settings.models import Export, Settings
@@ -95,6 +96,7 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
         deps=[audience_key(settings, name) for name in sources(export)],
         description=export.description or _described(export),
         group_name=f"{import_.name}_audiences",
+        pool=pool_of(settings.target_of(export)),
         resource_defs=worker(settings),
         required_resource_keys={*worker(settings)},
         check_specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in _CHECKS.items()],

@@ -35,7 +35,7 @@ from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.metadata import failure
 from icontact_assets.partitions import daily_partitions, wants_reread, window_of
 from icontact_assets.plain import mask
-from icontact_assets.records import table_key
+from icontact_assets.records import pool_of, table_key
 from icontact_assets.resources import open_context, open_import, rates_of
 from icontact_assets.retries import retry_at
 from icontact_assets.settings.models import Import, Settings, SettingsError
@@ -128,6 +128,7 @@ def _asset(
         description=table.description,
         group_name=f"{import_.name}_raw",
         op_tags=op_tags,
+        pool=pool_of(import_),
         check_specs=raw_specs(import_, table),
         resource_defs=worker(settings),
         required_resource_keys={*worker(settings)},
