@@ -4,13 +4,17 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test ui lint lock mutants docs pictures bench
+.PHONY: demo test test-lake ui lint lock mutants docs pictures bench
 demo: $(STAMP)
 	$(BIN)/icontact-assets demo
 
 # Whatever the environment says, code is compiled once, not by each of the processes that tests start.
 test: $(STAMP)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2
+
+# What runs on a DuckLake, or needs another server. The tests start PostgreSQL, Redis and the rest themselves.
+test-lake: .venv-lake/.installed
+	PYTHONDONTWRITEBYTECODE= .venv-lake/bin/pytest -n 2 -m lake
 
 # The pictures of the docs, by the test that drives the UI in a browser.
 pictures: $(STAMP)
@@ -50,15 +54,18 @@ bench: $(STAMP) .venv-bench/.installed
 
 lock:
 	uv pip compile pyproject.toml --extra dev --extra dg --extra sandbox --universal --no-header --no-annotate --python-version 3.11 -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra dg --extra sandbox --extra lake --group lake --universal --no-header --no-annotate --python-version 3.11 -o requirements-lake.lock
 	uv pip compile --group docs --universal --no-header --no-annotate --python-version 3.11 -o requirements-docs.lock
 	uv pip compile --group bench --universal --no-header --no-annotate --python-version 3.11 -o requirements-bench.lock
 
-$(STAMP): pyproject.toml setup.cfg requirements.lock
+$(STAMP): requirements.lock
+.venv-lake/.installed: requirements-lake.lock
+$(STAMP) .venv-lake/.installed: pyproject.toml setup.cfg
 	@if command -v uv >/dev/null 2>&1; then \
-		uv venv --quiet --allow-existing $(VENV) && uv pip install --quiet --python $(BIN)/python -r requirements.lock && \
-		uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+		uv venv --quiet --allow-existing $(@D) && uv pip install --quiet --python $(@D)/bin/python -r $(filter %.lock,$^) && \
+		uv pip install --quiet --python $(@D)/bin/python --no-deps -e .; \
 	else \
-		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+		$(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(filter %.lock,$^) && \
+		$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 	fi
 	@touch $@

@@ -49,6 +49,19 @@ def storage_of(
     It is waited for as long as the settings say, or for `wait_seconds`. `waiting` is called with what somebody who
     waits should know.
     """
+    if settings.lake is not None:
+        # What it imports is of the extra `lake`.
+        from icontact_assets.warehouse.lake import DuckLake
+
+        return DuckLake(
+            settings.lake.catalog.get_secret_value(),
+            settings.lake.data,
+            settings.home / "lake",
+            readers=settings.readers,
+            wait_seconds=settings.sharing.lock_wait if wait_seconds is None else wait_seconds,
+            memory_limit=settings.sharing.memory_limit,
+            waiting=waiting,
+        )
     return DatabaseFile(
         settings.duckdb_path,
         readers=settings.readers,

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,11 @@ from icontact_assets_tests.harness import (
     resume,
     shared_records,
 )
+from icontact_assets_tests.harness.postgres import Postgres, started
 from icontact_assets_tests.plain_ids import plain_id
+
+# What its modules import is of the extra `lake`.
+collect_ignore = [] if find_spec("psycopg") else ["lake"]
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -35,6 +40,18 @@ def pytest_make_parametrize_id(val: object) -> str | None:
         return plain_id(val.decode("latin-1"))
     text = val if isinstance(val, str) else getattr(val, "__name__", None)
     return plain_id(text) if isinstance(text, str) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "lake" in item.path.relative_to(Path(__file__).parent).parts:
+            item.add_marker(pytest.mark.lake)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with started() as server:
+        yield server
 
 
 @pytest.fixture(scope="session", autouse=True)

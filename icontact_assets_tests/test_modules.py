@@ -40,3 +40,14 @@ def test_only_the_warehouse_knows_that_the_tables_are_in_a_file() -> None:
         "resources.py: published_path",
         "resources.py: DatabaseFile(",
     }
+
+
+def test_only_who_chooses_the_storage_knows_that_there_are_lakes() -> None:
+    root = Path(icontact_assets.__file__).parent
+    found = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        for word in ("DuckLake(", "settings.lake", "warehouse.lake import", "ducklake")
+        if word in path.read_text()
+    }
+    assert found == {"settings/lake.py", "settings/load.py", "resources.py", "warehouse/lake.py"}

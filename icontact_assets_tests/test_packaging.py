@@ -19,6 +19,9 @@ ROOT = Path(__file__).parent.parent
 SANDBOX = ("faker", "uvicorn", "httptools", "starlette", "websockets", "watchfiles", "uvloop")
 """What only the sandbox needs: the packages of the extra `sandbox`, and those that they bring."""
 
+LAKE = ("icontact_assets.warehouse.lake",)
+"""What needs the extra `lake`."""
+
 # As `python -m build` does: the wheel from what the sdist holds. Without a process for each of its questions.
 _BUILD = """
 import os, shutil
@@ -51,7 +54,7 @@ assert any(key.path[-1] == "icontact_profiles" for key in keys)
 modules = [module.name for module in pkgutil.walk_packages(icontact_assets.__path__, "icontact_assets.")]
 assert {{"icontact_assets.build", "icontact_assets.cli", "icontact_assets.sandbox"}} < set(modules), modules
 for name in modules:
-    if name.split(".")[1] not in ("demo", "sandbox"):
+    if name.split(".")[1] not in ("demo", "sandbox") and name not in {LAKE}:
         importlib.import_module(name)
 from typer.testing import CliRunner
 done = CliRunner().invoke(app, ["demo"])
@@ -96,7 +99,7 @@ def test_the_wheel_works_without_the_checkout_and_the_packages_of_the_sandbox(di
     assert metadata["Version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert (metadata["License-Expression"], metadata["Requires-Python"]) == ("Apache-2.0", ">=3.11")
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert set(metadata.get_all("Provides-Extra") or []) == {"dev", "dg", "sandbox"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {"dev", "dg", "lake", "sandbox"}
     entry_points = (described / "entry_points.txt").read_text()
     assert "icontact-assets = icontact_assets.cli:app" in entry_points
     assert "[dagster_dg_cli.registry_modules]\nicontact_assets = icontact_assets" in entry_points

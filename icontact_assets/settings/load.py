@@ -14,6 +14,7 @@ from icontact_assets.credentials import address_fault
 from icontact_assets.private import Readers
 from icontact_assets.settings.accounts import each_account
 from icontact_assets.settings.document import Place
+from icontact_assets.settings.lake import DATA, S3, catalog_of, lake_of
 from icontact_assets.settings.models import (
     PRODUCTION,
     Authorization,
@@ -23,6 +24,7 @@ from icontact_assets.settings.models import (
     ExportOptions,
     Import,
     ImportOptions,
+    Lake,
     Settings,
     SettingsError,
     Sharing,
@@ -93,6 +95,7 @@ def settings_in(file: SettingsFile, environ: Mapping[str, str], root: Path, *, r
         file=read_from,
         readers=_readers(environ.get("ICONTACT_ASSETS_GROUP")),
         duckdb_path=_path(root, "ICONTACT_ASSETS_DUCKDB", database) if database else home / "warehouse.duckdb",
+        lake=lake_of(catalog_of(environ), _data(root, environ.get(DATA))),
         record=_record(root, home, environ.get("ICONTACT_ASSETS_RECORD")),
     )
 
@@ -130,6 +133,19 @@ def _record(root: Path, home: Path, named: str | None) -> Path | None:
             "state of this project. Name a folder of its own."
         )
     return folder
+
+
+def _data(root: Path, named: str | None) -> str | Path | None:
+    """Where the Parquet files of a lake are."""
+    if not named:
+        return None
+    if named.startswith(S3) and named.isprintable() and len(named) > len(S3):
+        return named
+    if "://" in named:
+        raise SettingsError(
+            f"{DATA} is {shown(named)}: neither a folder nor an address in S3. Write a path, or {S3}bucket/folder."
+        )
+    return _path(root, DATA, named)
 
 
 def _base_url(url: str) -> str:
@@ -213,6 +229,7 @@ class _Resolver:
         file: Path | None,
         readers: Readers,
         duckdb_path: Path,
+        lake: Lake | None,
         record: Path | None,
     ) -> Settings:
         """All settings. Raises SettingsError."""
@@ -237,6 +254,7 @@ class _Resolver:
             home=home,
             file=file,
             readers=readers,
+            lake=lake,
             sharing=Sharing(**_variables(self._environ, "ICONTACT_ASSETS_", Sharing)),
             imports=imports,
             audiences=tuple(audience.item for audience in self._items.audiences),

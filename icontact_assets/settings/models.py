@@ -324,6 +324,15 @@ class Sharing(Model):
     database. Without it, DuckDB uses 80 % of the machine's, and a computation of mapped or report tables 1,500 MB."""
 
 
+class Lake(Model):
+    """A DuckLake, which keeps the tables in the place of the database file."""
+
+    catalog: SecretStr
+    """How libpq connects to the PostgreSQL database of its catalog."""
+    data: str
+    """Where its Parquet files are: the path of a folder, or an address that begins with s3://."""
+
+
 class Settings(Model):
     """All settings, checked, with references resolved."""
 
@@ -337,6 +346,8 @@ class Settings(Model):
     """The file that they were read from, if there is one."""
     readers: Readers = Readers()
     """Who may read what is kept."""
+    lake: Lake | None = None
+    """The DuckLake that keeps the tables. None: they are in the database file."""
     sharing: Sharing = Sharing()
     """How the database is shared with other programs."""
     imports: tuple[Import, ...]
