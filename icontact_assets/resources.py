@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import duckdb
@@ -15,7 +16,7 @@ from icontact_assets.errors import UserError
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.live import PlanError
 from icontact_assets.icontact.budget import Budget
-from icontact_assets.icontact.count import CountFile
+from icontact_assets.icontact.count import Count, CountFile
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.looking import Get, Looking
 from icontact_assets.icontact.recorder import Named, Recorder, recorder_in
@@ -27,18 +28,36 @@ from icontact_assets.ingest.due import Scope, missing_opt_outs
 from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
 from icontact_assets.ingest.staging import Staging
 from icontact_assets.ingest.window import ReadRequest, Window
-from icontact_assets.settings.models import Export, Import, Settings
+from icontact_assets.settings.models import Export, Import, Lake, Settings
 from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.storage import Storage, WarehouseError
 from icontact_assets.warehouse.warehouse import Source, Warehouse
 
+if TYPE_CHECKING:
+    from icontact_assets.catalog import Catalog
+
 
 def budget_of(settings: Settings, import_: Import) -> Budget:
-    """The request budget of the import's account, kept below `<home>/budget`."""
-    count = CountFile(settings.home / "budget", f"{urlsplit(settings.base_url).netloc}-{import_.account_id or 'any'}")
+    """The request budget of the import's account, kept below `<home>/budget`. Beside a lake, in its catalog."""
+    account = f"{urlsplit(settings.base_url).netloc}-{import_.account_id or 'any'}"
+    count: Count
+    if settings.lake is not None:
+        from icontact_assets.icontact.count_table import CountTable
+
+        count = CountTable(catalog_of(settings.lake), account)
+    else:
+        count = CountFile(settings.home / "budget", account)
     settings.readers.restrict(settings.home)
     limits = import_.limits
     return Budget(count, per_second=limits.per_second, per_minute=limits.per_minute, per_day=limits.per_day)
+
+
+def catalog_of(lake: Lake) -> Catalog:
+    """The catalog of a lake."""
+    # What it imports is of the extra `lake`.
+    from icontact_assets.catalog import Catalog
+
+    return Catalog(lake.catalog.get_secret_value())
 
 
 def storage_of(

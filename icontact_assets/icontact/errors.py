@@ -32,7 +32,7 @@ class AskedToWait(BudgetSpent):
 
 
 class BudgetUnusable(IContactError):
-    """The file that counts the requests cannot be used, so none is sent. The text names it and the remedy."""
+    """What counts the requests cannot be used, so none is sent. The text names it and the remedy."""
 
 
 class RecordingUnusable(IContactError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icontact_assets.icontact.budget import LONGEST_WAIT, Budget
-from icontact_assets.icontact.count import LONGEST_PAUSE, CountFile
+from icontact_assets.icontact.count import LONGEST_PAUSE, Count, CountFile
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, BudgetUnusable
 from icontact_assets.plain import mask
 
@@ -34,74 +35,103 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-def budget(home: Path, account: str = "a", *, second: float = 0, minute: int = 0, day: int = 0) -> Budget:
-    return Budget(CountFile(home, account), per_second=second, per_minute=minute, per_day=day)
+Counts = Callable[[str], Count]
+
+
+@pytest.fixture(params=["file", pytest.param("lake", marks=pytest.mark.lake)])
+def counts(request: pytest.FixtureRequest, tmp_path: Path) -> Counts:
+    """The counts of accounts, each opened anew: in a folder, and in a catalog."""
+    if request.param == "file":
+        return lambda account: CountFile(tmp_path, account)
+    from icontact_assets.catalog import Catalog
+    from icontact_assets.icontact.count_table import CountTable
+
+    postgres = request.getfixturevalue("postgres")
+    conninfo = postgres.conninfo(postgres.database())
+    return lambda account: CountTable(Catalog(conninfo), account)
+
+
+def budget(counts: Counts, account: str = "a", *, second: float = 0, minute: int = 0, day: int = 0) -> Budget:
+    return Budget(counts(account), per_second=second, per_minute=minute, per_day=day)
+
+
+@pytest.fixture
+def file_counts(tmp_path: Path) -> Counts:
+    return lambda account: CountFile(tmp_path, account)
 
 
 @pytest.mark.parametrize(
     ("second", "minute", "free", "wait"), [(0.02, 0, 1, 50), (0, 3, 3, 60), (50, 2, 2, 60), (0.5, 9, 1, 2)]
 )
 def test_what_is_above_a_limit_waits_its_interval(
-    tmp_path: Path, waits: list[float], second: float, minute: int, free: int, wait: float
+    counts: Counts, waits: list[float], second: float, minute: int, free: int, wait: float
 ) -> None:
     for _ in range(free):
-        budget(tmp_path, second=second, minute=minute).take()
+        budget(counts, second=second, minute=minute).take()
     with pytest.raises(Slept):
-        budget(tmp_path, second=second, minute=minute).take()
+        budget(counts, second=second, minute=minute).take()
     assert wait - 20 < waits[0] <= wait
 
 
-def test_without_limits_nothing_waits_and_nothing_is_counted(tmp_path: Path, waits: list[float]) -> None:
-    free = budget(tmp_path)
+def test_without_limits_nothing_waits_and_nothing_is_counted(counts: Counts, waits: list[float]) -> None:
+    free = budget(counts)
     for _ in range(200):
         free.take()
     assert (waits, free.left_today()) == ([], None)
-    assert budget(tmp_path, second=100).left_today() is None
+    assert budget(counts, second=100).left_today() is None
 
 
-def test_each_account_has_its_own_day(tmp_path: Path) -> None:
-    budget(tmp_path, "a", day=1).take()
-    assert (budget(tmp_path, "a", day=1).left_today(), budget(tmp_path, "b", day=1).left_today()) == (0, 1)
+def test_each_account_has_its_own_day(counts: Counts) -> None:
+    budget(counts, "a", day=1).take()
+    assert (budget(counts, "a", day=1).left_today(), budget(counts, "b", day=1).left_today()) == (0, 1)
     with pytest.raises(BudgetSpent, match="The day's budget of 1 requests"):
-        budget(tmp_path, "a", day=1).take()
-    budget(tmp_path, "b", day=1).take()
+        budget(counts, "a", day=1).take()
+    budget(counts, "b", day=1).take()
 
 
 @pytest.mark.parametrize("limits", [{}, {"second": 9.0}, {"day": 9}])
 def test_a_long_pause_ends_a_run_and_a_short_one_is_waited_for(
-    tmp_path: Path, waits: list[float], limits: dict[str, float]
+    counts: Counts, waits: list[float], limits: dict[str, float]
 ) -> None:
-    budget(tmp_path, **limits).hold(timedelta(seconds=LONGEST_WAIT - 5))  # type: ignore[arg-type]
+    budget(counts, **limits).hold(timedelta(seconds=LONGEST_WAIT - 5))  # type: ignore[arg-type]
     with pytest.raises(Slept):
-        budget(tmp_path, **limits).take()  # type: ignore[arg-type]
+        budget(counts, **limits).take()  # type: ignore[arg-type]
     assert LONGEST_WAIT - 10 < waits[0] <= LONGEST_WAIT - 5
     pause = timedelta(seconds=LONGEST_WAIT + 5)
-    budget(tmp_path, **limits).hold(pause)  # type: ignore[arg-type]
+    budget(counts, **limits).hold(pause)  # type: ignore[arg-type]
     with pytest.raises(AskedToWait) as caught:
-        budget(tmp_path, **limits).take()  # type: ignore[arg-type]
+        budget(counts, **limits).take()  # type: ignore[arg-type]
     until = caught.value.resumes_at
     assert abs(until - datetime.now(UTC) - pause) < timedelta(seconds=20)
     assert f"before {until:%Y-%m-%d %H:%M:%S} UTC" in str(caught.value)
-    budget(tmp_path, "another", **limits).take()  # type: ignore[arg-type]
+    budget(counts, "another", **limits).take()  # type: ignore[arg-type]
 
 
-def test_a_pause_is_never_shortened_and_ends(tmp_path: Path) -> None:
+def test_a_pause_is_never_shortened_and_ends(counts: Counts) -> None:
     now = datetime.now(UTC)
-    held = budget(tmp_path)
+    held = budget(counts)
     held.hold(timedelta(hours=2))
     held.hold(timedelta(hours=1))
     with pytest.raises(AskedToWait) as caught:
-        held.take()
+        budget(counts).take()
     assert abs(caught.value.resumes_at - now - timedelta(hours=2)) < timedelta(minutes=1)
+    budget(counts, "another").hold(timedelta(milliseconds=100))
+    budget(counts, "another").take()
+    assert datetime.now(UTC) - now > timedelta(milliseconds=100)
+
+
+def test_the_file_of_a_pause_is_its_owners(tmp_path: Path, file_counts: Counts) -> None:
+    held = budget(file_counts)
+    held.hold(timedelta(hours=2))
     (file,) = tmp_path.glob("*.not-before")
     assert file.stat().st_mode & 0o077 == 0
-    file.write_text((now - timedelta(seconds=1)).isoformat())
+    file.write_text((datetime.now(UTC) - timedelta(seconds=1)).isoformat())
     held.take()
 
 
 @pytest.mark.parametrize("content", ["", "soon", "\0" * 100, "9999-12-31T23:59:59-14:00"])
-def test_a_damaged_pause_counts_as_the_longest(tmp_path: Path, content: str) -> None:
-    held = budget(tmp_path)
+def test_a_damaged_pause_counts_as_the_longest(tmp_path: Path, file_counts: Counts, content: str) -> None:
+    held = budget(file_counts)
     held.hold(timedelta())
     (file,) = tmp_path.glob("*.not-before")
     file.write_text(content)
@@ -112,8 +142,8 @@ def test_a_damaged_pause_counts_as_the_longest(tmp_path: Path, content: str) -> 
     assert abs(caught.value.resumes_at - began - LONGEST_PAUSE) < timedelta(seconds=1)
 
 
-def test_a_pause_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
-    held = budget(tmp_path)
+def test_a_pause_that_cannot_be_kept_is_named(tmp_path: Path, file_counts: Counts) -> None:
+    held = budget(file_counts)
     held.hold(timedelta())
     (file,) = tmp_path.glob("*.not-before")
     file.unlink()

@@ -1,0 +1,115 @@
+"""The count of an account's requests for workers on several machines: tables beside a lake's catalog, in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+from psycopg import IsolationLevel
+from pyrate_limiter import Rate
+
+from icontact_assets.catalog import Catalog, CatalogError, Session, key_of
+from icontact_assets.icontact.count import Denied
+from icontact_assets.icontact.errors import BudgetUnusable
+
+# Milliseconds since 1970, by the one clock that all workers share. Those of the workers may differ, and their time
+# zones do.
+_NOW = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS icontact_requests (account text NOT NULL, at bigint NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS icontact_requests_at ON icontact_requests (account, at)",
+    "CREATE TABLE IF NOT EXISTS icontact_pauses (account text PRIMARY KEY, until bigint NOT NULL)",
+)
+
+# A worker that stands still in the middle keeps the others waiting for no longer.
+_LIMITS = (
+    "SELECT set_config('lock_timeout', '60s', true), set_config('idle_in_transaction_session_timeout', '30s', true)"
+)
+
+
+class CountTable:
+    """The count of an account in the catalog of a lake.
+
+    pyrate_limiter's own PostgresBucket is not used: it stores times in the time zone of the session, takes a table that
+    is busy for a limit that is used up, and falls back to the clock of the worker.
+    """
+
+    def __init__(self, catalog: Catalog, account_key: str) -> None:
+        self._catalog = catalog
+        self._account = account_key
+        self._rates: Sequence[Rate] = ()
+        self.pause_kept = f"The table icontact_pauses of {catalog.where}"
+
+    def open(self, rates: Sequence[Rate]) -> None:
+        """Count by these rates. Nothing is asked yet."""
+        self._rates = rates
+
+    def take(self) -> Denied | None:
+        """Count a request, unless a pause or a rate denies it."""
+        rates = self._rates
+        with self._alone() as session:
+            # The newest requests, as many as a rate allows: if the first of them is in its interval, it is used up.
+            first = "(SELECT at FROM icontact_requests WHERE account = %s ORDER BY at DESC OFFSET %s LIMIT 1)"
+            [(now, until, *firsts)] = session.execute(
+                f"SELECT {_NOW}, (SELECT until FROM icontact_pauses WHERE account = %s)" + f", {first}" * len(rates),  # noqa: S608
+                [self._account, *(value for rate in rates for value in (self._account, rate.limit - 1))],
+            ).fetchall()
+            if until is not None and until > now:
+                return Denied((until - now) / 1000, None)
+            for rate, at in zip(rates, firsts, strict=True):
+                # Whole milliseconds: a request may be nearly one later than its number says.
+                if at is not None and (wait := at + rate.interval + 1 - now) > 0:
+                    return Denied(wait / 1000, rate)
+            if rates:
+                session.execute(
+                    "INSERT INTO icontact_requests VALUES (%s, %s)",
+                    [self._account, now],
+                )
+                session.execute(
+                    "DELETE FROM icontact_requests WHERE account = %s AND at < %s",
+                    [self._account, now - rates[-1].interval],
+                )
+        return None
+
+    def hold(self, pause: timedelta) -> None:
+        """Deny every request for so long from now."""
+        with self._alone() as session:
+            session.execute(
+                f"INSERT INTO icontact_pauses VALUES (%s, {_NOW} + %s) "  # noqa: S608
+                "ON CONFLICT (account) DO UPDATE SET until = greatest(icontact_pauses.until, excluded.until)",
+                [self._account, round(pause.total_seconds() * 1000)],
+            )
+
+    def left(self, limit: int) -> int:
+        """The requests that are left of so many in the interval of the last rate."""
+        with self._alone() as session:
+            [(taken,)] = session.execute(
+                f"SELECT count(*) FROM icontact_requests WHERE account = %s AND at >= {_NOW} - %s",  # noqa: S608
+                [self._account, self._rates[-1].interval],
+            ).fetchall()
+        return max(0, limit - int(taken))
+
+    @contextmanager
+    def _alone(self) -> Iterator[Session]:
+        """A transaction that no other worker has for this account. What it did is undone if it raises."""
+        try:
+            with self._catalog.lent() as session:
+                # Whoever waited for the lock must see what the one before it did.
+                session.isolation_level = IsolationLevel.READ_COMMITTED
+                with session.transaction():
+                    session.execute(_LIMITS)
+                    session.execute("SELECT pg_advisory_xact_lock(%s)", [key_of(f"budget {self._account}")])
+                    _create(session)
+                    yield session
+        except CatalogError as error:
+            raise BudgetUnusable(f"The request budget cannot be used, so nothing is sent: {error}") from error
+
+
+def _create(session: Session) -> None:
+    if session.execute("SELECT to_regclass('icontact_pauses') IS NULL").fetchall() == [(True,)]:
+        # Two that create a table at once would both fail.
+        session.execute("SELECT pg_advisory_xact_lock(%s)", [key_of("budget tables")])
+        for statement in _TABLES:
+            session.execute(statement)
