@@ -104,20 +104,6 @@ class Catalog:
                 else:
                     session.close()
 
-    @contextmanager
-    def lock(
-        self, name: str, purpose: str, *, wait_seconds: float, waiting: Callable[[str], None]
-    ) -> Iterator[Session]:
-        """Have alone what `name` stands for, for as long as the session lives that is returned. A kill ends it.
-
-        `purpose` is shown to those who wait, and `waiting` is called with what somebody who waits should know. Raises
-        Held after `wait_seconds`.
-        """
-        since = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        with self.session(f"{purpose}, since {since}") as session:
-            acquire(session, name, wait_seconds, waiting)
-            yield session
-
     def _connect(self, purpose: str) -> Session:
         return psycopg.connect(
             self._conninfo,

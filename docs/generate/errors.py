@@ -17,7 +17,7 @@ SECTIONS = {
     "Settings": ("settings/", "credentials.py"),
     "Asking iContact": ("icontact/",),
     "Reading": ("ingest/", "assets/raw.py", "retries.py"),
-    "The database": ("warehouse/", "resources.py", "frames.py"),
+    "The database": ("warehouse/", "catalog.py", "resources.py", "frames.py"),
     "Mapped tables and audiences": ("mapping/build.py", "mapping/people.py", "audiences/", "assets/"),
     "Exports": ("exports/",),
     "Demo": ("demo.py",),

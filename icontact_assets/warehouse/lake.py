@@ -6,20 +6,16 @@ import hashlib
 import importlib
 import itertools
 import os
-import random
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from icontact_assets.catalog import Catalog, CatalogError, Held, Session, acquire
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
 from icontact_assets.warehouse.engine import CATALOG, new_engine
 from icontact_assets.warehouse.lock import LockTaken
@@ -43,11 +39,6 @@ _AT_FAULT = (
     duckdb.FatalException,
     duckdb.InternalException,
 )
-
-_FIRST_WORD_SECONDS = 2.0
-_NEXT_WORD_SECONDS = 600.0
-_CONNECT_SECONDS = 10
-
 
 _Key = tuple[str, str, bool]
 
@@ -92,9 +83,8 @@ class DuckLake:
         memory_limit: int | None = None,
         waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        named = conninfo_to_dict(conninfo)
-        host = f"{named.get('host', 'this machine')}:{named.get('port', 5432)}"
-        self.where = f"{named.get('dbname', '')} on {host}, data in {data}"
+        self._catalog = Catalog(conninfo)
+        self.where = f"{self._catalog.where}, data in {data}"
         self._conninfo = conninfo
         self._data = data
         self._work = work
@@ -107,7 +97,7 @@ class DuckLake:
 
     def exists(self) -> bool:
         """Whether the catalog has a lake's tables."""
-        with self._session("looking") as session:
+        with self._looking() as session:
             return _is_lake(session)
 
     def version(self) -> Version:
@@ -115,7 +105,7 @@ class DuckLake:
         session = getattr(self._turn, "session", None)
         if session is not None:
             return self._snapshot(session)
-        with self._session("looking") as session:
+        with self._looking() as session:
             return self._snapshot(session)
 
     @contextmanager
@@ -123,7 +113,13 @@ class DuckLake:
         """A session with the catalog. One that writes has the lock of all writers."""
         with self._session(purpose or "reading") as session:
             if purpose is not None:
-                self._acquire(session, "write", self._wait, self._say_nothing, self._busy)
+                try:
+                    acquire(session, "write", self._wait)
+                except Held as held:
+                    raise WarehouseBusy(
+                        f"{self.where} is in use by {held} for more than {self._wait:.0f} s. "
+                        "Wait for it to end, or stop it, and run again."
+                    ) from held
             self._turn.session = session
             try:
                 yield
@@ -146,7 +142,7 @@ class DuckLake:
 
     def changed_at(self) -> datetime:
         """The time of the latest snapshot (aware UTC)."""
-        with self._session("looking") as session:
+        with self._looking() as session:
             [(at,)] = session.execute("SELECT max(snapshot_time) FROM ducklake_snapshot").fetchall()
         assert isinstance(at, datetime)  # noqa: S101 -- for the type checker
         return at.astimezone(UTC)
@@ -164,7 +160,10 @@ class DuckLake:
         """An advisory lock of the catalog."""
         since = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         with self._session(f"{purpose}, since {since}") as session:
-            self._acquire(session, name, wait_seconds, waiting, lambda holder: LockTaken(holder))
+            try:
+                acquire(session, name, wait_seconds, waiting)
+            except Held as held:
+                raise LockTaken(str(held)) from held
             yield
 
     def on_this_machine(self, name: str) -> Path:
@@ -172,61 +171,20 @@ class DuckLake:
         return self._work / f"{hashlib.blake2b(self.where.encode(), digest_size=4).hexdigest()}.{name}"
 
     @contextmanager
-    def _session(self, purpose: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        try:
-            session = psycopg.connect(
-                self._conninfo,
-                autocommit=True,
-                # Shown to those who wait. PostgreSQL keeps 63 bytes of it.
-                application_name=f"{os.getpid()}@{socket.gethostname()[:12]} {purpose}",
-                connect_timeout=_CONNECT_SECONDS,
-            )
-        except psycopg.Error as error:
-            raise WarehouseError(self._unusable(error)) from error
-        with session:
-            try:
-                yield session
-            except psycopg.Error as error:
-                raise WarehouseError(self._unusable(error)) from error
+    def _session(self, purpose: str) -> Iterator[Session]:
+        with _named(), self._catalog.session(purpose) as session:
+            yield session
 
-    def _snapshot(self, session: psycopg.Connection[tuple[Any, ...]]) -> int:
+    @contextmanager
+    def _looking(self) -> Iterator[Session]:
+        with _named(), self._catalog.lent() as session:
+            yield session
+
+    def _snapshot(self, session: Session) -> int:
         if not _is_lake(session):
             return -1
         [(snapshot,)] = session.execute("SELECT max(snapshot_id) FROM ducklake_snapshot").fetchall()
         return int(snapshot)
-
-    def _acquire(
-        self,
-        session: psycopg.Connection[tuple[Any, ...]],
-        name: str,
-        wait_seconds: float,
-        waiting: Callable[[str], None],
-        taken: Callable[[str], Exception],
-    ) -> None:
-        """Take the lock of a name for the rest of the session."""
-        # The catalog may be one schema of a database that holds more.
-        key = int.from_bytes(
-            hashlib.blake2b(f"icontact_assets {self.where} {name}".encode(), digest_size=8).digest(), signed=True
-        )
-        began, word = time.monotonic(), _FIRST_WORD_SECONDS
-        while session.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchall() != [(True,)]:
-            waited = time.monotonic() - began
-            if waited >= wait_seconds:
-                raise taken(_holder(session, key))
-            if waited >= word:
-                until = datetime.now(UTC) + timedelta(seconds=wait_seconds - waited)
-                waiting(f"Waits for {_holder(session, key)}, until {until:%H:%M} UTC at the latest.")
-                word = waited + _NEXT_WORD_SECONDS
-            time.sleep(random.uniform(0.01, 0.05))  # noqa: S311
-
-    def _busy(self, holder: str) -> WarehouseBusy:
-        return WarehouseBusy(
-            f"{self.where} is in use by {holder} for more than {self._wait:.0f} s. "
-            "Wait for it to end, or stop it, and run again."
-        )
-
-    def _say_nothing(self, _: str) -> None:
-        """Writers of the file say nothing either."""
 
     @contextmanager
     def _opened(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -316,19 +274,16 @@ class DuckLake:
         )
 
 
-def _is_lake(session: psycopg.Connection[tuple[Any, ...]]) -> bool:
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except CatalogError as error:
+        raise WarehouseError(str(error)) from error
+
+
+def _is_lake(session: Session) -> bool:
     return bool(session.execute("SELECT to_regclass('ducklake_snapshot') IS NOT NULL").fetchall() == [(True,)])
-
-
-def _holder(session: psycopg.Connection[tuple[Any, ...]], key: int) -> str:
-    """Who has an advisory lock."""
-    rows = session.execute(
-        "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' "
-        "AND granted AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-        "AND ((classid::bigint << 32) | objid::bigint) = %s",
-        [key],
-    ).fetchall()
-    return f"process {rows[0][0]}" if rows else "another process"
 
 
 def _extension(name: str) -> str:
