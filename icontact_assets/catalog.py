@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -145,6 +145,17 @@ def acquire(session: Session, name: str, wait_seconds: float, waiting: Callable[
             waiting(f"Waits for {_holder(session, key)}, until {until:%H:%M} UTC at the latest.")
             word = waited + _NEXT_WORD_SECONDS
         time.sleep(random.uniform(0.01, 0.05))  # noqa: S311
+
+
+def create_once(session: Session, table: str, *statements: LiteralString) -> None:
+    """Create a table of ours, and what belongs to it, where it is missing."""
+    if session.execute("SELECT to_regclass(%s) IS NULL", [table]).fetchall() == [(True,)]:
+        with session.transaction():
+            # Of two that create it at once, one would fail.
+            session.execute("SELECT pg_advisory_xact_lock(%s)", [key_of("tables")])
+            if session.execute("SELECT to_regclass(%s) IS NULL", [table]).fetchall() == [(True,)]:
+                for statement in statements:
+                    session.execute(statement)
 
 
 def _holder(session: Session, key: int) -> str:

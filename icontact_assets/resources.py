@@ -22,11 +22,10 @@ from icontact_assets.icontact.looking import Get, Looking
 from icontact_assets.icontact.recorder import Named, Recorder, recorder_in
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.ingest.activity import plan
-from icontact_assets.ingest.context import ImportContext, prepare_import
+from icontact_assets.ingest.context import ImportContext, prepare_import, staged
 from icontact_assets.ingest.coverage import entries, read_through
 from icontact_assets.ingest.due import Scope, missing_opt_outs
 from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
-from icontact_assets.ingest.staging import Staging
 from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.settings.models import Export, Import, Lake, Settings
 from icontact_assets.warehouse.file import DatabaseFile
@@ -260,11 +259,12 @@ def open_context(
     database_id, adopted = prepare_import(warehouse, scope, import_.start_date)
     if adopted:
         warn(f"It was not recorded whose data {import_.name} holds. From now on it is recorded as {source}.")
-    with Staging(staging_path(settings, import_), owner=database_id, purpose=purpose, waiting=warn) as staging:
+    with staged(warehouse.storage, import_.name, database_id, purpose=purpose, waiting=warn) as (staging, tenure):
         yield ImportContext(
             folder,
             warehouse,
             staging,
+            tenure,
             scope,
             import_.start_date,
             import_.schema_drift,

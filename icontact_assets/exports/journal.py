@@ -21,6 +21,7 @@ from icontact_assets.exports.outcomes import DONE, UNRESOLVED, JournalEntry, Out
 from icontact_assets.exports.plan import Plan
 from icontact_assets.settings.models import Export
 from icontact_assets.warehouse.rows import texts
+from icontact_assets.warehouse.storage import Tenure
 from icontact_assets.warehouse.times import naive
 
 _AT_ONCE = 2_500
@@ -44,8 +45,10 @@ class Journal:
     not have reached iContact: a later run reads the list before it repeats anything.
     """
 
-    def __init__(self, context: ExportContext, export: Export, run_id: str) -> None:
+    def __init__(self, context: ExportContext, export: Export, run_id: str, tenure: Tenure) -> None:
+        """`tenure` is of the lock under which the run writes."""
         self._context = context
+        self._tenure = tenure
         self._export = export
         self._run_id = run_id
         self._run_key = {"run_id": run_id, "export": export.name}
@@ -88,6 +91,9 @@ class Journal:
         """
         if entries:
             with self._write() as connection:
+                if any(entry.outcome is Outcome.INTENDED for entry in entries):
+                    # What was sent is noted in any case.
+                    self._tenure.confirm()
                 stored = self._store(connection, plan, entries, at)
                 self._seen(connection, plan, stored, at)
                 if first:

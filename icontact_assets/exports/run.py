@@ -20,7 +20,7 @@ from icontact_assets.exports.undo import Undo, plan_undo
 from icontact_assets.icontact.errors import IContactError
 from icontact_assets.settings.models import Export
 from icontact_assets.warehouse.lock import LockTaken
-from icontact_assets.warehouse.storage import WarehouseError
+from icontact_assets.warehouse.storage import Tenure, WarehouseError
 from icontact_assets.warehouse.times import naive
 
 _LOCK_SECONDS = 3600.0
@@ -68,8 +68,9 @@ def run_export(
     `waiting` is called with a text while another one does. Raises ExportError, and WarehouseError when the database
     cannot be used.
     """
-    with _alone(context, f"run {run_id} of the export {export.name}", waiting), context.remembering():
-        run = _Run(context, export, Journal(context, export, run_id), undo, exactly)
+    purpose = f"run {run_id} of the export {export.name}"
+    with _alone(context, purpose, waiting) as tenure, context.remembering():
+        run = _Run(context, export, Journal(context, export, run_id, tenure), undo, exactly)
         try:
             return run.run(audience_storage_id)
         except BaseException as error:
@@ -80,13 +81,13 @@ def run_export(
 
 
 @contextmanager
-def _alone(context: ExportContext, purpose: str, waiting: Callable[[str], None]) -> Iterator[None]:
+def _alone(context: ExportContext, purpose: str, waiting: Callable[[str], None]) -> Iterator[Tenure]:
     lock = context.warehouse.storage.lock(
         f"{context.schema}.exports", purpose, wait_seconds=_LOCK_SECONDS, waiting=waiting
     )
     with ExitStack() as held:
         try:
-            held.enter_context(lock)
+            tenure = held.enter_context(lock)
         except LockTaken as error:
             raise ExportError(
                 f"Another export of {context.schema} is running: {error}. Nothing was written. "
@@ -95,7 +96,7 @@ def _alone(context: ExportContext, purpose: str, waiting: Callable[[str], None])
             ) from error
         except WarehouseError as error:
             raise ExportError(f"{error} Nothing was written.", None) from error
-        yield
+        yield tenure
 
 
 class _Run:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from psycopg import IsolationLevel
 from pyrate_limiter import Rate
 
-from icontact_assets.catalog import Catalog, CatalogError, Session, key_of
+from icontact_assets.catalog import Catalog, CatalogError, Session, create_once, key_of
 from icontact_assets.icontact.count import Denied
 from icontact_assets.icontact.errors import BudgetUnusable
 
@@ -18,9 +18,9 @@ from icontact_assets.icontact.errors import BudgetUnusable
 _NOW = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 _TABLES = (
-    "CREATE TABLE IF NOT EXISTS icontact_requests (account text NOT NULL, at bigint NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS icontact_requests_at ON icontact_requests (account, at)",
-    "CREATE TABLE IF NOT EXISTS icontact_pauses (account text PRIMARY KEY, until bigint NOT NULL)",
+    "CREATE TABLE icontact_requests (account text NOT NULL, at bigint NOT NULL)",
+    "CREATE INDEX icontact_requests_at ON icontact_requests (account, at)",
+    "CREATE TABLE icontact_pauses (account text PRIMARY KEY, until bigint NOT NULL)",
 )
 
 # A worker that stands still in the middle keeps the others waiting for no longer.
@@ -101,15 +101,7 @@ class CountTable:
                 with session.transaction():
                     session.execute(_LIMITS)
                     session.execute("SELECT pg_advisory_xact_lock(%s)", [key_of(f"budget {self._account}")])
-                    _create(session)
+                    create_once(session, "icontact_pauses", *_TABLES)
                     yield session
         except CatalogError as error:
             raise BudgetUnusable(f"The request budget cannot be used, so nothing is sent: {error}") from error
-
-
-def _create(session: Session) -> None:
-    if session.execute("SELECT to_regclass('icontact_pauses') IS NULL").fetchall() == [(True,)]:
-        # Two that create a table at once would both fail.
-        session.execute("SELECT pg_advisory_xact_lock(%s)", [key_of("budget tables")])
-        for statement in _TABLES:
-            session.execute(statement)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -14,8 +14,9 @@ from icontact_assets.ingest.coverage import Entry, entries
 from icontact_assets.ingest.drift import Policy
 from icontact_assets.ingest.due import Scope, create_view, mark_of, mark_of_stored_view, view_of
 from icontact_assets.ingest.landing import quarantined
-from icontact_assets.ingest.staging import Listing, Staging
-from icontact_assets.warehouse.storage import Version
+from icontact_assets.ingest.staging import Listing, Staging, StagingError
+from icontact_assets.warehouse.lock import LockTaken
+from icontact_assets.warehouse.storage import Storage, Tenure, Version
 from icontact_assets.warehouse.warehouse import Warehouse
 
 _OF_FOLDERS = ("contacts", "messages", "sends", "lists", "subscriptions")
@@ -93,6 +94,35 @@ def prepare_import(warehouse: Warehouse, scope: Scope, start_date: date) -> tupl
     return database_id, adopted
 
 
+@contextmanager
+def staged(
+    storage: Storage,
+    import_name: str,
+    database_id: str,
+    *,
+    purpose: str,
+    waiting: Callable[[str], None] = lambda _: None,
+    wait_seconds: float = 3600.0,
+) -> Iterator[tuple[Staging, Tenure]]:
+    """The staging file of an import, and the import's lock. One run at a time has them, on whatever machine.
+
+    `database_id` is the id of the schema that the pages are for. `purpose` tells others who has them, and `waiting` is
+    called while another run does. Raises StagingError, also when that takes longer than `wait_seconds`.
+    """
+    name = f"{import_name}.staging"
+    with ExitStack() as held:
+        try:
+            tenure = held.enter_context(storage.lock(name, purpose, wait_seconds=wait_seconds, waiting=waiting))
+        except LockTaken as error:
+            raise StagingError(
+                f"Another run is reading this import: {error}. It takes longer than this run waits. Wait for it to "
+                "end, or stop it, and run again."
+            ) from error
+        former, own = tenure.marks()
+        path = storage.on_this_machine(name)
+        yield held.enter_context(Staging(path, owner=database_id + former, heir=database_id + own)), tenure
+
+
 @dataclass(frozen=True)
 class ImportContext:
     """What reading one import takes."""
@@ -100,6 +130,8 @@ class ImportContext:
     folder: Folder
     warehouse: Warehouse
     staging: Staging
+    tenure: Tenure
+    """Of the import's lock."""
     scope: Scope
     start_date: date
     """Older rows are stored on this day's partition."""
@@ -126,5 +158,7 @@ class ImportContext:
         """A connection in one transaction, as of the warehouse. What it leaves is remembered."""
         with self.warehouse.write(purpose) as connection:
             yield connection
+            # Whoever has the import by now may have read what is newer.
+            self.tenure.confirm()
             state = ImportState.load(self.warehouse, connection)
         _remember(self.warehouse, state)

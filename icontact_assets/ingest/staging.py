@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,6 @@ from icontact_assets.icontact.count import is_surroundings
 from icontact_assets.icontact.listing import OVERLAP, Known, Proof, Row, digest
 from icontact_assets.ingest.rows import RowReader, Seen, fields_seen
 from icontact_assets.private import OWNER
-from icontact_assets.warehouse.lock import Lock, LockTaken
 
 _VERSION = 4
 """Of the file's tables. It counts up when they change."""
@@ -161,42 +160,22 @@ class VerifiedRead:
 
 
 class Staging:
-    """The staging file of one import at `path` (SQLite). One run at a time has it: an operating-system lock guards it.
+    """The staging file of one import at `path` (SQLite). Who opens it has the lock of the import.
 
-    `owner` is the id of the schema that its pages are for: those of another are forgotten.
-    `purpose` tells others who has it. `waiting` is called while another run has it. Every method raises StagingError.
-    Opening does too when another run keeps the file longer than `wait_seconds`.
+    Pages that are for another `owner` are forgotten, and what is kept from now on is for `heir`. Every method raises
+    StagingError.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        owner: str = "",
-        purpose: str = "a read",
-        waiting: Callable[[str], None] = lambda _: None,
-        wait_seconds: float = 3600.0,
-    ) -> None:
+    def __init__(self, path: Path, *, owner: str = "", heir: str = "") -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._file_lock = Lock(path.with_name(path.name + ".lock"))
         try:
             OWNER.sqlite(path)
-            self._file_lock.acquire(purpose, wait_seconds=wait_seconds, waiting=waiting)
-        except LockTaken as error:
-            raise StagingError(
-                f"Another run is reading this import: {error}. It has {path} for longer than this run waits. "
-                "Wait for it to end, or stop it, and run again."
-            ) from error
-        except OSError as error:
-            raise self._unusable(error) from error
-        try:
-            self._connection = self._open(owner)
+            self._connection = self._open(owner, heir)
         except (OSError, sqlite3.Error) as error:
-            self._file_lock.release()
             raise self._unusable(error) from error
 
-    def _open(self, owner: str) -> sqlite3.Connection:
+    def _open(self, owner: str, heir: str) -> sqlite3.Connection:
         if not self._path.is_file():
             raise OSError("it is not a file")
         connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
@@ -223,7 +202,10 @@ class Staging:
                 CREATE TABLE IF NOT EXISTS owner (id TEXT PRIMARY KEY);
                 """
             )
-            connection.execute("INSERT OR IGNORE INTO owner VALUES (?)", (owner,))
+            if connection.execute("SELECT id FROM owner").fetchall() != [(heir,)]:
+                connection.executescript("BEGIN; DELETE FROM owner;")
+                connection.execute("INSERT INTO owner VALUES (?)", (heir,))
+                connection.execute("COMMIT")
         except sqlite3.Error:
             connection.close()
             raise
@@ -247,7 +229,6 @@ class Staging:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._connection.close()
-        self._file_lock.release()
 
     def open(
         self,

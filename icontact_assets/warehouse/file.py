@@ -22,7 +22,7 @@ from icontact_assets.warehouse.lock import Lock
 from icontact_assets.warehouse.published import read_published
 from icontact_assets.warehouse.remedies import first_line, remedy
 from icontact_assets.warehouse.signals import interrupted_by_signals
-from icontact_assets.warehouse.storage import Version, WarehouseBusy, WarehouseError, nothing_kept
+from icontact_assets.warehouse.storage import Tenure, Version, WarehouseBusy, WarehouseError, nothing_kept
 
 # Files are created so that DuckDB 1.5 opens what 2.0 wrote. A file that exists keeps the version it has.
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"
@@ -202,7 +202,7 @@ class DatabaseFile:
         )
 
     @contextmanager
-    def lock(self, name: str, purpose: str, *, wait_seconds: float, waiting: Callable[[str], None]) -> Iterator[None]:
+    def lock(self, name: str, purpose: str, *, wait_seconds: float, waiting: Callable[[str], None]) -> Iterator[Tenure]:
         """An operating-system lock on a file of that name beside the database."""
         lock = Lock(self.on_this_machine(f"{name}.lock"))
         try:
@@ -212,7 +212,7 @@ class DatabaseFile:
                 f"The lock beside {self.path} cannot be used: {error}. Check that this user may write to its folder."
             ) from error
         try:
-            yield
+            yield Tenure()
         finally:
             lock.release()
 

@@ -18,10 +18,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from icontact_assets.catalog import Catalog, CatalogError, Held, Session, acquire
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
 from icontact_assets.warehouse.engine import CATALOG, new_engine
+from icontact_assets.warehouse.lake_tenure import LakeTenure
 from icontact_assets.warehouse.lock import LockTaken
 from icontact_assets.warehouse.remedies import first_line
 from icontact_assets.warehouse.signals import interrupted_by_signals
-from icontact_assets.warehouse.storage import Version, WarehouseBusy, WarehouseError, nothing_kept
+from icontact_assets.warehouse.storage import Tenure, Version, WarehouseBusy, WarehouseError, nothing_kept
 
 _EXTENSIONS = ("postgres_scanner", "ducklake")
 _S3_EXTENSIONS = ("httpfs", "aws")
@@ -156,7 +157,7 @@ class DuckLake:
         return True, "none is needed: whoever reads the lake waits for no run"
 
     @contextmanager
-    def lock(self, name: str, purpose: str, *, wait_seconds: float, waiting: Callable[[str], None]) -> Iterator[None]:
+    def lock(self, name: str, purpose: str, *, wait_seconds: float, waiting: Callable[[str], None]) -> Iterator[Tenure]:
         """An advisory lock of the catalog."""
         since = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         with self._session(f"{purpose}, since {since}") as session:
@@ -164,7 +165,7 @@ class DuckLake:
                 acquire(session, name, wait_seconds, waiting)
             except Held as held:
                 raise LockTaken(str(held)) from held
-            yield
+            yield LakeTenure(session, name)
 
     def on_this_machine(self, name: str) -> Path:
         """A file in the folder of this machine. Other lakes have others."""

@@ -24,6 +24,19 @@ class WarehouseBusy(WarehouseError):
     """Another process has the database longer than we wait. The text names the holder."""
 
 
+class Tenure:
+    """What somebody has who has a lock. This one is of a lock that only the end of the process takes away, and that
+    nobody on another machine can have."""
+
+    def confirm(self) -> None:
+        """Raise WarehouseError if the lock is lost: then somebody else may have it."""
+
+    def marks(self) -> tuple[str, str]:
+        """The mark that was left under this lock the last time somebody asked for one, and a new one, which is left
+        now. Work that bears another mark than the former is outdated: somebody elsewhere went on without it."""
+        return "", ""
+
+
 class Storage(Protocol):
     """Where the tables are kept. Holds no connection.
 
@@ -75,7 +88,7 @@ class Storage(Protocol):
 
     def lock(
         self, name: str, purpose: str, *, wait_seconds: float, waiting: Callable[[str], None]
-    ) -> AbstractContextManager[None]:
+    ) -> AbstractContextManager[Tenure]:
         """Have alone what `name` stands for, in all processes that use the storage. A kill ends it.
 
         `purpose` is shown to those who wait, and `waiting` is called with what somebody who waits should know. Raises

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
+from contextlib import nullcontext
 
 import orjson
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from icontact_assets.exports.run import ExportError
 from icontact_assets.settings.models import Remove
 from icontact_assets.warehouse.file import DatabaseFile
+from icontact_assets.warehouse.storage import Tenure, WarehouseError
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.exports import child
 from icontact_assets_tests.harness import HOLDING, LIST, House
@@ -61,6 +64,24 @@ def test_killed_while_it_subscribes_the_next_run_resolves_it_first(house, applie
     assert house.store.rows(resolved) == ([("added", 200)] if applied else [("added", 100), ("failed", 100)])
     assert report.added == (50 if applied else 150)
     assert house.store.rows("SELECT changed_by, count(*) FROM export_members GROUP BY ALL") == [("export", 250)]
+
+
+def test_a_run_whose_lock_is_lost_between_two_batches_writes_no_more(house, monkeypatch):
+    people(house, *range(1, 151))
+
+    class Lost(Tenure):
+        def confirm(self) -> None:
+            if house.posts():
+                raise WarehouseError("The lock was lost.")
+
+    monkeypatch.setattr(DatabaseFile, "lock", lambda *_, **__: nullcontext(Lost()))
+    with pytest.raises(WarehouseError, match="The lock was lost"):
+        house.export()
+    assert [len(post) for post in house.posts()] == [100]
+    assert Counter(house.outcomes().values())["added"] == 100
+    monkeypatch.undo()
+    assert house.export().added == 50
+    assert [len(post) for post in house.posts()] == [100, 50]
 
 
 def test_killed_while_it_moves_the_next_run_resolves_it_first(house):

@@ -135,10 +135,10 @@ def test_a_database_of_an_earlier_version_is_recorded_at_the_first_run(tmp_path:
 
 def test_pages_that_were_staged_for_another_database_never_land(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb.icontact.staging"
-    with Staging(path, owner="one") as staging:
+    with Staging(path, owner="one", heir="one") as staging:
         staging.keep_poll(Poll("1", datetime.now(UTC), {"opens_total": 1}))
-    with Staging(path, owner="one") as staging:
+    with Staging(path, owner="one", heir="one") as staging:
         assert len(staging.polls()) == 1
-    with Staging(path, owner="other") as staging:
+    with Staging(path, owner="other", heir="other") as staging:
         assert staging.polls() == []
         assert staging.verified() == []

@@ -25,6 +25,7 @@ from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.settings.requests import BY_AGE
 from icontact_assets.warehouse.file import DatabaseFile
+from icontact_assets.warehouse.storage import Tenure
 from icontact_assets.warehouse.warehouse import Source, Warehouse
 from icontact_assets_tests.hostile import Hostile, http
 from icontact_assets_tests.odd import IDS_FROM, ODD, Listings, row, rows_of
@@ -49,6 +50,7 @@ class Reading:
             folder=Folder(session, "1", "1", page_size=500),
             warehouse=self.warehouse,
             staging=Staging(home / "w.staging"),
+            tenure=Tenure(),
             scope=Scope("icontact", None, BY_AGE),
             start_date=date(2026, 1, 1),
             drift="warn",

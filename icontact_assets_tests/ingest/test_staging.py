@@ -6,39 +6,49 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from icontact_assets.icontact.listing import OVERLAP, Proof, digest
+from icontact_assets.ingest.context import staged
 from icontact_assets.ingest.rows import activity_reader
 from icontact_assets.ingest.staging import Listing, Poll, Staging, StagingError, check_staging
 from icontact_assets.warehouse import lock
+from icontact_assets.warehouse.file import DatabaseFile
+from icontact_assets.warehouse.storage import Tenure
 
 OPENS = Listing("activity", "310001", "opens")
 
 
 def test_a_second_run_waits_and_says_so_then_gives_up_and_names_the_first(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(lock, "_FIRST_WORD_SECONDS", 0.05)
-    path, told = tmp_path / "w.staging", list[str]()
-    with Staging(path, purpose="run 1"):
+    told = list[str]()
+
+    def run(purpose: str, wait_seconds: float) -> AbstractContextManager[tuple[Staging, Tenure]]:
+        storage = DatabaseFile(tmp_path / "w.duckdb")
+        return staged(storage, "w", "one", purpose=purpose, wait_seconds=wait_seconds, waiting=told.append)
+
+    with run("run 1", 0):
         with pytest.raises(StagingError, match=r"Another run is reading this import: process \d+ \(run 1, since 2"):
-            Staging(path, wait_seconds=0.01, waiting=told.append)
+            run("run 2", 0.01).__enter__()
         assert told == []
         with pytest.raises(StagingError):
-            Staging(path, wait_seconds=0.2, waiting=told.append)
+            run("run 2", 0.2).__enter__()
     assert re.fullmatch(r"Waits for process \d+ \(run 1, since .* UTC\), until .* UTC at the latest\.", told[0])
-    with Staging(path, wait_seconds=0.1) as staging:
+    with run("run 2", 0.1) as (staging, _):
         assert staging.verified() == []
 
 
 def test_a_file_that_is_none_of_ours_is_named_and_its_lock_is_given_back(tmp_path: Path) -> None:
-    path = tmp_path / "w.staging"
+    path = tmp_path / "w.staging.staging"
     path.write_bytes(b"x" * 5000)
     for _ in range(2):
-        with pytest.raises(StagingError, match=r"w\.staging cannot be used: file is not a database"):
-            Staging(path, wait_seconds=0.1)
+        run = staged(DatabaseFile(tmp_path / "w"), "staging", "one", purpose="a run", wait_seconds=0.1)
+        with pytest.raises(StagingError, match=r"w\.staging\.staging cannot be used: file is not a database"):
+            run.__enter__()
 
 
 def test_a_file_of_another_shape_is_begun_anew(tmp_path: Path) -> None:
@@ -121,7 +131,6 @@ def cut(path: Path) -> None:
         (cut, "malformed. Move it away"),
         (lambda path: path.mkdir(), "Is a directory"),
         (os.mkfifo, "it is not a file"),
-        (lambda path: path.with_name("w.staging.lock").mkdir(), "w.staging.lock"),
     ],
 )
 def test_what_cannot_be_used_is_named_by_a_run_and_by_a_look(
@@ -132,16 +141,15 @@ def test_what_cannot_be_used_is_named_by_a_run_and_by_a_look(
     spoil(path)
 
     def use() -> None:
-        with Staging(path, wait_seconds=0.1) as staging:
+        with Staging(path) as staging:
             staging.polls()
 
     with pytest.raises(StagingError) as caught:
         use()
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
-    if "lock" not in says:
-        with pytest.raises(StagingError, match=r"w\.staging cannot be used"):
-            check_staging(path)
+    with pytest.raises(StagingError, match=r"w\.staging cannot be used"):
+        check_staging(path)
 
 
 def test_a_look_does_not_wait_for_the_run_that_has_the_file(tmp_path: Path) -> None:
