@@ -29,6 +29,7 @@ from icontact_assets.compare import app as compare
 from icontact_assets.errors import UserError
 from icontact_assets.first_contact import app as first_contact
 from icontact_assets.terminal import NO, say, show
+from icontact_assets.transfer import app as transfer
 
 if TYPE_CHECKING:
     from icontact_assets.exports.context import ExportContext
@@ -58,6 +59,7 @@ app = typer.Typer(
 app.add_typer(commands)
 app.add_typer(first_contact)
 app.add_typer(compare)
+app.add_typer(transfer)
 
 
 def _show_version(wanted: bool) -> None:

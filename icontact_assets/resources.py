@@ -27,7 +27,7 @@ from icontact_assets.ingest.coverage import entries, read_through
 from icontact_assets.ingest.due import Scope, missing_opt_outs
 from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
 from icontact_assets.ingest.window import ReadRequest, Window
-from icontact_assets.settings.models import Export, Import, Lake, Settings
+from icontact_assets.settings.models import Export, Import, Lake, Settings, SettingsError
 from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.storage import Storage, WarehouseError
 from icontact_assets.warehouse.warehouse import Source, Warehouse
@@ -110,6 +110,15 @@ def open_warehouse(
             "another folder with ICONTACT_ASSETS_HOME."
         ) from error
     return Warehouse(storage_of(settings, wait_seconds=wait_seconds, waiting=waiting), schema, source=source)
+
+
+def file_and_lake(settings: Settings) -> tuple[Storage, Storage]:
+    """Both places that the settings name. Raises SettingsError if they name no lake, WarehouseError."""
+    if settings.lake is None:
+        raise SettingsError(
+            "The settings name no lake. Set ICONTACT_ASSETS_WAREHOUSE and ICONTACT_ASSETS_DATA, as docs/lake.md shows."
+        )
+    return open_warehouse(settings.model_copy(update={"lake": None})).storage, open_warehouse(settings).storage
 
 
 @contextmanager

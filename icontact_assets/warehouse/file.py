@@ -22,7 +22,14 @@ from icontact_assets.warehouse.lock import Lock
 from icontact_assets.warehouse.published import read_published
 from icontact_assets.warehouse.remedies import first_line, remedy
 from icontact_assets.warehouse.signals import interrupted_by_signals
-from icontact_assets.warehouse.storage import Tenure, Version, WarehouseBusy, WarehouseError, nothing_kept
+from icontact_assets.warehouse.storage import (
+    Tenure,
+    Version,
+    WarehouseBusy,
+    WarehouseError,
+    free_below,
+    nothing_kept,
+)
 
 # Files are created so that DuckDB 1.5 opens what 2.0 wrote. A file that exists keeps the version it has.
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"
@@ -219,6 +226,14 @@ class DatabaseFile:
     def on_this_machine(self, name: str) -> Path:
         """The file that has that name beside the database."""
         return self.path.with_name(f"{self.path.name}.{name}")
+
+    def size(self) -> int:
+        """The bytes of the file."""
+        return self.path.stat().st_size if self.exists() else 0
+
+    def room(self) -> int:
+        """The bytes that are free on its disk."""
+        return free_below(self.path)
 
     @contextmanager
     def _closed_to_others(self) -> Iterator[None]:

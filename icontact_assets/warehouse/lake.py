@@ -22,7 +22,14 @@ from icontact_assets.warehouse.lake_tenure import LakeTenure
 from icontact_assets.warehouse.lock import LockTaken
 from icontact_assets.warehouse.remedies import first_line
 from icontact_assets.warehouse.signals import interrupted_by_signals
-from icontact_assets.warehouse.storage import Tenure, Version, WarehouseBusy, WarehouseError, nothing_kept
+from icontact_assets.warehouse.storage import (
+    Tenure,
+    Version,
+    WarehouseBusy,
+    WarehouseError,
+    free_below,
+    nothing_kept,
+)
 
 _EXTENSIONS = ("postgres_scanner", "ducklake")
 _S3_EXTENSIONS = ("httpfs", "aws")
@@ -170,6 +177,20 @@ class DuckLake:
     def on_this_machine(self, name: str) -> Path:
         """A file in the folder of this machine. Other lakes have others."""
         return self._work / f"{hashlib.blake2b(self.where.encode(), digest_size=4).hexdigest()}.{name}"
+
+    def size(self) -> int:
+        """The bytes of its Parquet files that are in use."""
+        with self._looking() as session:
+            if not _is_lake(session):
+                return 0
+            [(size,)] = session.execute(
+                "SELECT coalesce(sum(file_size_bytes), 0)::bigint FROM ducklake_data_file WHERE end_snapshot IS NULL"
+            ).fetchall()
+            return int(size)
+
+    def room(self) -> int | None:
+        """The bytes that are free on the disk of the data. S3 has no end."""
+        return None if "://" in self._data else free_below(Path(self._data))
 
     @contextmanager
     def _session(self, purpose: str) -> Iterator[Session]:

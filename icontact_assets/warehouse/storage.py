@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -97,6 +98,19 @@ class Storage(Protocol):
 
     def on_this_machine(self, name: str) -> Path:
         """The file that this machine keeps under that name for work on these tables."""
+
+    def size(self) -> int:
+        """The bytes that the tables take."""
+
+    def room(self) -> int | None:
+        """The bytes that are free for more. None: as many as somebody pays for."""
+
+
+def free_below(path: Path) -> int:
+    """The bytes that are free on the disk of a path, whether it is there yet or not."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
 
 
 def nothing_kept(where: str) -> WarehouseError:
