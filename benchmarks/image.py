@@ -63,6 +63,7 @@ def in_context(path: str) -> bool:
 class Image:
     def __init__(self, root: Path) -> None:
         self.root, self.folder, self.command = root, root, list[str]()
+        self.arguments: dict[str, str] = {}
         self.environment = {"PATH": os.defpath, "TMPDIR": str(root / "tmp")}
         (root / "tmp").mkdir()
         (root / "shims").mkdir()
@@ -84,9 +85,12 @@ class Image:
                 *sources, target = rest.split()
                 for source in sources:
                     self._copy(source, self.folder / self.here(target))
+            elif word == "ARG":
+                name, _, value = rest.partition("=")
+                self.arguments[name] = value.strip('"')
             elif word == "RUN":
                 path = f"{self.root}/shims:{Path(sys.base_prefix) / 'bin'}:{os.defpath}"
-                command = self.here(rest).replace("${PACKAGES}", "")
+                command = re.sub(r"\$\{(\w+)\}", lambda match: self.arguments[match[1]], self.here(rest))
                 subprocess.run(
                     ["sh", "-ec", command], cwd=self.folder, env={"PATH": path, "PIP_QUIET": "1"}, check=True
                 )
@@ -128,9 +132,10 @@ def lint(root: Path) -> None:
     subprocess.run([environment / "bin" / "pip", "install", "--quiet", *LINTERS], check=True)
     subprocess.run([environment / "bin" / "hadolint", PROJECT / "Dockerfile"], check=True)
     check = "import sys; from compose_spec import PyCompose; PyCompose.from_json(sys.stdin.read()).validate()"
-    # With its anchors resolved, as Docker Compose sees it.
-    compose = json.dumps(yaml.safe_load((PROJECT / "deploy" / "compose.yaml").read_text()))
-    subprocess.run([environment / "bin" / "python", "-c", check], input=compose, text=True, check=True)
+    for path in ("compose.yaml", "compose/compose.yaml"):
+        # With its anchors resolved, as Docker Compose sees it.
+        compose = json.dumps(yaml.safe_load((PROJECT / "deploy" / path).read_text()))
+        subprocess.run([environment / "bin" / "python", "-c", check], input=compose, text=True, check=True)
 
 
 def wait(what: str, ready: Any, seconds: float) -> None:

@@ -216,7 +216,14 @@ def test_services_run_on_the_projects_dagster_settings() -> None:
         yaml.safe_load(path.read_text()) for path in (ROOT / "dagster.yaml", ROOT / "deploy" / "dagster.yaml")
     )
     assert {key: theirs.get(key) for key in ours} == ours
-    assert set(theirs) - set(ours) == {"storage", "local_artifact_storage", "compute_logs"}
+    added = {"storage", "local_artifact_storage", "compute_logs"}
+    assert set(theirs) - set(ours) == added
+    workers = yaml.safe_load((ROOT / "deploy" / "compose" / "dagster.yaml").read_text())
+    # In PostgreSQL, where that class has nothing to do.
+    assert {key: workers.get(key) for key in ours if key != "instance_class"} == {
+        key: value for key, value in ours.items() if key != "instance_class"
+    }
+    assert set(workers) - set(ours) == added | {"concurrency", "run_coordinator", "run_launcher"}
 
 
 def test_the_demo_ends_with_members_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

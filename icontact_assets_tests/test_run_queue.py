@@ -43,7 +43,7 @@ def agency(tmp_path: Path) -> dg.Definitions:
 @pytest.fixture
 def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """One with the queue of deploy/compose/, and Dagster's usual records."""
-    monkeypatch.setenv("ICONTACT_WORKERS", "10")
+    monkeypatch.setenv("DAGSTER_WORKERS", "10")
     written = yaml.safe_load(WORKERS.read_text())
     chosen: Any = {name: written[name] for name in ("concurrency", "run_coordinator")}
     (tmp_path / "dagster").mkdir()
