@@ -133,10 +133,19 @@ def key_of(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"icontact_assets {name}".encode(), digest_size=8).digest(), signed=True)
 
 
-def acquire(session: Session, name: str, wait_seconds: float, waiting: Callable[[str], None] = lambda _: None) -> None:
-    """Take the lock of a name for the rest of the session. Raises Held after `wait_seconds`."""
+def acquire(
+    session: Session,
+    name: str,
+    wait_seconds: float,
+    waiting: Callable[[str], None] = lambda _: None,
+    *,
+    shared: bool = False,
+) -> None:
+    """Take the lock of a name for the rest of the session, or share it with others that do. Raises Held after
+    `wait_seconds`."""
     key, began, word = key_of(name), time.monotonic(), _FIRST_WORD_SECONDS
-    while session.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchall() != [(True,)]:
+    take = "SELECT pg_try_advisory_lock_shared(%s)" if shared else "SELECT pg_try_advisory_lock(%s)"
+    while session.execute(take, [key]).fetchall() != [(True,)]:
         waited = time.monotonic() - began
         if waited >= wait_seconds:
             raise Held(_holder(session, key))

@@ -51,6 +51,8 @@ def examine(settings: Settings, import_name: str | None, dagster_home: str | Non
         for import_ in imports:
             yield from _until_one_fails([(f"database: {import_.name}", partial(_holds, settings, import_))])
         yield Finding("published copy", *published(settings))
+        if (rights := storage_of(settings).rights_too_many()) is not None:
+            yield Finding("rights", MIND, rights)
     for import_ in imports:
         yield from _until_one_fails(_import_checks(settings, import_))
     if import_name is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,10 +95,12 @@ def open_warehouse(
     schema: str | None = None,
     *,
     source: Source | None = None,
+    also: Collection[str] = (),
     wait_seconds: float | None = None,
     waiting: Callable[[str], None] = lambda _: None,
 ) -> Warehouse:
-    """The database of the settings, bound to a schema where one is named. `wait_seconds`, `waiting`: see `storage_of`.
+    """The database of the settings, bound to a schema where one is named, and its writers to those of `also` too.
+    `wait_seconds`, `waiting`: see `storage_of`.
 
     Only its owner, and the group that the settings name, can read it and the home.
     """
@@ -109,7 +111,8 @@ def open_warehouse(
             f"The folder {settings.home} cannot be closed to other users: {error}. Let this user own it, or name "
             "another folder with ICONTACT_ASSETS_HOME."
         ) from error
-    return Warehouse(storage_of(settings, wait_seconds=wait_seconds, waiting=waiting), schema, source=source)
+    storage = storage_of(settings, wait_seconds=wait_seconds, waiting=waiting)
+    return Warehouse(storage, schema, source=source, also=also)
 
 
 def file_and_lake(settings: Settings) -> tuple[Storage, Storage]:
@@ -172,11 +175,17 @@ def _service(settings: Settings) -> str:
     return f"{host}{parts.path}"
 
 
-def open_import(settings: Settings, import_: Import, *, waiting: Callable[[str], None] = lambda _: None) -> Warehouse:
+def open_import(
+    settings: Settings,
+    import_: Import,
+    *,
+    also: Collection[str] = (),
+    waiting: Callable[[str], None] = lambda _: None,
+) -> Warehouse:
     """The database, bound to the schema of an import, which is prepared when it is opened. It is refused then if
-    it holds the data of another account, client folder or service. `waiting`: see `open_warehouse`."""
+    it holds the data of another account, client folder or service. `also`, `waiting`: see `open_warehouse`."""
     # What asks iContact for nothing needs no ids.
-    return open_warehouse(settings, import_.name, source=known_source(settings, import_), waiting=waiting)
+    return open_warehouse(settings, import_.name, source=known_source(settings, import_), also=also, waiting=waiting)
 
 
 def staging_path(settings: Settings, import_: Import) -> Path:
@@ -322,10 +331,11 @@ def open_export(
     PlanError where it was never read who left, SettingsError, WarehouseError."""
     import_ = settings.import_of(export)
     folder_schema = settings.schema_of_target(export)
-    warehouse = open_import(settings, import_, waiting=waiting)
-    if folder_schema not in (None, import_.name):
-        # Its tables are read and written by connections that are bound to the audience's import.
-        open_import(settings, settings.import_named(folder_schema), waiting=waiting).prepare()
+    # Its tables are read and written by connections that are bound to the audience's import.
+    also = {folder_schema} - {import_.name} if folder_schema else set()
+    warehouse = open_import(settings, import_, also=also, waiting=waiting)
+    for other in also:
+        open_import(settings, settings.import_named(other), waiting=waiting).prepare()
     _heed_opt_outs(settings, export, warehouse)
     return ExportContext(
         warehouse,

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from icontact_assets.audiences import audience, explain
 from icontact_assets.exports import live
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets.warehouse import file
 from icontact_assets_tests.harness import (
     AUDIENCE,
     SCHEMA,
@@ -147,8 +146,7 @@ def store(prepared: Path, tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def unlocked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SQL of audiences is ours: an engine that is locked for it could not be used again."""
-    for module in (audience, explain):
-        monkeypatch.setattr(module, "read_for_users", Warehouse.read)
+    monkeypatch.setattr(file, "close_to_users", lambda _: None)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -99,7 +98,7 @@ def select(warehouse: Warehouse, audience: Audience) -> list[str]:
     """Contact ids that an audience selects now, in no order. Nothing is recorded. Raises AudienceError."""
     try:
         sql = _sql(audience)
-        with read_for_users(warehouse) as connection:
+        with warehouse.read(users_sql=sql) as connection:
             type_ = str(connection.execute(f"DESCRIBE {sql}").fetchall()[0][1])
             rows = connection.execute(_AS_TEXT.format(sql)).fetchall()
             vanished = {as_id(contact_id) for (contact_id,) in connection.execute(_VANISHED).fetchall()}
@@ -115,17 +114,6 @@ def select(warehouse: Warehouse, audience: Audience) -> list[str]:
             audience, f"ic_contact_id must be a contact id, and {count} of its values are not (no value is shown)"
         )
     return [contact_id for contact_id in ids if contact_id is not None and contact_id not in vanished]
-
-
-@contextmanager
-def read_for_users(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection for a user's SQL. It sees the tables of the import, but no files, no network and no variables of
-    Python. Raises WarehouseError."""
-    with warehouse.read() as connection:
-        connection.execute("SET python_enable_replacements = false")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        yield connection
 
 
 def _sql(audience: Audience) -> str:

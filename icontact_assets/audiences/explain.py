@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import duckdb
 
-from icontact_assets.audiences.audience import AudienceError, incomplete_reason, problem, read_for_users, select
+from icontact_assets.audiences.audience import AudienceError, incomplete_reason, problem, select
 from icontact_assets.audiences.membership import Standing, standing
 from icontact_assets.icontact.values import as_id
 from icontact_assets.settings.models import Audience
@@ -82,13 +82,16 @@ def explain(warehouse: Warehouse, audience: Audience, contact_id: str, *, public
         selected = contact_id in select(warehouse, audience)
     except AudienceError as error:
         why_not = str(error)
+    condition_sql = _condition(audience)
     try:
-        with read_for_users(warehouse) as connection:
+        with warehouse.read(users_sql=condition_sql) as connection:
             known = standing(connection, audience.name, contact_id)
             kept = incomplete_reason(connection, audience.name) if known.computed_at else None
             person = _Person(connection, contact_id, frozenset(public))
             rows = person.ask("deleted_at")
-            condition = person.judge(audience.where) if rows and audience.where is not None else None
+            condition = person.judge(condition_sql) if rows and condition_sql is not None else None
+    except duckdb.PermissionException:
+        raise AudienceError(str(why_not)) from None
     except duckdb.CatalogException as error:
         raise AudienceError(
             f"The import {warehouse.schema} has no profiles yet ({problem(error)}): materialize "
@@ -107,6 +110,15 @@ def explain(warehouse: Warehouse, audience: Audience, contact_id: str, *, public
     )
 
 
+def _condition(audience: Audience) -> str | None:
+    """A SELECT with an audience's condition. None if there is none, or if it cannot be read."""
+    sql = f"SELECT 1 FROM icontact_profiles WHERE {audience.where}"  # noqa: S608
+    try:
+        return sql if audience.where is not None and len(duckdb.extract_statements(sql)) == 1 else None
+    except duckdb.ParserException:
+        return None
+
+
 class _Person:
     """The profile of one contact, and conditions judged by it."""
 
@@ -121,9 +133,8 @@ class _Person:
         """The expression's value for this contact. No row if there is no profile."""
         return self._connection.execute(f"SELECT {expression} FROM {self._profile}").fetchall()  # noqa: S608
 
-    def judge(self, where: str) -> Part | None:
-        """The condition for this contact. None if the text is not one condition."""
-        source = f"SELECT 1 FROM icontact_profiles WHERE {where}"  # noqa: S608
+    def judge(self, source: str) -> Part | None:
+        """The condition of a SELECT for this contact. None if the text is not one condition."""
         statement = self._parse(source)
         return None if statement is None else self._part(statement, statement["node"]["where_clause"], source.encode())
 

@@ -45,6 +45,13 @@ def new_engine(spill: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def close_to_users(connection: duckdb.DuckDBPyConnection) -> None:
+    """Close what is not a table to all that runs on the engine from now on. It is good for nothing else then."""
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
 @contextmanager
 def engine(spill: Path, memory_limit: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to such a DuckDB, which this process may have used before. At the end it is closed, and the file is

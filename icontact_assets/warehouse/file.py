@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
 from icontact_assets.warehouse.copies import is_copy, publish, replace_by_copy
-from icontact_assets.warehouse.engine import CATALOG, engine
+from icontact_assets.warehouse.engine import CATALOG, close_to_users, engine
 from icontact_assets.warehouse.foreign import Patience, holder
 from icontact_assets.warehouse.lock import Lock
 from icontact_assets.warehouse.published import read_published
@@ -110,8 +110,8 @@ class DatabaseFile:
         return tuple(found)
 
     @contextmanager
-    def turn(self, purpose: str | None) -> Iterator[None]:
-        """The lock beside the file, which keeps readers away too."""
+    def turn(self, purpose: str | None, schemas: Collection[str] | None = None) -> Iterator[None]:  # noqa: ARG002
+        """The lock beside the file, which keeps readers away too, and writers of whatever schema."""
         # What cannot be a database gets no lock beside it.
         self.exists()
         try:
@@ -135,13 +135,18 @@ class DatabaseFile:
         finally:
             lock.release()
 
+    def check_turn(self) -> None:
+        """Nothing: the lock is kept as long as this process lives."""
+
     @contextmanager
-    def attached(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def attached(self, *, read_only: bool, users_sql: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to the file, which is made where it is missing."""
         options = "READ_ONLY" if read_only else "" if self.exists() else _STORAGE
         with self._closed_to_others(), self._spill_folder() as spill:
             try:
                 with self._opened(spill, options) as connection, interrupted_by_signals(connection):
+                    if users_sql is not None:
+                        close_to_users(connection)
                     yield connection
             except duckdb.Error as error:
                 # DuckDB 2.0 has no class of its own for a damaged file.
@@ -222,6 +227,10 @@ class DatabaseFile:
             yield Tenure()
         finally:
             lock.release()
+
+    def rights_too_many(self) -> str | None:
+        """None: what this user may do beside the file is nobody's who asks it."""
+        return None
 
     def on_this_machine(self, name: str) -> Path:
         """The file that has that name beside the database."""

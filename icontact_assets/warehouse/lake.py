@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import itertools
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from icontact_assets.catalog import Catalog, CatalogError, Held, Session, acquire
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
-from icontact_assets.warehouse.engine import CATALOG, new_engine
+from icontact_assets.warehouse.closed import check_closed
+from icontact_assets.warehouse.engine import close_to_users
+from icontact_assets.warehouse.lake_engine import Attachment, lake_engine
 from icontact_assets.warehouse.lake_tenure import LakeTenure
 from icontact_assets.warehouse.lock import LockTaken
 from icontact_assets.warehouse.remedies import first_line
@@ -31,12 +29,6 @@ from icontact_assets.warehouse.storage import (
     nothing_kept,
 )
 
-_EXTENSIONS = ("postgres_scanner", "ducklake")
-_S3_EXTENSIONS = ("httpfs", "aws")
-
-_SECRET = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "DATABASE"}
-"""How DuckDB's secrets call what libpq connects with."""
-
 # What catalog, data or memory are at fault for. Anything else is wrong SQL, and the caller's.
 _AT_FAULT = (
     duckdb.IOException,
@@ -48,21 +40,19 @@ _AT_FAULT = (
     duckdb.InternalException,
 )
 
-_Key = tuple[str, str, bool]
-
-_idle: dict[_Key, list[duckdb.DuckDBPyConnection]] = {}
-"""Engines with the lake attached, to be used again: to attach it takes longer than most of what is then asked."""
-_of_parent: list[duckdb.DuckDBPyConnection] = []
-_numbers = itertools.count()
-
-
-def _leave_to_parent() -> None:
-    # See `engine.py`. A session with the catalog is the parent's too.
-    _of_parent.extend(connection for kept in _idle.values() for connection in kept)
-    _idle.clear()
-
-
-os.register_at_fork(after_in_child=_leave_to_parent)
+_RIGHTS = """
+    SELECT name FROM pg_roles, unnest(
+        ARRAY['SUPERUSER', 'CREATEROLE', 'CREATEDB', 'REPLICATION', 'BYPASSRLS'],
+        ARRAY[rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls]
+    ) AS attributes (name, has)
+    WHERE rolname = current_user AND has
+    UNION ALL
+    SELECT rolname FROM pg_roles
+    WHERE starts_with(rolname, 'pg_') AND rolname <> 'pg_database_owner' AND pg_has_role(current_user, oid, 'MEMBER')
+    AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+    ORDER BY 1
+"""
+"""What a role may do beside using its database. Roles that begin with pg_ are PostgreSQL's own."""
 
 
 class DuckLake:
@@ -111,33 +101,36 @@ class DuckLake:
     def version(self) -> Version:
         """The id of the latest snapshot."""
         session = getattr(self._turn, "session", None)
-        if session is not None:
+        # One that was lost is no reason to hide what was lost by it.
+        if session is not None and not session.closed:
             return self._snapshot(session)
         with self._looking() as session:
             return self._snapshot(session)
 
     @contextmanager
-    def turn(self, purpose: str | None) -> Iterator[None]:
-        """A session with the catalog. One that writes has the lock of all writers."""
+    def turn(self, purpose: str | None, schemas: Collection[str] | None = None) -> Iterator[None]:
+        """A session with the catalog. One that writes has the locks of its schemas, so that imports write at once."""
         with self._session(purpose or "reading") as session:
             if purpose is not None:
-                try:
-                    acquire(session, "write", self._wait)
-                except Held as held:
-                    raise WarehouseBusy(
-                        f"{self.where} is in use by {held} for more than {self._wait:.0f} s. "
-                        "Wait for it to end, or stop it, and run again."
-                    ) from held
+                self._lock_schemas(session, schemas)
             self._turn.session = session
             try:
                 yield
             finally:
                 self._turn.session = None
 
+    def check_turn(self) -> None:
+        """Ask the session that has the locks whether it is alive."""
+        LakeTenure(self._turn.session, "the tables").confirm()
+
     @contextmanager
-    def attached(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def attached(self, *, read_only: bool, users_sql: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to the lake, which is made where it is missing. One that reads sees one snapshot."""
         with self._opened(read_only) as connection:
+            if users_sql is not None:
+                # The engine has to read the data and the catalog, so it cannot be closed to all of them.
+                check_closed(connection, users_sql)
+                close_to_users(connection)
             yield connection
 
     @contextmanager
@@ -174,6 +167,17 @@ class DuckLake:
                 raise LockTaken(str(held)) from held
             yield LakeTenure(session, name)
 
+    def rights_too_many(self) -> str | None:
+        """What the catalog's role may do beside using its database."""
+        with self._looking() as session:
+            found = [name for (name,) in session.execute(_RIGHTS).fetchall()]
+        if not found:
+            return None
+        return (
+            f"the role of the catalog has {', '.join(found)}, and whoever may run SQL on the lake has what it has. "
+            f"Name one in {self.setting} that only owns this database"
+        )
+
     def on_this_machine(self, name: str) -> Path:
         """A file in the folder of this machine. Other lakes have others."""
         return self._work / f"{hashlib.blake2b(self.where.encode(), digest_size=4).hexdigest()}.{name}"
@@ -208,86 +212,33 @@ class DuckLake:
         [(snapshot,)] = session.execute("SELECT max(snapshot_id) FROM ducklake_snapshot").fetchall()
         return int(snapshot)
 
+    def _lock_schemas(self, session: Session, schemas: Collection[str] | None) -> None:
+        """Wait until nobody else writes to these schemas. None: to any."""
+        try:
+            # Whoever writes to some shares this one. In one order everywhere, so that no two wait for each other.
+            acquire(session, "write", self._wait, shared=schemas is not None)
+            for schema in sorted(schemas or ()):
+                acquire(session, f"write {schema}", self._wait)
+        except Held as held:
+            raise WarehouseBusy(
+                f"{self.where} is in use by {held} for more than {self._wait:.0f} s. "
+                "Wait for it to end, or stop it, and run again."
+            ) from held
+
     @contextmanager
     def _opened(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        unharmed = False
-        key = (self._conninfo, self._data, read_only)
+        attachment = Attachment(self._conninfo, self._data, read_only, self.on_this_machine("spill"))
         with created_for_the_owner():
             try:
-                lent, connection = self._begun(key)
-                try:
-                    with interrupted_by_signals(connection):
-                        yield connection
-                    unharmed = True
-                finally:
-                    connection.close()
-                    self._give_back(key, lent, unharmed)
+                with (
+                    lake_engine(attachment, self._memory_limit) as connection,
+                    interrupted_by_signals(connection),
+                ):
+                    yield connection
             except duckdb.Error as error:
                 if not isinstance(error, _AT_FAULT) and type(error) is not duckdb.Error:
                     raise
                 raise WarehouseError(self._unusable(error)) from error
-
-    def _begun(self, key: _Key) -> tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection]:
-        """An engine with the lake attached, and a connection to it. The catalog answers."""
-        _, _, read_only = key
-        while True:
-            kept = _idle.get(key)
-            lent = kept.pop() if kept else None
-            try:
-                engine = lent or self._attach(read_only)
-                connection = engine.cursor()
-                connection.execute("SET TimeZone = 'UTC'")
-                if self._memory_limit is not None:
-                    connection.execute(f"SET memory_limit = '{self._memory_limit}MB'")
-                connection.execute(f"USE {CATALOG}")
-                if read_only:
-                    # All that it reads is of one snapshot.
-                    connection.execute("BEGIN")
-                    connection.execute(f"FROM ducklake_current_snapshot('{CATALOG}')").fetchall()
-                return engine, connection
-            except duckdb.Error:
-                if lent is None:
-                    raise
-                # The catalog may have been started again since.
-                lent.close()
-
-    def _attach(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        folder = self.on_this_machine(f"spill.{os.getpid()}.{next(_numbers)}")
-        engine = new_engine(folder)
-        try:
-            in_s3 = self._data.startswith("s3://")
-            for name in _EXTENSIONS + _S3_EXTENSIONS * in_s3:
-                engine.execute(f"LOAD '{_quoted(_extension(name))}'")
-            if in_s3:
-                # As every program of AWS finds them: in variables, files, or from the machine that it runs on.
-                engine.execute("CREATE SECRET data (TYPE s3, PROVIDER credential_chain)")
-            # Any query sees how a lake was attached. What is in a secret is shown as "redacted".
-            named = conninfo_to_dict(self._conninfo)
-            hidden = {_SECRET[name]: str(named.pop(name)) for name in _SECRET if name in named}
-            secret = "".join(f", {name} '{_quoted(value)}'" for name, value in hidden.items())
-            engine.execute(f"CREATE SECRET catalog (TYPE postgres{secret})")
-            options = f"DATA_PATH '{_quoted(self._data)}', META_SECRET catalog" + ", READ_ONLY" * read_only
-            catalog = _quoted(
-                f"ducklake:postgres:{make_conninfo(**{name: str(value) for name, value in named.items()})}"
-            )
-            engine.execute(f"ATTACH '{catalog}' AS {CATALOG} ({options})")
-            # Where SQL of a user may see no files, the tables are seen: they are files here.
-            engine.execute(f"SET allowed_directories = ['{_quoted(self._data)}']")
-        except duckdb.Error:
-            engine.close()
-            raise
-        return engine
-
-    def _give_back(self, key: _Key, lent: duckdb.DuckDBPyConnection, unharmed: bool) -> None:
-        try:
-            if unharmed:
-                lent.execute("RESET threads")
-                lent.execute("RESET memory_limit")
-                _idle.setdefault(key, []).append(lent)
-                return
-        except duckdb.Error:
-            pass
-        lent.close()
 
     def _unusable(self, error: Exception) -> str:
         return (
@@ -306,13 +257,3 @@ def _named() -> Iterator[None]:
 
 def _is_lake(session: Session) -> bool:
     return bool(session.execute("SELECT to_regclass('ducklake_snapshot') IS NOT NULL").fetchall() == [(True,)])
-
-
-def _extension(name: str) -> str:
-    """The file of an extension, which a package brings."""
-    package = Path(str(importlib.import_module(f"duckdb_extension_{name}").__file__)).parent
-    return str(next(package.rglob("*.duckdb_extension")))
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

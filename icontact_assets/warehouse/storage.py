@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -59,16 +59,22 @@ class Storage(Protocol):
     def version(self) -> Version:
         """What changes whenever anybody writes, whatever program it is."""
 
-    def turn(self, purpose: str | None) -> AbstractContextManager[None]:
-        """Wait until writing is possible, and keep other writers away. A kill ends it.
+    def turn(self, purpose: str | None, schemas: Collection[str] | None = None) -> AbstractContextManager[None]:
+        """Wait until writing to these schemas is possible, and keep other writers of them away. A kill ends it.
 
-        `purpose` is shown to those who wait. None: it is only to read.
+        `purpose` is shown to those who wait. None: it is only to read. `schemas`: None stands for all of them.
         """
 
-    def attached(self, *, read_only: bool) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    def check_turn(self) -> None:
+        """Raise WarehouseError if the turn has ended by itself: then others may write. To be asked before a commit."""
+
+    def attached(
+        self, *, read_only: bool, users_sql: str | None = None
+    ) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """A connection with the tables attached as the engine's CATALOG, which is in use. Only inside a turn.
 
-        What of it is wrong SQL is raised as DuckDB raises it.
+        `users_sql`: a SELECT of a user that will run on it, or parts of it. It reaches tables, but no files, no network
+        and no variables of Python. What of it is wrong SQL is raised as DuckDB raises it.
         """
 
     def reading(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
@@ -95,6 +101,9 @@ class Storage(Protocol):
         `purpose` is shown to those who wait, and `waiting` is called with what somebody who waits should know. Raises
         LockTaken after `wait_seconds`.
         """
+
+    def rights_too_many(self) -> str | None:
+        """What these settings may do where the tables are kept, and need not, with the remedy. None: nothing."""
 
     def on_this_machine(self, name: str) -> Path:
         """The file that this machine keeps under that name for work on these tables."""

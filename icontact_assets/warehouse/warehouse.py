@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,12 +52,22 @@ class Warehouse:
     With a `schema`, that of an import, its connections find the tables there without its name, and the schema is
     prepared whenever it is not yet as this version wants it: made, upgraded, and compared with `source`, whose data it
     must hold. Without one, tables are named with their schema.
+
+    Its writers write to `schema`, or to any if there is none, and to those that `also` names.
     """
 
-    def __init__(self, storage: Storage, schema: str | None = None, *, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        schema: str | None = None,
+        *,
+        source: Source | None = None,
+        also: Collection[str] = (),
+    ) -> None:
         self.storage = storage
         self.schema = schema
         self.source = source
+        self.also = also
         self.left: Version | None = None
         """The storage as the last connection left it, or, if that only read, found it: nobody wrote in between."""
         self._is_known = False  # Whether the schema is ready in the storage of the connection that is open.
@@ -74,24 +84,29 @@ class Warehouse:
                 self._prepare(connection, self.schema)
             self._use(connection)
             yield connection
+            self.storage.check_turn()
             # A disk that is full at the end shows as a commit that failed.
             connection.execute("COMMIT")
             self._is_known = True
 
     @contextmanager
-    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection. Raises WarehouseError if there is no database yet, WarehouseBusy, OtherSource."""
+    def read(self, *, users_sql: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection. Raises WarehouseError if there is no database yet, WarehouseBusy, OtherSource.
+
+        `users_sql`: a SELECT of a user that will run on it, or parts of it. It sees tables, but no files, no network
+        and no variables of Python.
+        """
         if not self.storage.exists():
             raise nothing_kept(self.storage.where)
         if self.schema is not None:
-            with self._connected(None) as connection:
+            with self._connected(None, users_sql) as connection:
                 self._is_known = self._is_known or self._is_ready(connection, self.schema)
                 if self._is_known:
                     self._use(connection)
                     yield connection
                     return
             self.prepare()
-        with self._connected(None) as connection:
+        with self._connected(None, users_sql) as connection:
             self._use(connection)
             yield connection
 
@@ -196,15 +211,16 @@ class Warehouse:
         return None
 
     @contextmanager
-    def _connected(self, purpose: str | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _connected(self, purpose: str | None, users_sql: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for a purpose. None: it only reads."""
         read_only = purpose is None
         key = (self.storage.where, self.schema, self.source)
-        with self.storage.turn(purpose):
+        written = None if self.schema is None else {self.schema, *self.also}
+        with self.storage.turn(purpose, written):
             found = self.storage.version()
             self._is_known = _ready.get(key) == found
             try:
-                with self.storage.attached(read_only=read_only) as connection:
+                with self.storage.attached(read_only=read_only, users_sql=users_sql) as connection:
                     yield connection
             finally:
                 # Somebody may write while this one reads, if the storage admits both.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +35,7 @@ class _HeldFile(DatabaseFile):
             held.lock.close()
 
     @contextmanager
-    def turn(self, purpose: str | None) -> Iterator[None]:
+    def turn(self, purpose: str | None, schemas: Collection[str] | None = None) -> Iterator[None]:
         if self.path not in _held:
             held = _Held()
             held.lock.enter_context(super().turn("a test"))

@@ -11,7 +11,6 @@ from unittest import mock
 import orjson
 import pyarrow as pa
 
-from icontact_assets.audiences import audience as audiences
 from icontact_assets.audiences.audience import compute
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.report import ExportReport
@@ -22,6 +21,7 @@ from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.models import Audience, Export
+from icontact_assets.warehouse import file
 from icontact_assets.warehouse.tables import TABLES
 from icontact_assets_tests.harness.held import HeldWarehouse
 
@@ -78,7 +78,7 @@ class Store:
 
     def compute(self, audience: Audience, now: datetime = NOW, missing: str | None = None) -> None:
         """Compute an audience of ours. No user wrote its SQL: an engine that it locked could not be used again."""
-        with mock.patch.object(audiences, "read_for_users", type(self.warehouse).read):
+        with mock.patch.object(file, "close_to_users"):
             compute(self.warehouse, audience, now=now, missing=missing)
 
     def incomplete(self, missing: str | None) -> None:
