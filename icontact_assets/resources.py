@@ -304,7 +304,7 @@ def forecast_window(settings: Settings, import_: Import, window: Window) -> Fore
     warehouse = open_warehouse(settings, import_.name, source=source_of(settings, import_))
     if warehouse.storage.exists():
         with warehouse.read() as connection:
-            if read_through(connection, "messages") and read_through(connection, "sends"):
+            if all(read_through(connection, "messages", "sends").values()):
                 return forecast(
                     plan(connection, scope_of(settings, import_), request, now),
                     request,

@@ -10,8 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from icontact_assets.mapping.build import build_activity, build_profiles, build_users
+from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.people import build_people, wrong_keys, wrong_sums
+from icontact_assets.mapping.profiles import build_profiles
 from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 

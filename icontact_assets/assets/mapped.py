@@ -13,9 +13,10 @@ from icontact_assets.assets.pages import Page, described, keyed
 from icontact_assets.assets.worker import worker
 from icontact_assets.checks import mapped_results, mapped_specs
 from icontact_assets.ingest.due import Scope, missing_for_audiences
-from icontact_assets.mapping.build import build_activity, build_profiles, build_users, unmapped
+from icontact_assets.mapping.build import build_activity, build_users, unmapped
 from icontact_assets.mapping.expressions import field_table
 from icontact_assets.mapping.lineage import lineage
+from icontact_assets.mapping.profiles import build_profiles
 from icontact_assets.metadata import failing_plainly, preview
 from icontact_assets.records import COMPLETE_DATA, WHY, table_key
 from icontact_assets.resources import open_import, scope_of

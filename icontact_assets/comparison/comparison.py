@@ -17,7 +17,8 @@ from icontact_assets.comparison.pairs import Pairs, find_pairs
 from icontact_assets.comparison.values import ID, READING, TABLES, fields, ours, table_of, theirs
 from icontact_assets.errors import UserError
 from icontact_assets.ingest.coverage import read_through
-from icontact_assets.mapping.build import there, unmapped, working
+from icontact_assets.mapping.build import unmapped, working
+from icontact_assets.warehouse.relations import there
 from icontact_assets.warehouse.remedies import query_failed
 
 _MEMORY = "700MB"
@@ -239,7 +240,7 @@ def _notes(connection: duckdb.DuckDBPyConnection, evidence: Evidence) -> list[st
             f"Listings of activity that are not completely read here: {evidence.unread_listings:,}. Our counts may be "
             "too low. Materialize raw_activity, and compare again."
         )
-    read = read_through(connection, "contacts")
+    read = read_through(connection, "contacts")["contacts"]
     if read is not None and read < evidence.exported_at:
         notes.append(
             f"The contacts were last read here at {read:%Y-%m-%d %H:%M} UTC, before the export was made. What "

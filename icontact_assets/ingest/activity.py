@@ -91,12 +91,14 @@ class Plan:
     due: list[Held]
     """The messages that it polls, in their order."""
     recipients: dict[str, int]
-    """How many people each message was sent to."""
+    """How many people each message was sent to. Empty if none is due."""
 
 
 def plan(connection: duckdb.DuckDBPyConnection, scope: Scope, request: ReadRequest, now: datetime) -> Plan:
     """What a run asked for at `now` (aware) is going to do."""
     states = due_for(request, messages(connection, scope, now))
+    if not states:
+        return Plan([], {})
     ids = [state.id for state in states]
     kinds: dict[str, dict[str, Entry]] = {}
     for listing, entry in entries(connection, "activity", message_ids=ids).items():
@@ -172,7 +174,9 @@ class ActivityReader:
             return self._plan(connection)
 
     def _plan(self, connection: duckdb.DuckDBPyConnection) -> Plan:
-        unread = [r for r in ("messages", "sends") if read_through(connection, r) is None]
+        unread = [
+            resource for resource, through in read_through(connection, "messages", "sends").items() if not through
+        ]
         if unread:
             names = " and ".join(f"raw_{resource}" for resource in unread)
             raise NothingToRead(

@@ -12,10 +12,11 @@ import duckdb
 from icontact_assets.icontact.folder import Folder
 from icontact_assets.ingest.coverage import Entry, entries
 from icontact_assets.ingest.drift import Policy
-from icontact_assets.ingest.due import Scope, create_view, mark_of, mark_of_stored_view, view_of
+from icontact_assets.ingest.due import COVERAGE, Scope, view_of
 from icontact_assets.ingest.landing import quarantined
 from icontact_assets.ingest.staging import Listing, Staging, StagingError
 from icontact_assets.warehouse.lock import LockTaken
+from icontact_assets.warehouse.relations import create_view, mark_of, mark_of_stored_view
 from icontact_assets.warehouse.storage import Storage, Tenure, Version
 from icontact_assets.warehouse.warehouse import Warehouse
 
@@ -40,7 +41,7 @@ class ImportState:
     def load(cls, warehouse: Warehouse, connection: duckdb.DuckDBPyConnection) -> ImportState:
         return cls(
             warehouse.claimed(connection),
-            mark_of_stored_view(connection),
+            mark_of_stored_view(connection, COVERAGE),
             entries(connection, *_OF_FOLDERS),
             quarantined(connection),
         )
@@ -88,7 +89,7 @@ def prepare_import(warehouse: Warehouse, scope: Scope, start_date: date) -> tupl
         return state.database_id, False
     with warehouse.write("preparing the import") as connection:
         database_id, adopted = warehouse.claim(connection)
-        create_view(connection, view)
+        create_view(connection, COVERAGE, view, mark_of(view))
         state = ImportState.load(warehouse, connection)
     _remember(warehouse, state)
     return database_id, adopted

@@ -68,10 +68,10 @@ def entries(
     return found
 
 
-def read_through(connection: duckdb.DuckDBPyConnection, resource: str) -> datetime | None:
-    """When the last complete read of a listing of the whole folder began (aware UTC). None if there was none."""
-    entry = entries(connection, resource).get(Listing(resource))
-    return entry.read_through if entry else None
+def read_through(connection: duckdb.DuckDBPyConnection, *resources: str) -> dict[str, datetime | None]:
+    """When the last complete read of these listings of the whole folder began (aware UTC). None if there was none."""
+    found = entries(connection, *resources)
+    return {name: entry.read_through if (entry := found.get(Listing(name))) else None for name in resources}
 
 
 _OF_READS = """

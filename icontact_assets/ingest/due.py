@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -10,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from icontact_assets.ingest.coverage import entries, read_through
+from icontact_assets.ingest.coverage import entries
 from icontact_assets.ingest.staging import Listing
 from icontact_assets.ingest.window import ReadRequest
 from icontact_assets.settings.requests import AgeStep
@@ -32,6 +31,9 @@ RELEASED = "coalesce(released_at, CASE WHEN scheduled_at <= {now} THEN scheduled
 
 NOT_CANCELLED = "coalesce(lower(status), '') NOT IN ('cancelled', 'canceled')"
 """SQL condition over sends."""
+
+COVERAGE = "coverage"
+"""The view that says which days are read."""
 
 _NAMED = 5
 """Messages that a reason names at most."""
@@ -167,31 +169,11 @@ def view_of(scope: Scope, start: date) -> str:
     now = "make_timestamp(epoch_us(now()))"
     first, last = f"DATE '{start}'", f"{now}::DATE"
     return (
-        f'CREATE OR REPLACE VIEW "{scope.schema}".coverage AS '  # noqa: S608
+        f'CREATE OR REPLACE VIEW "{scope.schema}".{COVERAGE} AS '  # noqa: S608
         f"WITH {_message_states(scope, now)}, {_day_states(scope, first, last, now, now)} "
         f"SELECT day, read AND day < {last} AS read, settled AND day < {last} AS settled, open_messages, due_messages, "
         f"CASE WHEN day < {last} THEN reason ELSE 'the day has not ended' END AS reason FROM day_state ORDER BY day"
     )
-
-
-def mark_of(view: str) -> str:
-    """What the view is marked with: a view of other settings, or of another version, has another mark."""
-    return hashlib.blake2b(view.encode(), digest_size=8).hexdigest()
-
-
-def create_view(connection: duckdb.DuckDBPyConnection, view: str) -> None:
-    """Create the view `coverage` in place of the one that is there."""
-    connection.execute(view)
-    connection.execute(f"COMMENT ON VIEW coverage IS '{mark_of(view)}'")
-
-
-def mark_of_stored_view(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """The mark of the view that is there. None if there is none."""
-    found = connection.execute(
-        "SELECT comment FROM duckdb_views() WHERE database_name = current_database() "
-        "AND schema_name = current_schema() AND view_name = 'coverage'"
-    ).fetchall()
-    return found[0][0] if found else None
 
 
 def missing_for_audiences(connection: duckdb.DuckDBPyConnection, scope: Scope, now: datetime) -> str | None:
@@ -200,12 +182,14 @@ def missing_for_audiences(connection: duckdb.DuckDBPyConnection, scope: Scope, n
     Half-read activity makes everyone look inactive. So the last read of the contacts must be complete, and so must one
     read of each listing that counts, of every message released before the end of the last ended day (UTC).
     """
-    contacts = entries(connection, "contacts").get(Listing("contacts"))
+    found = entries(connection, "contacts", "messages", "sends")
+    contacts = found.get(Listing("contacts"))
     if contacts is None or contacts.read_through is None or contacts.status != "complete":
         why = contacts.reason if contacts else "never asked for"
         return f"the contacts of {scope.schema} were not read completely ({why})"
     for resource in ("messages", "sends"):
-        if read_through(connection, resource) is None:
+        entry = found.get(Listing(resource))
+        if entry is None or entry.read_through is None:
             return f"the {resource} of {scope.schema} were never read completely"
     unread = [message.id for message in _released(connection, scope, now) if message.covered_until is None]
     if unread:
@@ -264,7 +248,10 @@ def _message_states(scope: Scope, now: str) -> str:
     # covers what all its listings cover. It is due when it was never polled, when a read of it was not verified, when
     # a statistic shows that there is something to read, and when its age says so.
     return f"""
-    message AS (
+    ledger AS MATERIALIZED (
+        SELECT resource, message_id, kind, read_through, changed_at, status, reason, statistic
+        FROM "{schema}".import_coverage
+    ), message AS (
         SELECT message_id, deleted_at, aids FROM "{schema}".current_messages
     ), release AS (
         SELECT message_id, {RELEASED.format(now=now)} AS released
@@ -278,14 +265,13 @@ def _message_states(scope: Scope, now: str) -> str:
             LEFT JOIN message USING (message_id) WHERE deleted_at IS NULL
         ) WHERE len(kinds) > 0 GROUP BY ALL
     ), poll AS (
-        SELECT message_id, read_through AS polled_at, changed_at FROM "{schema}".import_coverage
-        WHERE resource = 'statistics'
+        SELECT message_id, read_through AS polled_at, changed_at FROM ledger WHERE resource = 'statistics'
     ), listing AS (
         SELECT c.message_id, c.first_released, k.kind, p.polled_at, l.read_through, l.status, l.reason,
             CASE k.kind {statistic} END AS statistic_now, l.statistic
         FROM candidate c CROSS JOIN unnest(c.kinds) k (kind)
         LEFT JOIN poll p USING (message_id) LEFT JOIN "{schema}".current_statistics s USING (message_id)
-        LEFT JOIN "{schema}".import_coverage l
+        LEFT JOIN ledger l
             ON l.resource = 'activity' AND l.message_id = c.message_id AND l.kind = k.kind
     ), listings AS (
         SELECT message_id,

@@ -1,4 +1,4 @@
-"""Computes icontact_users, icontact_activity and the profiles view from the raw tables, in the caller's transaction."""
+"""Computes icontact_users and icontact_activity from the raw tables, in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from icontact_assets.errors import UserError
 from icontact_assets.mapping import functions
 from icontact_assets.mapping.expressions import (
     EVENTS_BY_KIND,
@@ -27,6 +26,8 @@ from icontact_assets.mapping.expressions import (
     source_text,
     user_value,
 )
+from icontact_assets.mapping.profiles import build_profiles
+from icontact_assets.warehouse.relations import there
 
 _VERSION = "1"
 """Counts up when a function of the mapping changes its meaning: everything is then computed anew."""
@@ -47,10 +48,6 @@ _FUNCTIONS: dict[str, tuple[Callable[[Any], str | int | None], pa.DataType, str]
     "hashedurls_key": (functions.hashedurls_key, pa.string(), "VARCHAR"),
 }
 """Each with its value's type in Arrow and in DuckDB."""
-
-
-class NothingMapped(UserError):
-    """There is nothing that profiles could be made of. The text names what to materialize."""
 
 
 @dataclass(frozen=True)
@@ -165,13 +162,16 @@ def build_activity(connection: duckdb.DuckDBPyConnection, *, aid: str | None = N
     new = None
     if before is not None and before.digest == digest and there(connection, target) and not everything:
         new = _new_events(connection, before)
+    if new is not None and not new.events and not new.touched:
+        return Built(_count(connection, target), 0, full=False)
     if new is None:
         columns = ", ".join(f'"{field.name}" {field.sql_type}' for field in field_table(target))
         connection.execute(f"CREATE OR REPLACE TABLE {target} ({columns})")
     semi_join = "" if aid is None else "SEMI JOIN temp.tagged USING (message_id)"
     with working(connection):
-        _hash_links(connection, new)
-        computed = _insert(connection, f"raw_activity {semi_join} WHERE {new or 'true'}", merge=new is not None)
+        which = "true" if new is None else new.condition
+        _hash_links(connection, which)
+        computed = _insert(connection, f"raw_activity {semi_join} WHERE {which}", merge=new is not None)
     connection.execute("DELETE FROM touched_contacts")
     _keep_state(connection, target, digest, "raw_activity", "extracted_at", update=new is not None)
     build_profiles(connection)
@@ -197,20 +197,34 @@ def working(connection: duckdb.DuckDBPyConnection, memory: str = _WORKING_MEMORY
     connection.execute(f"SET preserve_insertion_order = {ordered}")
 
 
-def _new_events(connection: duckdb.DuckDBPyConnection, before: _State) -> str | None:
-    """SQL condition for the events that the table does not hold yet. None if that cannot be told.
+@dataclass(frozen=True)
+class _New:
+    """The events that `icontact_activity` does not hold yet."""
+
+    condition: str
+    """SQL condition over `raw_activity`."""
+    events: int
+    touched: int
+    """Rows of `touched_contacts`."""
+
+
+def _new_events(connection: duckdb.DuckDBPyConnection, before: _State) -> _New | None:
+    """The events that the table does not hold yet. None if that cannot be told.
 
     Events are only ever added, at the end of `raw_activity`. If somebody removed some, others may have moved up.
     """
     if before.rows is None:
         return None
     new = f"rowid >= {before.end}"
-    [(stored, added, moved)] = connection.execute(
+    [(stored, added, touched, moved)] = connection.execute(
         f"SELECT (SELECT count(*) FROM raw_activity), (SELECT count(*) FROM raw_activity WHERE {new}), "
+        "(SELECT count(*) FROM touched_contacts), "
         "EXISTS (SELECT 1 FROM raw_activity WHERE rowid < $end AND extracted_at > $newest)",
         {"end": before.end, "newest": before.newest},
     ).fetchall()
-    return None if moved or stored != before.rows + added or added > before.rows else new
+    if moved or stored != before.rows + added or added > before.rows:
+        return None
+    return _New(new, added, touched)
 
 
 def tag_messages(connection: duckdb.DuckDBPyConnection, aid: str) -> list[str]:
@@ -224,13 +238,13 @@ def tag_messages(connection: duckdb.DuckDBPyConnection, aid: str) -> list[str]:
     return [message for (message,) in connection.execute("SELECT message_id FROM temp.tagged ORDER BY ALL").fetchall()]
 
 
-def _hash_links(connection: duckdb.DuckDBPyConnection, which: str | None) -> None:
+def _hash_links(connection: duckdb.DuckDBPyConnection, which: str) -> None:
     compute_distinct(
         connection,
         "hashed",
         "hashedurls_key",
         f"SELECT event_url AS text FROM (SELECT DISTINCT event_url FROM raw_activity "
-        f"WHERE event_url IS NOT NULL AND {which or 'true'}) clicked ANTI JOIN hashed_links USING (event_url)",
+        f"WHERE event_url IS NOT NULL AND {which}) clicked ANTI JOIN hashed_links USING (event_url)",
     )
     connection.execute("INSERT INTO hashed_links SELECT text, value FROM temp.hashed")
 
@@ -336,37 +350,6 @@ def unmapped(connection: duckdb.DuckDBPyConnection) -> str | None:
     return f"new activity of {waiting} contacts is not in icontact_activity yet" if waiting else None
 
 
-def build_profiles(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the view `icontact_profiles`: users and activity joined by contact id.
-
-    While one of the two was never computed, the profiles are those of the other. Raises NothingMapped without both.
-    """
-    if not any(there(connection, name) for name in ("icontact_users", "icontact_activity")):
-        raise NothingMapped(
-            "There are no profiles yet, because icontact_users was never computed. Materialize raw_contacts, then "
-            "icontact_users, then icontact_profiles."
-        )
-    users = ", ".join(f'u."{f.name}"' for f in field_table("icontact_users") if f.name != "ic_contact_id")
-    activity = ", ".join(f'a."{f.name}"' for f in field_table("icontact_activity") if f.name != "ic_contact_id")
-    # Named with the schema, so that the view can be read from anywhere.
-    [(schema,)] = connection.execute("SELECT current_schema()").fetchall()
-    connection.execute(
-        f'CREATE OR REPLACE VIEW "{schema}".icontact_profiles AS SELECT '
-        f"coalesce(u.ic_contact_id, a.ic_contact_id) AS ic_contact_id, {users}, u.deleted_at, {activity} "
-        f"FROM {side(connection, schema, 'icontact_users')} u "
-        f"FULL OUTER JOIN {side(connection, schema, 'icontact_activity')} a ON u.ic_contact_id = a.ic_contact_id"
-    )
-
-
-def side(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> str:
-    """SQL, to follow FROM, for one side of the profiles of a schema: the table, or no rows while it was never
-    computed."""
-    if there(connection, name, schema):
-        return f'"{schema}".{name}'
-    columns = ", ".join(f'NULL::{field.sql_type} AS "{field.name}"' for field in field_table(name))
-    return f"(SELECT {columns}, NULL::TIMESTAMP AS deleted_at WHERE false)"
-
-
 @dataclass(frozen=True)
 class _State:
     """With what, and up to which row of its source, a mapped table was computed."""
@@ -427,17 +410,6 @@ def keep_sum(connection: duckdb.DuckDBPyConnection, hashes: int) -> None:
     connection.execute(
         "UPDATE mapping_state SET summed_end = source_end, summed_hashes = ? WHERE table_name = 'icontact_activity'",
         [hashes],
-    )
-
-
-def there(connection: duckdb.DuckDBPyConnection, name: str, schema: str | None = None) -> bool:
-    """Whether the schema, by default the current one, has a table or view of that name."""
-    return bool(
-        connection.execute(
-            "SELECT 1 FROM information_schema.tables WHERE table_schema = coalesce(?, current_schema()) "
-            "AND table_name = ?",
-            [schema, name],
-        ).fetchall()
     )
 
 

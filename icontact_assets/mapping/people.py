@@ -8,10 +8,12 @@ from functools import cache
 
 import duckdb
 
-from icontact_assets.mapping.build import NothingMapped, look_up, side, there, working
+from icontact_assets.mapping.build import look_up, working
 from icontact_assets.mapping.expressions import Field, field_table, is_map, person_value, user_value
 from icontact_assets.mapping.joined import tabulate_joined
 from icontact_assets.mapping.lineage import Lineage, lineage
+from icontact_assets.mapping.profiles import NothingMapped, side
+from icontact_assets.warehouse.relations import there
 from icontact_assets.warehouse.tables import Column, Table
 
 SUMS = "sums_match_profiles"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import duckdb
 
-from icontact_assets.mapping.build import keep_sum, kept_sums, tag_messages, there
+from icontact_assets.mapping.build import keep_sum, kept_sums, tag_messages
 from icontact_assets.mapping.expressions import Call, Field, field_table, lookup, user_value
+from icontact_assets.warehouse.relations import there
 from icontact_assets.warehouse.tables import Column
 
 KEYS, ROWS, TYPES = "keys_unique", "rows_match_source", "types_as_declared"
@@ -124,7 +125,8 @@ def _acted(connection: duckdb.DuckDBPyConnection, source: str) -> dict[str, int 
             f"SELECT coalesce(sum(hash(id)), 0) FROM {source} WHERE number >= {end}"
         ).fetchall()
         if former + new == mapped:
-            keep_sum(connection, mapped)
+            if mapped != former:
+                keep_sum(connection, mapped)
             return {"missing": 0, "surplus": 0}
     return _rows(connection, "icontact_activity", source)
 

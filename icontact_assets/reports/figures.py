@@ -16,6 +16,7 @@ from icontact_assets.reports.days import begin_of, day_of
 from icontact_assets.reports.gaps import Gap, find_gaps
 from icontact_assets.reports.period import Period
 from icontact_assets.reports.tables import REPORT_TABLES
+from icontact_assets.warehouse.relations import relations
 from icontact_assets.warehouse.times import naive
 
 TIERS = ("loyal", "active", "cooling", "lapsing", "dormant", "new", "silent")
@@ -70,11 +71,8 @@ class NoReport(UserError):
 def read_figures(connection: duckdb.DuckDBPyConnection, scope: Scope, period: Period, now: datetime) -> Figures:
     """The figures of a period at `now` (aware). The connection is bound to the schema of the import. Raises NoReport if
     its report tables were never computed."""
-    found = connection.execute(
-        "SELECT table_name FROM duckdb_tables() "
-        "WHERE database_name = current_database() AND schema_name = current_schema()"
-    ).fetchall()
-    missing = [table.name for table in REPORT_TABLES if (table.name,) not in found]
+    found = relations(connection)
+    missing = [table.name for table in REPORT_TABLES if table.name not in found]
     if missing:
         raise NoReport(
             f"The tables of {scope.schema} that a report is made of were never computed ({', '.join(missing)}). "

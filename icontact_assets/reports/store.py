@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from icontact_assets.warehouse.relations import columns_of
 from icontact_assets.warehouse.tables import Table
 
 
@@ -18,9 +19,13 @@ def store(
     What the query does not name is NULL. `values` are those of its parameters.
     """
     [(schema,)] = connection.execute("SELECT current_schema()").fetchall()
-    # The table may be one of an earlier version, with other columns.
-    connection.execute(f'DROP TABLE IF EXISTS "{table.name}"')
-    connection.execute(table.ddl(schema))
+    if columns_of(connection, table.name) == [(column.name, column.type) for column in table.columns]:
+        # A lake loads what it knows of all its tables again when one is made.
+        connection.execute(f'DELETE FROM "{table.name}"')
+    else:
+        # It may be one of an earlier version.
+        connection.execute(f'DROP TABLE IF EXISTS "{table.name}"')
+        connection.execute(table.ddl(schema))
     connection.execute(f'INSERT INTO "{table.name}" BY NAME {query}', values)
     [(rows,)] = connection.execute(f'SELECT count(*) FROM "{table.name}"').fetchall()
     return int(rows)

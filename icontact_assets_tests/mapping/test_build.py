@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icontact_assets.mapping import build, functions
-from icontact_assets.mapping.build import NothingMapped, build_activity, build_profiles, build_users, unmapped
+from icontact_assets.mapping.build import build_activity, build_users, unmapped
 from icontact_assets.mapping.expressions import field_table
 from icontact_assets.mapping.functions import NAMED_ADDRESS
+from icontact_assets.mapping.profiles import NothingMapped, build_profiles
 from icontact_assets.warehouse.tables import TABLES
 
 EXAMPLE = json.loads((Path(__file__).parent / "data" / "lytics_vectors.json").read_text())["worked_example"]
@@ -291,6 +292,34 @@ def test_profiles_are_those_of_what_is_computed_and_what_is_not_is_said(connecti
     assert unmapped(connection) == "new activity of 1 contacts is not in icontact_activity yet"
     build_activity(connection)
     assert unmapped(connection) is None
+
+
+def test_where_nothing_is_new_nothing_is_written(connection: duckdb.DuckDBPyConnection) -> None:
+    def written() -> list[tuple[Any, ...]]:
+        return connection.execute(
+            "SELECT table_name, computed_at, (SELECT view_oid FROM duckdb_views() WHERE view_name = 'icontact_profiles') "
+            "FROM icontact.mapping_state ORDER BY table_name"
+        ).fetchall()
+
+    def build_all() -> tuple[int, int]:
+        computed = build_users(connection).computed, build_activity(connection).computed
+        build_profiles(connection)
+        return computed
+
+    add_contact(connection, id="1")
+    add_event(connection, "open", "1", NOW, None)
+    assert build_all() == (1, 1)
+    before = written()
+    assert build_all() == (0, 0)
+    assert written() == before
+    # Contacts may be touched by what left no event.
+    connection.execute("INSERT INTO icontact.touched_contacts VALUES ('1', ?)", [NOW])
+    assert build_all() == (0, 0)
+    assert connection.execute("SELECT count(*) FROM icontact.touched_contacts").fetchall() == [(0,)]
+    # A view of another version, or of somebody's own, does not stay.
+    connection.execute("CREATE OR REPLACE VIEW icontact.icontact_profiles AS SELECT 1 AS x")
+    assert build_all() == (0, 0)
+    assert connection.execute("SELECT ic_contact_id FROM icontact.icontact_profiles").fetchall() == [("1",)]
 
 
 def test_activity_alone_makes_profiles_with_every_column(connection: duckdb.DuckDBPyConnection) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icontact_assets.mapping import joined
-from icontact_assets.mapping.build import NothingMapped, build_activity, build_users
+from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.mapping.expressions import MappingError, field_table, person_value
 from icontact_assets.mapping.people import (
     People,
@@ -25,6 +25,7 @@ from icontact_assets.mapping.people import (
     wrong_keys,
     wrong_sums,
 )
+from icontact_assets.mapping.profiles import NothingMapped
 from icontact_assets.warehouse.tables import TABLES
 from icontact_assets_tests.mapping.test_build import NOW, fresh
 

@@ -57,3 +57,16 @@ def test_links_without_host_and_path_are_one_row(world: World) -> None:
     rows = [row for row in world.links() if row["message_id"]]
     assert [(row["link"], row["clicks"], row["people"]) for row in rows] == [("a.example/\ufffd", 1, 1), (None, 3, 2)]
     assert [row["hashedurls_key"] for row in rows] == [hashedurls_key("https://a.example/%FF"), None]
+
+
+def test_only_a_table_of_an_earlier_version_is_made_anew(world: World) -> None:
+    world.event("1", "1", "click", "06-01 10:00", "https://a.example/0")
+    oid = "SELECT table_oid FROM duckdb_tables() WHERE table_name = 'links' AND schema_name = current_schema()"
+    assert len(world.links()) == 2
+    with world.stored() as connection:
+        made = connection.execute(oid).fetchall()
+    assert len(world.links()) == 2
+    with world.stored() as connection:
+        assert connection.execute(oid).fetchall() == made
+        connection.execute("ALTER TABLE links DROP COLUMN people")
+    assert [row["people"] for row in world.links()] == [1, 1]

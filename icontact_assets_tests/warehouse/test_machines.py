@@ -10,7 +10,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from icontact_assets.mapping.build import build_activity, build_profiles, build_users
+from icontact_assets.mapping.build import build_activity, build_users
+from icontact_assets.mapping.profiles import build_profiles
 from icontact_assets.sandbox.crowd import Crowd, crowd
 from icontact_assets.warehouse.tables import TABLES, VIEWS
 
