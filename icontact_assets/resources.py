@@ -27,6 +27,7 @@ from icontact_assets.ingest.coverage import entries, read_through
 from icontact_assets.ingest.due import Scope, missing_opt_outs
 from icontact_assets.ingest.forecast import COUNTED, Forecast, Rates, first_forecast, forecast
 from icontact_assets.ingest.window import ReadRequest, Window
+from icontact_assets.running import RunFiles, Running
 from icontact_assets.settings.models import Export, Import, Lake, Settings, SettingsError
 from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.storage import Storage, WarehouseError
@@ -57,6 +58,15 @@ def catalog_of(lake: Lake) -> Catalog:
     from icontact_assets.catalog import Catalog
 
     return Catalog(lake.catalog.get_secret_value())
+
+
+def running_of(settings: Settings) -> Running:
+    """Which runs have a process that lives: by files below `<home>/runs`, and beside a lake in its catalog."""
+    if settings.lake is not None:
+        from icontact_assets.run_table import RunTable
+
+        return RunTable(catalog_of(settings.lake))
+    return RunFiles(settings.home / "runs")
 
 
 def storage_of(

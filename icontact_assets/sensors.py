@@ -9,7 +9,6 @@ from typing import Any
 
 import dagster as dg
 
-from icontact_assets.assets.worker import left_behind
 from icontact_assets.exports.trigger import (
     ATTEMPT_TAG,
     EXPORT_TAG,
@@ -29,6 +28,7 @@ from icontact_assets.records import (
     newest_audiences,
     under_way,
 )
+from icontact_assets.resources import running_of
 from icontact_assets.settings.models import Export, Settings
 
 _DEAD = (
@@ -58,16 +58,21 @@ def follow_raw_sensor(keys: Iterable[dg.AssetKey], prefix: str = "") -> dg.Senso
 def dead_runs_sensor(settings: Settings, prefix: str = "") -> dg.SensorDefinition:
     """Marks runs as failed whose process is gone. On from the start.
 
-    Dagster watches only workers that it started itself, and no longer than its code server lives. This sensor asks the
-    operating system whether the lock of the run is held. "Not held" counts only if two ticks in a row find it: a run
-    that was just beginning or ending has done so by the second tick.
+    Dagster watches only workers that it started itself, and no longer than its code server lives. This sensor looks
+    whether the lock of the run is held: the operating system knows, or the catalog of a lake, whatever machine the run
+    is on. "Not held" counts only if two ticks in a row find it: a run that was just beginning or ending has done so by
+    the second tick.
+
+    Where an executor spreads the steps of a run over processes, each of them has a lock. What becomes of a run that
+    lost one of them is up to the executor.
     """
 
     def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.SkipReason]:
         seen_before = set(json.loads(context.cursor or "[]"))
-        found = left_behind(settings.home)
+        running = running_of(settings)
+        found = set(running.left_behind())
         marked = []
-        for run_id in found.keys() & seen_before:
+        for run_id in found & seen_before:
             run = context.instance.get_run_by_id(run_id)
             if run is None:
                 # It belongs to another Dagster instance.
@@ -75,7 +80,8 @@ def dead_runs_sensor(settings: Settings, prefix: str = "") -> dg.SensorDefinitio
             if not run.is_finished and _in_one_process(context.instance, run_id):
                 context.instance.report_run_failed(run, _DEAD)
                 marked.append(run_id)
-            found.pop(run_id).unlink(missing_ok=True)
+            found.discard(run_id)
+            running.forget(run_id)
         context.update_cursor(json.dumps(sorted(found)))
         yield dg.SkipReason(
             f"Marked as failed, because their processes are gone: {', '.join(sorted(marked))}."
