@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from unittest import mock
 
 import dagster as dg
 import yaml
@@ -72,7 +73,7 @@ class Services:
             self._start("code")
             self._wait("code", lambda: listens(self._ports["code"]))
             self._start("daemon")
-            os.environ |= self.environment("daemon")
+            stack.enter_context(mock.patch.dict(os.environ, self.environment("daemon")))
             self.instance = stack.enter_context(dg.DagsterInstance.from_config(str(home)))
             target = GrpcServerTarget("127.0.0.1", self._ports["code"], None, "icontact_assets")
             self._workspace = stack.enter_context(WorkspaceProcessContext(self.instance, target))
@@ -95,12 +96,13 @@ class Services:
         }
         found = {}
         for key, value in self._services[name].get("environment", {}).items():
-            for there, here in places.items():
-                value = value.replace(there, here)
+            for there, place in places.items():
+                value = value.replace(there, place)
             found[key] = re.sub(r"\$\{(\w+):\?\}", lambda match: PASSWORDS[match[1]], value)
         if "env_file" in self._services[name]:
             found |= self._credentials
-        return found | {"ICONTACT_CODE_HOST": "127.0.0.1", "DAGSTER_STATE": str(self._folder / "state")}
+        here = {"ICONTACT_CODE_HOST": "127.0.0.1", "DAGSTER_STATE": str(self._folder / "state")}
+        return {**found, **here, "DAGSTER_WORKERS": str(self._workers)}
 
     def launch(self, job: str, window: tuple[str, str], *assets: str) -> str:
         """The id of a new run of a job, or of some assets, over the days of a window, as the UI asks for it."""

@@ -1,0 +1,70 @@
+"""How fast workers read the accounts of an agency, in the environment of `make test-lake` with PostgreSQL and Redis.
+
+An account answers after 100 ms, and is asked for one request a second at most. With one worker, then with two, each
+account is read by one run. Then the tables are compared with those of single runs into a file.
+
+.venv-lake/bin/python -m benchmarks.accounts [accounts, by default 20]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import dagster as dg
+
+from icontact_assets.settings.load import load_settings
+from icontact_assets_tests.harness import days_ago
+from icontact_assets_tests.harness.agency import Agency
+from icontact_assets_tests.harness.postgres import started
+from icontact_assets_tests.harness.workers import Services
+from icontact_assets_tests.lake.test_workers import RAW, YESTERDAY, raw_rows, read_alone
+
+
+def main(accounts: int) -> None:
+    with (
+        TemporaryDirectory(prefix="accounts-") as folder,
+        started() as postgres,
+        Agency(accounts, contacts=20, messages=4, per_second=1, latency=0.1) as agency,
+    ):
+        rates = []
+        for workers in (1, 2):
+            place = Path(folder) / str(workers)
+            place.mkdir()
+            (place / "icontact.yaml").write_text(agency.config(days_ago(2).isoformat()))
+            before = sum(len(agency.log(number)) for number in range(accounts))
+            with Services(place, postgres, agency.environment(), workers) as services:
+                runs = read(services, agency)
+                took = max(run.end_time or 0 for run in runs) - min(run.start_time or 0 for run in runs)
+                asked = sum(len(agency.log(number)) for number in range(accounts)) - before
+                environment = {**services.environment("worker"), "ICONTACT_ASSETS_HOME": str(place / "reader")}
+                kept = {name: raw_rows(load_settings(environment, place), name) for name in agency.names}
+            rates.append(asked / took)
+            print(f"{workers} workers: {accounts} accounts, {asked} requests in {took:.0f} s, {rates[-1]:.2f} a second")
+        most = max(agency.most_within(number, 60) for number in range(accounts))
+        print(f"ratio {rates[1] / rates[0]:.2f}; most requests to one account in a minute: {most}", flush=True)
+        same = 0
+        for name in agency.names:
+            alone = {"ICONTACT_REQUESTS_PER_SECOND": "0", "ICONTACT_ASSETS_HOME": f"{folder}/{name}"}
+            settings = load_settings({**agency.environment(), **alone}, place)
+            read_alone(settings, name)
+            same += raw_rows(settings, name) == kept[name]
+        print(f"{same} of {accounts} accounts have the tables of a single run")
+
+
+def read(services: Services, agency: Agency) -> list[dg.RunRecord]:
+    """The runs that read the raw tables of all accounts, one each."""
+    ids = [
+        services.launch("", (YESTERDAY, YESTERDAY), *(f"{name}/{table.name}" for table in RAW)) for name in agency.names
+    ]
+    began = time.monotonic()
+    runs = services.wait(ids, 3600)
+    assert {run.dagster_run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}, services.logs()
+    print(f"all runs ended {time.monotonic() - began:.0f} s after the last was asked for", flush=True)
+    return runs
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
