@@ -54,6 +54,7 @@ def test_doctor_finds_all_well(project: Project) -> None:
         ("concurrency: {runs: {tag_concurrency_limits: [{key: a, limit: 1}]}}", "keeps the others queued"),
         ("run_monitoring: {enabled: true}", "lacks the `instance_class` of our dagster.yaml"),
         (DAGSTER.read_text(), "watches runs"),
+        ((DAGSTER.parents[1] / "deploy" / "compose" / "dagster.yaml").read_text(), "watches runs"),
         ("run_monitoring: {enabled: true}\nstorage: {sqlite: {base_dir: /records}}", "watches runs"),
     ],
 )

@@ -99,3 +99,19 @@ def test_an_account_is_asked_by_one_run_at_a_time_from_the_first_one_on(
         (running,) = started(instance)
         assert running in others
         assert started(instance) == []
+
+
+def test_the_chart_queues_runs_as_compose_does() -> None:
+    chart = yaml.safe_load((WORKERS.parents[1] / "helm" / "values.yaml").read_text())
+    compose = yaml.safe_load(WORKERS.read_text())
+    queue = chart["dagsterDaemon"]["runCoordinator"]["config"]["customRunCoordinator"]
+    assert {key: queue[key] for key in ("module", "class")} == {
+        key: compose["run_coordinator"][key] for key in ("module", "class")
+    }
+    pools = chart["concurrency"]["pools"]
+    assert {"granularity": pools["granularity"], "default_limit": pools["defaultLimit"]} == compose["concurrency"][
+        "pools"
+    ]
+    # All who queue runs know this queue.
+    (code,) = chart["dagster-user-deployments"]["deployments"]
+    assert chart["dagsterWebserver"]["image"] == chart["dagsterDaemon"]["image"] == code["image"]
