@@ -17,7 +17,7 @@ from icontact_assets.demo import DAGSTER
 from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
 from icontact_assets_tests.dev import wait_for
-from icontact_assets_tests.harness import ALL_RAW, AUDIENCE, EVENTS, TODAY, Project, days_ago, only
+from icontact_assets_tests.harness import ALL_RAW, AUDIENCE, EVENTS, TODAY, Ended, Project, days_ago, only
 
 ENDED = Window(days_ago(2), days_ago(1))
 """Short, because Dagster records each day of each asset; the messages released before it are due as well."""
@@ -115,10 +115,7 @@ def test_statistics_that_fail_for_one_message_keep_no_listing_from_being_read(pr
     result = project.quick().run(EVENTS, ENDED)
     assert not result.success
     assert project.stored_events() == project.true_events()
-    failure = result.failure_data_for_node("icontact__raw_activity")
-    assert failure is not None
-    assert failure.user_failure_data is not None
-    assert f"{released[0]} (statistics: " in (failure.user_failure_data.description or "")
+    assert f"{released[0]} (statistics: " in Ended.of(result).red["raw_activity"]
     project.sandbox.control("faults/clear")
     assert project.run(EVENTS, ENDED).success
     assert project.stored_events() == project.true_events()
@@ -126,11 +123,7 @@ def test_statistics_that_fail_for_one_message_keep_no_listing_from_being_read(pr
 
 def test_activity_before_messages_is_an_error_with_the_remedy(project: Project) -> None:
     result = project.quick().run('key:"icontact/raw_activity"', window=ENDED)
-    assert not result.success
-    failure = result.failure_data_for_node("icontact__raw_activity")
-    assert failure is not None
-    assert failure.user_failure_data is not None
-    assert "Materialize raw_messages and raw_sends first" in (failure.user_failure_data.description or "")
+    assert "Materialize raw_messages and raw_sends first" in Ended.of(result).red["raw_activity"]
 
 
 def look_for_dead_runs(project: Project, records: dg.DagsterInstance) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from icontact_assets.warehouse import file
 from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 
@@ -49,7 +50,8 @@ class _HeldFile(DatabaseFile):
             held.in_use = False
 
     @contextmanager
-    def _opened(self, spill: Path, options: str) -> Iterator[Any]:
+    def attached(self, *, read_only: bool, users_sql: str | None = None) -> Iterator[Any]:
+        """Without what a file needs that is opened anew: its modes, its spill folder, a thread that heeds signals."""
         held = _held[self.path]
         try:
             connection = _cursor(held.connection) if held.connection else None
@@ -58,9 +60,12 @@ class _HeldFile(DatabaseFile):
             held.opened.close()
             connection = None
         if connection is None:
-            held.connection = held.opened.enter_context(super()._opened(spill, ""))
+            spill = self.path.with_name(f"{self.path.name}.spill")
+            held.connection = held.opened.enter_context(self._opened(spill, ""))
             connection = _cursor(held.connection)
         try:
+            if users_sql is not None:
+                file.close_to_users(connection)
             yield connection
         finally:
             connection.close()

@@ -26,6 +26,7 @@ from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import Settings
 from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.harness.quick import QuickResult, quick_run
 from icontact_assets_tests.harness.records import without_records
 
 AUDIENCE = """
@@ -36,7 +37,8 @@ exports:
 """
 
 ALL_RAW = 'key:"icontact/raw_*"'
-_ONLY_RAW = re.compile(r'key:"icontact/raw_[^"]+"( or key:"icontact/raw_[^"]+")*')
+_RAW = re.compile(r'key:"icontact/(raw_[^"]+)"')
+_ONLY_RAW = re.compile(rf"{_RAW.pattern}( or {_RAW.pattern})*")
 
 TODAY = datetime.now(UTC).date()
 
@@ -53,6 +55,15 @@ def resume(sandbox: Sandbox, began: str) -> None:
 
 
 @dataclass
+class _Made:
+    """What is made once for the same settings."""
+
+    settings: Settings
+    raw: list[dg.AssetsDefinition] = field(default_factory=list)
+    jobs: dict[str, dg.JobDefinition] = field(default_factory=dict)
+
+
+@dataclass
 class Project:
     """The project as a user runs it: settings, definitions, an instance of Dagster's."""
 
@@ -62,7 +73,7 @@ class Project:
     config: str = ""
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
     _built: tuple[Settings, dg.Definitions] | None = field(default=None, init=False)
-    _made: tuple[Settings, dict[str, dg.JobDefinition]] | None = field(default=None, init=False)
+    _made: _Made | None = field(default=None, init=False)
 
     @classmethod
     def in_folder(cls, sandbox: Sandbox, folder: Path) -> Project:
@@ -96,8 +107,11 @@ class Project:
             self._built = (settings, build_defs(settings))
         return self._built[1]
 
-    def run(self, selection: str = ALL_RAW, window: Window | None = None, **tags: str) -> dg.ExecuteInProcessResult:
-        """Materialize a selection of assets, for a window of days where they are partitioned."""
+    def run(self, selection: str = ALL_RAW, window: Window | None = None, **tags: str) -> Any:
+        """Materialize a selection of assets, for a window of days where they are partitioned: a result of Dagster's.
+        Where no events are on record and only raw assets are selected, a QuickResult."""
+        if self.instance is without_records() and window is not None and _ONLY_RAW.fullmatch(selection):
+            return quick_run(self._raw(selection), self.instance, window, tags)
         return self._job_over(selection).execute_in_process(
             instance=self.instance,
             tags={**(range_tags(window) if window else {}), **tags},
@@ -107,20 +121,31 @@ class Project:
 
     def _job_over(self, selection: str) -> dg.JobDefinition:
         """Made once for the same settings. Whoever asks for raw assets only does without the others."""
-        settings = self.settings
-        if self._made is None or self._made[0] != settings:
-            self._made = (settings, {})
-        _, jobs = self._made
+        jobs = self._once().jobs
         if selection not in jobs:
             if _ONLY_RAW.fullmatch(selection):
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", dg.BetaWarning)
-                    assets = [asset for import_ in settings.imports for asset in raw_assets(settings, import_)]
+                assets = self._raw(ALL_RAW)
             else:
                 assets = [asset for asset in self.definitions.assets or [] if isinstance(asset, dg.AssetsDefinition)]
             job = dg.define_asset_job("selected", dg.AssetSelection.from_string(selection))
             jobs[selection] = dg.Definitions(assets=assets, jobs=[job]).resolve_job_def(job.name)
         return jobs[selection]
+
+    def _raw(self, selection: str) -> list[dg.AssetsDefinition]:
+        """The raw assets of a selection that names them, or all."""
+        made = self._once()
+        if not made.raw:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", dg.BetaWarning)
+                made.raw += [asset for import_ in made.settings.imports for asset in raw_assets(made.settings, import_)]
+        names = _RAW.findall(selection)
+        return [asset for asset in made.raw if "raw_*" in names or asset.key.path[-1] in names]
+
+    def _once(self) -> _Made:
+        settings = self.settings
+        if self._made is None or self._made.settings != settings:
+            self._made = _Made(settings)
+        return self._made
 
     def fork(self, selection: str, window: Window) -> ForkProcess:
         """`run` in a copy of this process: quicker to start than a command, as real to kill."""
@@ -165,14 +190,19 @@ class Project:
             if row["visible"]
         )
 
-    def metadata(self, result: dg.ExecuteInProcessResult, asset: str) -> dict[str, dict[str, Any]]:
+    def metadata(self, result: dg.ExecuteInProcessResult | QuickResult, asset: str) -> dict[str, dict[str, Any]]:
         """Metadata of an asset's materializations by partition."""
+        materializations = (
+            result.green
+            if isinstance(result, QuickResult)
+            else [
+                event.step_materialization_data.materialization for event in result.get_asset_materialization_events()
+            ]
+        )
         return {
-            str(event.partition): {
-                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
-            }
-            for event in result.get_asset_materialization_events()
-            if event.asset_key == dg.AssetKey(["icontact", asset])
+            str(each.partition): {name: value.value for name, value in each.metadata.items()}
+            for each in materializations
+            if each.asset_key == dg.AssetKey(["icontact", asset])
         }
 
 

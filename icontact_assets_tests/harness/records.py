@@ -62,7 +62,10 @@ def _runs(storage: InMemoryRunStorage) -> Iterator[Any]:
 def without_records() -> dg.DagsterInstance:
     """An instance that knows its runs but keeps no event of them, for whoever looks at results and tables only."""
     instance = dg.DagsterInstance.ephemeral()
-    instance.event_log_storage.store_event = lambda _event: None  # type: ignore[method-assign]
+    log = instance.event_log_storage
+    log.store_event = lambda _event: None  # type: ignore[method-assign]
+    log.get_latest_asset_partition_materialization_attempts_without_materializations = lambda *_, **__: {}
+    log.get_materialized_partitions = lambda *_, **__: set()
     return instance
 
 

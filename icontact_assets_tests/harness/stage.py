@@ -25,6 +25,7 @@ from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.world import CONTACT_FIELDS
 from icontact_assets_tests.harness.project import TODAY, Project, days_ago
+from icontact_assets_tests.harness.quick import QuickResult
 from icontact_assets_tests.harness.records import without_records
 
 READ_LIST = "5001"
@@ -91,8 +92,10 @@ class Ended:
         return not self.red
 
     @classmethod
-    def of(cls, result: dg.ExecuteInProcessResult) -> Ended:
+    def of(cls, result: dg.ExecuteInProcessResult | QuickResult) -> Ended:
         """Every failure must be one that was foreseen: an exception that only leaves a traceback is told as such."""
+        if isinstance(result, QuickResult):
+            return cls(result.red)
         red = {}
         for event in result.all_events:
             if event.is_step_failure:
@@ -146,7 +149,7 @@ class Stage:
         )
 
     def run(self, project: Project, window: Window = OPEN, selection: str = ALL_RAW) -> Ended:
-        """One Dagster run. Waits between tries are counted, not waited for."""
+        """One run. Waits between tries are counted, not waited for."""
         self.runs += 1
         with self.short_waits():
             ended = Ended.of(project.run(selection, window))

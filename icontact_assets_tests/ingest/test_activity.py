@@ -24,7 +24,7 @@ from icontact_assets.resources import forecast_window, scope_of
 from icontact_assets.settings.requests import BY_AGE, AgeStep
 from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness import ACTIVITY, ENDED, EVENTS, TODAY, Project, days_ago
+from icontact_assets_tests.harness import ACTIVITY, ENDED, EVENTS, TODAY, Ended, Project, days_ago
 
 BIG = 910001
 
@@ -118,10 +118,7 @@ def test_a_listing_that_lost_all_its_rows_is_not_believed_at_once(project: Proje
     again = {REREAD_TAG: "true"}
     result = project.run(ACTIVITY, ENDED, **again)
     assert not result.success
-    failure = result.failure_data_for_node("icontact__raw_activity")
-    assert failure is not None
-    assert failure.user_failure_data is not None
-    said = failure.user_failure_data.description or ""
+    said = Ended.of(result).red["raw_activity"]
     assert f"{message} (opens: it held 0 rows where {opens} were known" in said
     assert project.stored_events() == stored
     assert not project.run(ACTIVITY, ENDED, **again).success

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
-import dagster as dg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,12 +29,8 @@ def set_clock(project: Project, at: datetime) -> None:
     project.sandbox.control("clock", now=at.isoformat(), frozen=False)
 
 
-def days_of(result: dg.ExecuteInProcessResult, asset: str) -> set[date]:
-    return {
-        date.fromisoformat(str(event.partition))
-        for event in result.get_asset_materialization_events()
-        if event.asset_key == dg.AssetKey(["icontact", asset]) and event.partition
-    }
+def days_of(project: Project, result: Any, asset: str) -> set[date]:
+    return {date.fromisoformat(day) for day in project.metadata(result, asset)}
 
 
 def seen_in_coverage(project: Project) -> set[tuple[bool, bool]]:
@@ -49,15 +45,15 @@ def test_days_that_the_service_has_not_reached_are_not_read(project: Project) ->
         words = Ended.of(result).red[asset]
         assert "iContact's clock is 26 h 0 min behind" in words
         assert "doctor" in words
-        assert LONG_AGO in days_of(result, asset)
-        assert not {YESTERDAY, TODAY} & days_of(result, asset)
+        assert LONG_AGO in days_of(project, result, asset)
+        assert not {YESTERDAY, TODAY} & days_of(project, result, asset)
     assert seen_in_coverage(project) == {(False, False)}
     assert project.stored_events() == project.true_events()
 
     set_clock(project, datetime.now(UTC))
     passed = project.run(EVENTS, WEEK)
     assert passed.success
-    assert days_of(passed, "raw_messages") == days_of(passed, "raw_activity") == set(WEEK.days)
+    assert days_of(project, passed, "raw_messages") == days_of(project, passed, "raw_activity") == set(WEEK.days)
     assert project.rows(f"SELECT read FROM icontact.coverage WHERE day = DATE '{YESTERDAY}'") == [(True,)]
     assert project.stored_events() == project.true_events()
 
