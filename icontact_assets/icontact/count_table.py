@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -40,6 +41,7 @@ class CountTable:
         self._catalog = catalog
         self._account = account_key
         self._rates: Sequence[Rate] = ()
+        self._threads = threading.Lock()
         self.pause_kept = f"The table icontact_pauses of {catalog.where}"
 
     def open(self, rates: Sequence[Rate]) -> None:
@@ -95,7 +97,8 @@ class CountTable:
     def _alone(self) -> Iterator[Session]:
         """A transaction that no other worker has for this account. What it did is undone if it raises."""
         try:
-            with self._catalog.lent() as session:
+            # One session for all threads of a run: the catalog has room for few.
+            with self._threads, self._catalog.lent() as session:
                 # Whoever waited for the lock must see what the one before it did.
                 session.isolation_level = IsolationLevel.READ_COMMITTED
                 with session.transaction():
