@@ -9,15 +9,16 @@ import dagster as dg
 
 from icontact_assets.assets.audiences import audience_asset
 from icontact_assets.assets.exports import export_asset
+from icontact_assets.assets.maintenance import maintenance_asset
 from icontact_assets.assets.mapped import mapped_assets
 from icontact_assets.assets.outside import outside_assets
 from icontact_assets.assets.people import people_assets
 from icontact_assets.assets.raw import raw_assets
 from icontact_assets.assets.reports import report_assets
 from icontact_assets.errors import UserError
-from icontact_assets.jobs import export_job, import_job
+from icontact_assets.jobs import export_job, import_job, maintenance_job
 from icontact_assets.notices import notice_sensor
-from icontact_assets.schedules import daily_schedule, hourly_schedule, retry_schedule
+from icontact_assets.schedules import daily_schedule, hourly_schedule, maintenance_schedule, retry_schedule
 from icontact_assets.sensors import dead_runs_sensor, export_sensor, follow_raw_sensor
 from icontact_assets.settings.models import Settings
 
@@ -30,8 +31,8 @@ def build_defs(settings: Settings, *, prefix: str = "", translate: Translate | N
 
     `translate` is applied to every asset. It may change all but the key: owners, group, tags, kinds, description,
     metadata, automation condition. The first part of a key is the name of the import, the name of the schema in the
-    database too. `prefix` comes before the names of sensors, which are otherwise the same for all settings. Names of
-    imports and exports must differ between settings that are loaded together.
+    database too. `prefix` comes before the names of sensors and of the maintenance, which are otherwise the same for
+    all settings. Names of imports and exports must differ between settings that are loaded together.
 
     Raises UserError if `translate` changes a key.
     """
@@ -72,6 +73,11 @@ def _definitions(settings: Settings, prefix: str) -> dg.Definitions:
             schedules.append(hourly_schedule(import_, job))
     following += [audience_asset(settings, audience) for audience in settings.audiences]
     assets = [*read, *following, *(export_asset(settings, export) for export in settings.exports)]
+    if (maintenance := maintenance_asset(settings, prefix)) is not None:
+        job = maintenance_job(prefix)
+        assets.append(maintenance)
+        jobs.append(job)
+        schedules.append(maintenance_schedule(job, settings.schedule))
     exports = {export.name: export_job(settings, export) for export in settings.exports}
     jobs += exports.values()
     sensors: list[dg.SensorDefinition] = [

@@ -1,11 +1,11 @@
-"""The jobs of an import: all of it for a window of days."""
+"""The jobs: all of an import for a window of days, an export, the maintenance of the storage."""
 
 from __future__ import annotations
 
 import dagster as dg
 
 from icontact_assets.plain import code
-from icontact_assets.records import export_key
+from icontact_assets.records import export_key, maintenance_key
 from icontact_assets.settings.models import Export, Import, Settings
 
 
@@ -26,5 +26,15 @@ def export_job(settings: Settings, export: Export) -> dg.UnresolvedAssetJobDefin
         f"export_{export.name}",
         selection=dg.AssetSelection.assets(export_key(settings, export)),
         description=f"Puts the audience {export.audience} on the list {code(export.list)}.",
+        executor_def=dg.in_process_executor,
+    )
+
+
+def maintenance_job(prefix: str) -> dg.UnresolvedAssetJobDefinition:
+    """The maintenance of the storage."""
+    return dg.define_asset_job(
+        f"{prefix}maintenance",
+        selection=dg.AssetSelection.assets(maintenance_key(prefix)),
+        description="Keeps the lake small and quick.",
         executor_def=dg.in_process_executor,
     )

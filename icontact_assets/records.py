@@ -113,6 +113,11 @@ def pool_of(folder: ClientFolder) -> str:
     return f"icontact_account_{folder.account_id or 'any'}"
 
 
+def maintenance_key(prefix: str) -> dg.AssetKey:
+    """Asset key of the maintenance of the storage. No import can begin with a capital letter."""
+    return dg.AssetKey(["Warehouse", f"{prefix}maintenance"])
+
+
 def newest_audiences(instance: dg.DagsterInstance, settings: Settings, export: Export) -> dict[str, Computed | str]:
     """The newest materialization of every audience that decides who is exported, the export's own audience first.
 

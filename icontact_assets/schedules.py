@@ -1,5 +1,5 @@
 """The schedules of an import: daily for the days that ended, hourly for the running day if a user asked for it, and
-hourly again for days that failed."""
+hourly again for days that failed. And the one of the storage."""
 
 from __future__ import annotations
 
@@ -46,6 +46,22 @@ def daily_request(instance: dg.DagsterInstance, import_: Import, at: datetime) -
     missed = date.fromisoformat(max(asked)) + timedelta(days=1) if asked else window.first
     first = max(import_.start_date, min(window.first, missed))
     return dg.RunRequest(run_key=window.last.isoformat(), tags=range_tags(Window(first, window.last)))
+
+
+def maintenance_schedule(job: dg.UnresolvedAssetJobDefinition, schedule: Schedule) -> dg.ScheduleDefinition:
+    """The maintenance of the storage, once a day, at the time that is farthest from the daily runs.
+
+    On from the start, because without it the storage becomes slower each day.
+    """
+    hour, minute = schedule.daily_at.split(":")
+    return dg.ScheduleDefinition(
+        name=f"{job.name}_daily",
+        job=job,
+        cron_schedule=f"{int(minute)} {(int(hour) + 12) % 24} * * *",
+        execution_timezone=schedule.time_zone,
+        description="Keeps the lake small and quick. Runs go on beside it.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
 
 
 def hourly_schedule(import_: Import, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:

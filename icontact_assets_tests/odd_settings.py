@@ -38,7 +38,7 @@ VARIABLES = (
         "ICONTACT_ASSETS_RECORD",
     ),
     *("ICONTACT_ASSETS_PUBLISH", "ICONTACT_ASSETS_LOCK_WAIT", "ICONTACT_ASSETS_MEMORY_LIMIT"),
-    *("ICONTACT_ASSETS_WAREHOUSE", "ICONTACT_ASSETS_DATA"),
+    *("ICONTACT_ASSETS_WAREHOUSE", "ICONTACT_ASSETS_DATA", "ICONTACT_ASSETS_SNAPSHOT_DAYS"),
 )
 SETTINGS = (
     *((section, at) for section, text in _FULL.items() for at in (item.split(": ")[0] for item in text.split("|"))),

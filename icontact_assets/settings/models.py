@@ -322,6 +322,9 @@ class Sharing(Model):
     memory_limit: int | None = Field(default=None, ge=200, le=1_000_000_000)
     """The most memory that DuckDB uses, in MB (`ICONTACT_ASSETS_MEMORY_LIMIT`). What does not fit is put beside the
     database. Without it, DuckDB uses 80 % of the machine's, and a computation of mapped or report tables 1,500 MB."""
+    snapshot_days: int = Field(default=7, ge=1, le=3650)
+    """The days for which former states of a lake, and the files of killed runs, are kept
+    (`ICONTACT_ASSETS_SNAPSHOT_DAYS`). Whoever reads for longer finds files missing."""
 
 
 class Lake(Model):

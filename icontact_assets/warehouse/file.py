@@ -61,6 +61,7 @@ class DatabaseFile:
     """
 
     setting = "ICONTACT_ASSETS_DUCKDB"
+    maintenance = None
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -21,6 +21,7 @@ from icontact_assets.warehouse.lock import LockTaken
 from icontact_assets.warehouse.remedies import first_line
 from icontact_assets.warehouse.signals import interrupted_by_signals
 from icontact_assets.warehouse.storage import (
+    Maintained,
     Tenure,
     Version,
     WarehouseBusy,
@@ -28,6 +29,7 @@ from icontact_assets.warehouse.storage import (
     free_below,
     nothing_kept,
 )
+from icontact_assets.warehouse.upkeep import contents, maintain
 
 # What catalog, data or memory are at fault for. Anything else is wrong SQL, and the caller's.
 _AT_FAULT = (
@@ -185,16 +187,25 @@ class DuckLake:
     def size(self) -> int:
         """The bytes of its Parquet files that are in use."""
         with self._looking() as session:
-            if not _is_lake(session):
-                return 0
-            [(size,)] = session.execute(
-                "SELECT coalesce(sum(file_size_bytes), 0)::bigint FROM ducklake_data_file WHERE end_snapshot IS NULL"
-            ).fetchall()
-            return int(size)
+            return contents(session).bytes if _is_lake(session) else 0
 
     def room(self) -> int | None:
         """The bytes that are free on the disk of the data. S3 has no end."""
         return None if "://" in self._data else free_below(Path(self._data))
+
+    def maintenance(self, keep: timedelta) -> Maintained:
+        """Merge small files, and remove snapshots and files that nobody needs. Writers wait for its short steps."""
+
+        @contextmanager
+        def opened(schema: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+            purpose, schemas = (None, ()) if schema is None else ("maintenance", (schema,))
+            with self.turn(purpose, schemas), self.attached(read_only=False) as connection:
+                yield connection
+
+        if not self.exists():
+            raise nothing_kept(self.where)
+        with self._session("maintenance") as session:
+            return maintain(session, opened, opened, keep)
 
     @contextmanager
     def _session(self, purpose: str) -> Iterator[Session]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection, Hashable
 from contextlib import AbstractContextManager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +37,38 @@ class Tenure:
         """The mark that was left under this lock the last time somebody asked for one, and a new one, which is left
         now. Work that bears another mark than the former is outdated: somebody elsewhere went on without it."""
         return "", ""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a storage holds."""
+
+    snapshots: int
+    """Former states that can be read, and the current one."""
+    files: int
+    """Files that the current state is in."""
+    bytes: int
+    """Their size."""
+
+
+@dataclass(frozen=True)
+class Maintained:
+    """What a maintenance found, did and left."""
+
+    before: Contents
+    after: Contents
+    rows_flushed: int
+    """Rows that were in the catalog, and are in files now."""
+    files_rewritten: int
+    """Files whose rows are in fewer or smaller ones now."""
+    files_removed: int
+    """Files that no snapshot needed any more."""
+    orphans_removed: int
+    """Files that a killed run had left."""
+
+
+Maintenance = Callable[[timedelta], Maintained]
+"""Does what a storage needs, and leaves all states readable that are younger than it is told."""
 
 
 class Storage(Protocol):
@@ -113,6 +146,10 @@ class Storage(Protocol):
 
     def room(self) -> int | None:
         """The bytes that are free for more. None: as many as somebody pays for."""
+
+    @property
+    def maintenance(self) -> Maintenance | None:
+        """What is to be done for it once a day, beside runs that go on. None: nothing."""
 
 
 def free_below(path: Path) -> int:
