@@ -382,7 +382,9 @@ class Session:
 
     def _pause(self, response: requests.Response) -> datetime | None:
         """Send nothing until the time that the answer asks for, and return it. None if it asks for none."""
-        seconds = _retry_after(response.headers.get("Retry-After", ""))
+        # A date is one of the service's clock, and ours may be another.
+        now = _instant_of(response.headers.get("Date", "")) or datetime.now(UTC)
+        seconds = _retry_after(response.headers.get("Retry-After", ""), now)
         if seconds is None:
             return None
         pause = timedelta(seconds=seconds)
@@ -431,13 +433,14 @@ def _instant_of(date: str) -> datetime | None:
         return None
 
 
-def _retry_after(value: str) -> float | None:
-    """The seconds that a header asks to wait, a day at most. None if it asks for none or cannot be read."""
+def _retry_after(value: str, now: datetime) -> float | None:
+    """The seconds that a header asks to wait, a day at most, where it is `now` (aware UTC) at the service. None if it
+    asks for none or cannot be read."""
     if seconds := re.match(r"\s*([0-9]+)\s*(?:$|[.,;])", value):
         wait = float(seconds[1])
     else:
         try:
-            wait = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+            wait = (parsedate_to_datetime(value) - now).total_seconds()
         except (ValueError, TypeError, OverflowError, IndexError):
             return None
     return min(wait, LONGEST_PAUSE.total_seconds()) if wait > 0 else None

@@ -305,6 +305,16 @@ def test_a_long_pause_is_said_at_once_and_kept_by_every_process(tmp_path: Path, 
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("ahead", [-48, 48])
+def test_a_pause_until_a_date_is_measured_by_the_clock_of_the_service(tmp_path: Path, ahead: int) -> None:
+    now = ahead * 3600.0
+    headers = f"Retry-After: {written(now + 3600)}\r\nDate: {written(now)}"
+    with Hostile(http(b"{}", headers, status="429 No")) as server:
+        with pytest.raises(AskedToWait) as caught:
+            session(server, tmp_path, tries=1).get("/time")
+        assert abs((caught.value.resumes_at - datetime.now(UTC)).total_seconds() - 3600) < 60
+
+
 @pytest.mark.parametrize(
     "header", ["²", "-5", "0", "", "soon", -3600.0, "Mon, 99999999999999999999 Jan", "٣٦٠٠", "1e5"]
 )
