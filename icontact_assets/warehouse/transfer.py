@@ -12,7 +12,7 @@ import duckdb
 from icontact_assets.errors import UserError
 from icontact_assets.warehouse.engine import CATALOG
 from icontact_assets.warehouse.lock import LockTaken
-from icontact_assets.warehouse.storage import Storage, nothing_kept
+from icontact_assets.warehouse.storage import Storage, Tenure, nothing_kept
 from icontact_assets.warehouse.tables import IMPORT_SOURCE, VIEWS
 from icontact_assets.warehouse.warehouse import Warehouse
 
@@ -92,9 +92,9 @@ def copy(
     schemas = _schemas(source)
     purpose = f"copying to {target.where}"
     with ExitStack() as held:
-        for storage in (source, target):
-            for schema in schemas:
-                held.enter_context(_alone(storage, schema, purpose, waiting))
+        for schema in schemas:
+            held.enter_context(_alone(source, schema, purpose, waiting))
+        tenures = {schema: held.enter_context(_alone(target, schema, purpose, waiting)) for schema in schemas}
         for schema in schemas:
             # A database of an earlier version gets the tables that this one knows.
             Warehouse(source, schema).prepare()
@@ -108,6 +108,8 @@ def copy(
             views[schema] = _views(connection, schema)
         there = _compare(target, tables, tell)
         _refuse_without_room(source, target)
+        for schema, tenure in tenures.items():
+            _forget_pages(target, schema, tenure)
         yield from (_copied(table, was_there=True) for table in tables if table in there)
         for batch in _batches([table for table in tables if table not in there]):
             with Warehouse(target).write(f"copying from {source.where}") as writing:
@@ -135,12 +137,12 @@ def other_schemas(storage: Storage) -> list[str]:
 
 
 @contextmanager
-def _alone(storage: Storage, schema: str, purpose: str, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Have an import alone: nobody reads it, and nobody exports its audiences."""
+def _alone(storage: Storage, schema: str, purpose: str, waiting: Callable[[str], None]) -> Iterator[Tenure]:
+    """Have an import alone: nobody exports its audiences, and nobody reads it. The latter's lock is what it yields."""
     with ExitStack() as held:
-        for name in ("staging", "exports"):
+        for name in ("exports", "staging"):
             try:
-                held.enter_context(
+                tenure = held.enter_context(
                     storage.lock(f"{schema}.{name}", purpose, wait_seconds=_LOCK_SECONDS, waiting=waiting)
                 )
             except LockTaken as error:
@@ -148,7 +150,15 @@ def _alone(storage: Storage, schema: str, purpose: str, waiting: Callable[[str],
                     f"{schema} in {storage.where} is in use by {error}. Nothing was copied. Wait for it to end, stop "
                     "the schedules and sensors, and run this again."
                 ) from error
-        yield
+        yield tenure
+
+
+def _forget_pages(target: Storage, schema: str, tenure: Tenure) -> None:
+    """Let no pages land that wait for the target, here or on other machines: they are older than what is copied."""
+    tenure.marks()
+    path = target.on_this_machine(f"{schema}.staging")
+    for end in ("", "-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 def _compare(target: Storage, tables: list[_Table], tell: Callable[[str], None]) -> set[_Table]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from icontact_assets.ingest.context import staged
+from icontact_assets.ingest.staging import Poll
 from icontact_assets.resources import file_and_lake
 from icontact_assets.settings.models import SettingsError
 from icontact_assets.warehouse.storage import Storage
@@ -54,6 +57,9 @@ def test_the_guide_moves_to_the_lake_and_back(
     there, back = re.findall(r"^icontact-assets warehouse copy .*$", GUIDE.read_text(), re.MULTILINE)
     before = contents(file)
     assert len(before["raw_activity"]) > 100
+    for place in places:
+        with staged(place, "icontact", "id", purpose="a run that was killed") as (staging, _):
+            staging.keep_poll(Poll("1", datetime.now(UTC), {}))
     assert "0 were there already" in execute(there)
     assert contents(lake) == before
     Path(file.where).rename(imported.home / "former")
@@ -62,6 +68,10 @@ def test_the_guide_moves_to_the_lake_and_back(
     with Warehouse(lake).read() as connection:
         members = connection.execute("SELECT count(*) FROM icontact.audience_on('readers', today())").fetchall()
     assert members == [(len(before["audience_members"]),)]
+    # What waited in either place is older than what was copied there.
+    for place in places:
+        with staged(place, "icontact", "id", purpose="the next run") as (staging, _):
+            assert staging.polls() == []
     # What was computed in the file counts in the lake.
     result = imported.run('key:"icontact/icontact_activity"')
     assert imported.metadata(result, "icontact_activity")["None"]["all_computed"] is False
