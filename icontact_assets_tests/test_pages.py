@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
-from icontact_assets.assets.pages import documentation
+from icontact_assets.assets import audiences, exports, mapped, people, reports
+from icontact_assets.assets.pages import Described, Page, described, documentation
 from icontact_assets.build import build_defs
 from icontact_assets.mapping.lineage import columns_named
 from icontact_assets.metadata import code_block
 from icontact_assets.reports.tables import REPORT_TABLES
 from icontact_assets.settings.load import load_settings
-from icontact_assets.settings.models import SettingsError
+from icontact_assets.settings.models import Settings, SettingsError
 from icontact_assets.warehouse.tables import COVERAGE, TABLES, VIEWS
 from icontact_assets_tests.harness import Project, rows_of
 
@@ -31,6 +34,7 @@ exports:
   - {name: elsewhere, audience: others, account: 8, client_folder: 9, match: email, list: 77}
 """
 
+LINEAGE = "dagster/column_lineage"
 OURS = ("raw", "mapped", "report", "audience", "export")
 
 
@@ -41,6 +45,18 @@ REPORT = dg.AssetKey(["one", "report"])
 def graph(tmp_path: Path) -> dg.AssetGraph:
     (tmp_path / "icontact.yaml").write_text(CONFIG)
     return build_defs(load_settings({}, tmp_path)).resolve_asset_graph()
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Assets show the lineage that their materializations carry before there is one."""
+
+    def with_lineage(settings: Settings, page: Page, extra: Mapping[str, Any] | None = None) -> Described:
+        found = described(settings, page, extra)
+        return {**found, "metadata": {**found["metadata"], LINEAGE: page.lineage}}
+
+    for module in (audiences, exports, mapped, people, reports):
+        monkeypatch.setattr(module, "described", with_lineage)
 
 
 def own(graph: dg.AssetGraph) -> list[dg.AssetKey]:
@@ -115,19 +131,19 @@ def test_the_columns_of_the_coverage_view_are_those_it_has(imported: Project) ->
 
 
 def sources(graph: dg.AssetGraph, asset: str) -> dict[str, set[str]]:
-    lineage = graph.get(dg.AssetKey(["one", asset])).metadata["dagster/column_lineage"]
+    lineage = graph.get(dg.AssetKey(["one", asset])).metadata[LINEAGE]
     return {
         column: {f"{dep.asset_key.path[-1]}.{dep.column_name}" for dep in deps}
         for column, deps in lineage.deps_by_column.items()
     }
 
 
-def test_columns_lead_from_raw_to_audiences_and_every_one_of_them_exists(graph: dg.AssetGraph) -> None:
+def test_columns_lead_from_raw_to_audiences_and_every_one_of_them_exists(traced: None, graph: dg.AssetGraph) -> None:
     columns = {
         key: {column.name for column in graph.get(key).metadata["dagster/column_schema"].columns} for key in own(graph)
     }
     for key in own(graph):
-        lineage = graph.get(key).metadata.get("dagster/column_lineage")
+        lineage = graph.get(key).metadata.get(LINEAGE)
         if key.path[-1].startswith("raw_"):
             continue
         for column, deps in lineage.deps_by_column.items():
@@ -150,13 +166,13 @@ def test_columns_lead_from_raw_to_audiences_and_every_one_of_them_exists(graph: 
     }
 
 
-def test_a_materialization_carries_the_lineage_that_the_ui_reads(imported: Project) -> None:
+def test_a_materialization_carries_the_lineage_that_the_ui_reads(traced: None, imported: Project) -> None:
     assert imported.run('key:"icontact/icontact_*" or key:"icontact/audience_readers"').success
     for name in ("icontact_users", "icontact_activity", "icontact_profiles", "audience_readers"):
         key = dg.AssetKey(["icontact", name])
         [record] = imported.instance.fetch_materializations(key, limit=1).records
-        said = record.asset_materialization.metadata["dagster/column_lineage"].value
-        assert said == imported.definitions.resolve_asset_graph().get(key).metadata["dagster/column_lineage"]
+        said = record.asset_materialization.metadata[LINEAGE].value
+        assert said == imported.definitions.resolve_asset_graph().get(key).metadata[LINEAGE]
         assert record.asset_materialization.metadata["dagster/row_count"].value > 0
 
 

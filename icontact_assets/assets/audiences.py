@@ -85,8 +85,12 @@ def _sql_label(audience: Audience) -> str:
 
 def _page(audience: Audience, *, is_of_people: bool) -> Page:
     profiles = table_key(audience.import_name, "icontact_profiles")
-    people = [(_people(audience.import_name), "ic_contact_id")] if is_of_people else []
-    named = columns_named(_sql(audience), "icontact_profiles")
+
+    def comes_from() -> dict[str, list[tuple[dg.AssetKey, str]]]:
+        people = [(_people(audience.import_name), "ic_contact_id")] if is_of_people else []
+        named = columns_named(_sql(audience), "icontact_profiles")
+        return {"contact_id": [*((profiles, name) for name in dict.fromkeys(["ic_contact_id", *named])), *people]}
+
     return Page(
         import_name=audience.import_name,
         layer="audience",
@@ -95,7 +99,7 @@ def _page(audience: Audience, *, is_of_people: bool) -> Page:
         kinds=frozenset({"duckdb", "table"}),
         docs="audiences.md",
         code=compute,
-        comes_from={"contact_id": (*((profiles, name) for name in dict.fromkeys(["ic_contact_id", *named])), *people)},
+        comes_from=comes_from,
         beside=(AUDIENCE_CHANGES, AUDIENCE_COMPUTATIONS),
     )
 

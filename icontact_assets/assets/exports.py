@@ -106,7 +106,6 @@ def export_asset(settings: Settings, export: Export) -> dg.AssetsDefinition:
 
 def _page(settings: Settings, export: Export) -> Page:
     name = settings.import_of(export).name
-    members = tuple((audience_key(settings, source), "contact_id") for source in sources(export))
     return Page(
         import_name=name,
         layer="export",
@@ -115,7 +114,9 @@ def _page(settings: Settings, export: Export) -> Page:
         kinds=frozenset({"icontact", "duckdb", "table"}),
         docs="exports.md",
         code=run_export,
-        comes_from={"member_id": members},
+        comes_from=lambda: {
+            "member_id": [(audience_key(settings, source), "contact_id") for source in sources(export)]
+        },
         beside=(EXPORT_RUNS, EXPORT_MEMBERS, EXPORT_PLANS, OPT_OUTS, CONTACT_ADDRESSES),
     )
 

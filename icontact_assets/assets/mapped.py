@@ -208,7 +208,7 @@ def _page(import_: Import, name: str) -> Page:
         kinds=frozenset({"duckdb", "view" if name == "icontact_profiles" else "table"}),
         docs="tables.md",
         code=_BUILDERS[name],
-        comes_from=keyed(lineage(name), import_.name),
+        comes_from=lambda: keyed(lineage(name), import_.name),
         beside=(HASHED_LINKS, MAPPING_STATE) if name == "icontact_activity" else (),
     )
 

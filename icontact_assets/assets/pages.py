@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, cached_property
@@ -57,15 +57,16 @@ class Page:
     """The page of the documentation, as `tables.md`."""
     code: Callable[..., Any]
     """What does the asset's work."""
-    comes_from: Mapping[str, tuple[tuple[dg.AssetKey, str], ...]] | None = None
+    comes_from: Callable[[], Mapping[str, Sequence[tuple[dg.AssetKey, str]]]] = dict
     """For each column the columns of other assets that its values come from."""
     beside: tuple[Table | View, ...] = ()
     """What the asset writes besides, which no other page shows."""
 
     @cached_property
     def lineage(self) -> dg.TableColumnLineage:
-        """Where columns come from, as Dagster shows it. Its UI reads it from the newest materialization."""
-        comes_from = self.comes_from or {}
+        """Where columns come from, as Dagster shows it. Its UI reads it from the newest materialization, so nothing is
+        made of it before."""
+        comes_from = self.comes_from()
         # Many columns come from the same ones.
         deps = {source: dg.TableColumnDep(*source) for source in set(chain.from_iterable(comes_from.values()))}
         return dg.TableColumnLineage(
@@ -114,7 +115,6 @@ def described(settings: Settings, page: Page, extra: Mapping[str, Any] | None = 
             ),
             "dagster/code_references": _code(page.code.__code__),
             "documentation": documentation(page.docs),
-            **({} if page.comes_from is None else {"dagster/column_lineage": page.lineage}),
             **_beside(page.beside),
             **(extra or {}),
         },

@@ -73,7 +73,7 @@ def _page(import_: Import) -> Page:
         kinds=frozenset({"duckdb", "table"}),
         docs="tables.md",
         code=build_people,
-        comes_from={
+        comes_from=lambda: {
             column: tuple(_of_imports(import_.people, sources)) for column, sources in people_lineage().items()
         },
     )

@@ -12,6 +12,7 @@ from icontact_assets.assets.mapped import follow
 from icontact_assets.assets.pages import Page, described, keyed
 from icontact_assets.assets.worker import worker
 from icontact_assets.checks import report_results, report_specs
+from icontact_assets.mapping.lineage import Lineage
 from icontact_assets.metadata import failing_plainly, metadata_table
 from icontact_assets.pages import write_page
 from icontact_assets.plain import mask
@@ -103,7 +104,10 @@ def _tables(settings: Settings, import_: Import, raw: Collection[str]) -> dg.Ass
         specs=[
             dg.AssetSpec(
                 keys[report],
-                deps=sorted({source for sources in (page.comes_from or {}).values() for source, _ in sources}),
+                deps=[
+                    table_key(import_.name, name)
+                    for name in sorted({table for of in _lineage(report, raw).values() for table, _ in of})
+                ],
                 description=report.table.description,
                 group_name=f"{import_.name}_reports",
                 automation_condition=following,
@@ -140,12 +144,15 @@ def _tables(settings: Settings, import_: Import, raw: Collection[str]) -> dg.Ass
     return tables
 
 
-def _page(import_: Import, report: _Report, raw: Collection[str]) -> Page:
+def _lineage(report: _Report, raw: Collection[str]) -> Lineage:
     # Subscriptions are read only where a list is named.
-    lineage = {
+    return {
         column: tuple(source for source in sources if source[0] in raw)
         for column, sources in LINEAGE[report.table.name].items()
     }
+
+
+def _page(import_: Import, report: _Report, raw: Collection[str]) -> Page:
     return Page(
         import_name=import_.name,
         layer="report",
@@ -154,7 +161,7 @@ def _page(import_: Import, report: _Report, raw: Collection[str]) -> Page:
         kinds=frozenset({"duckdb", "table"}),
         docs="reports.md",
         code=report.code,
-        comes_from=keyed(lineage, import_.name),
+        comes_from=lambda: keyed(_lineage(report, raw), import_.name),
         beside=report.beside,
     )
 
