@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,18 +16,18 @@ from filelock import FileLock
 from icontact_assets.exports import live
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets.warehouse import file
+from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import (
     AUDIENCE,
-    SCHEMA,
-    HeldWarehouse,
     House,
     Project,
     Store,
     days_ago,
+    read_trusting,
     resume,
     shared_records,
 )
+from icontact_assets_tests.harness.place import InFile, InLake, Place
 from icontact_assets_tests.harness.postgres import Postgres, started
 from icontact_assets_tests.plain_ids import plain_id
 
@@ -79,66 +80,104 @@ def sandbox(shared_sandbox: Sandbox) -> Sandbox:
     return shared_sandbox
 
 
+@pytest.fixture(scope="session")
+def lakes(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> InLake:
+    return InLake(postgres, tmp_path_factory.mktemp("lakes"))
+
+
 @pytest.fixture
-def project(sandbox: Sandbox, tmp_path: Path) -> Project:
-    return Project.in_folder(sandbox, tmp_path)
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where the tables of a test are: a file, unless it is `on_both`."""
+    return request.getfixturevalue("lakes") if getattr(request, "param", "file") == "lake" else InFile()
+
+
+@pytest.fixture
+def project(sandbox: Sandbox, place: Place, tmp_path: Path) -> Project:
+    return Project.in_folder(sandbox, tmp_path, place.variables(tmp_path))
 
 
 @pytest.fixture(scope="session")
-def after_the_job(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The home of a project whose daily job has run, and the time at which its world began. Copying it is much faster
-    than running the job for each test. The processes of pytest-xdist share it: their sandboxes have the same world."""
+def after_the_job(
+    shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Place], tuple[Project, str]]:
+    """A project whose daily job has run, and the time at which its world began, which is one for all places. Copying it
+    is much faster than running the job for each test. The processes of pytest-xdist share the one in a file: their
+    sandboxes have the same world."""
     common = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         common = common.parent
-    folder, began = common / "after_the_job", common / "after_the_job.began"
-    with FileLock(common / "after_the_job.lock"):
-        if not began.exists():
+    began = common / "after_the_job.began"
+
+    def run(project: Project) -> Project:
+        if began.exists():
+            shared_sandbox.control("reset", now=began.read_text())
+        else:
             shared_sandbox.control("reset")
-            now = shared_sandbox.control("clock")["now"]
-            folder.mkdir()
-            project = Project.in_folder(shared_sandbox, folder)
-            project.config = AUDIENCE
-            project.environment["ICONTACT_ASSETS_PUBLISH"] = "true"
-            assert project.job(Window(days_ago(1), days_ago(1))).success
-            began.write_text(now)
-    return folder / "home", began.read_text()
+        assert project.job(Window(days_ago(1), days_ago(1))).success
+        began.write_text(shared_sandbox.control("clock")["now"])
+        return project
+
+    @cache
+    def made(place: Place) -> tuple[Project, str]:
+        folder = (common if isinstance(place, InFile) else tmp_path_factory.getbasetemp()) / f"after_{place.name}"
+        project = Project.in_folder(shared_sandbox, folder, place.variables(folder))
+        project.environment["ICONTACT_ASSETS_PUBLISH"] = "true"
+        with FileLock(common / "after_the_job.lock"):
+            if not folder.exists():
+                folder.mkdir()
+                project.config = AUDIENCE
+                run(project)
+        return project, began.read_text()
+
+    return made
 
 
 @pytest.fixture
-def imported(after_the_job: tuple[Path, str], project: Project) -> Project:
+def imported(
+    after_the_job: Callable[[Place], tuple[Project, str]], place: Place, sandbox: Sandbox, tmp_path: Path
+) -> Project:
     """A project whose daily job ran over yesterday, with an audience and its export. Dagster has no records of it."""
-    home, began = after_the_job
-    resume(project.sandbox, began)
-    shutil.copytree(home, project.home / "home")
-    project.config = AUDIENCE
-    project.environment["ICONTACT_ASSETS_PUBLISH"] = "true"
-    return project
+    template, began = after_the_job(place)
+    resume(sandbox, began)
+    shutil.copytree(template.home / "home", tmp_path / "home")
+    environment = place.copied(template.environment) | {"ICONTACT_ASSETS_HOME": str(tmp_path / "home")}
+    return Project(sandbox, tmp_path, environment, config=AUDIENCE)
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Place], Warehouse]:
     """A database with the tables of an import. Copying it is much faster than making one for each test."""
-    warehouse = HeldWarehouse(tmp_path_factory.mktemp("prepared") / "warehouse.duckdb", SCHEMA)
-    warehouse.prepare()
-    Store(warehouse).profiles()
-    warehouse.let_go()
-    return warehouse.path
+
+    @cache
+    def made(place: Place) -> Warehouse:
+        warehouse = place.warehouse(tmp_path_factory.mktemp("prepared"))
+        warehouse.prepare()
+        Store(warehouse).profiles()
+        warehouse.let_go()
+        return warehouse
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def computed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def computed(
+    prepared: Callable[[Place], Warehouse], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Place], Warehouse]:
     """The same, with an audience `everybody` that nobody is in."""
-    store = Store(HeldWarehouse(tmp_path_factory.mktemp("computed") / "warehouse.duckdb", SCHEMA))
-    shutil.copy(prepared, store.warehouse.path)
-    store.audience()
-    store.warehouse.let_go()
-    return store.warehouse.path
+
+    @cache
+    def made(place: Place) -> Warehouse:
+        store = Store(place.warehouse(tmp_path_factory.mktemp("computed"), prepared(place)))
+        store.audience()
+        store.warehouse.let_go()
+        return store.warehouse
+
+    return made
 
 
 @pytest.fixture
-def store(prepared: Path, tmp_path: Path) -> Iterator[Store]:
-    warehouse = HeldWarehouse(Path(shutil.copy(prepared, tmp_path)), SCHEMA)
+def store(prepared: Callable[[Place], Warehouse], place: Place, tmp_path: Path) -> Iterator[Store]:
+    warehouse = place.warehouse(tmp_path, prepared(place))
     yield Store(warehouse)
     warehouse.let_go()
 
@@ -146,7 +185,7 @@ def store(prepared: Path, tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def unlocked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SQL of audiences is ours: an engine that is locked for it could not be used again."""
-    monkeypatch.setattr(file, "close_to_users", lambda _: None)
+    monkeypatch.setattr(Warehouse, "read", read_trusting)
 
 
 @pytest.fixture(scope="session")
@@ -156,9 +195,15 @@ def running_sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def house(running_sandbox: Sandbox, computed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def house(
+    running_sandbox: Sandbox,
+    computed: Callable[[Place], Warehouse],
+    place: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[House]:
     running_sandbox.control("reset")
     monkeypatch.setattr(live, "SETTLE_SECONDS", 0.0)
-    warehouse = HeldWarehouse(Path(shutil.copy(computed, tmp_path)), SCHEMA)
+    warehouse = place.warehouse(tmp_path, computed(place))
     yield House(running_sandbox, Store(warehouse), tmp_path / "home")
     warehouse.let_go()

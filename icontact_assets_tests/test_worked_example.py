@@ -7,10 +7,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import duckdb
-
 from icontact_assets.ingest.window import Window
-from icontact_assets_tests.harness import EVENTS, TODAY, Project, only
+from icontact_assets_tests.harness import EVENTS, TODAY, Project, on_both, only
 from icontact_assets_tests.mapping.test_build import profiles
 
 EXAMPLE = json.loads((Path(__file__).parent / "mapping" / "data" / "lytics_vectors.json").read_text())["worked_example"]
@@ -23,7 +21,8 @@ API_NAMES = {
 OWN = ("id", "email", "status", "bounce_count", "create_date")
 
 
-def test_worked_example_over_http(project: Project, tmp_path: Path) -> None:
+@on_both
+def test_worked_example_over_http(project: Project) -> None:
     control = project.sandbox.control
     control("reset", contacts=0, messages=0, days=1)
     for contact in EXAMPLE["icontact_users"]:
@@ -46,6 +45,6 @@ def test_worked_example_over_http(project: Project, tmp_path: Path) -> None:
     expected = {row["ic_contact_id"]: row for row in EXAMPLE["expected_profiles"]}
     for window in (Window(date(2026, 5, 1), date(2026, 5, 3)), Window(TODAY, TODAY)):
         assert project.quick().run(f'{only("contacts")} or {EVENTS} or key:"icontact/icontact_*"', window).success
-        with duckdb.connect(str(project.settings.duckdb_path), read_only=True) as connection:
+        with project.tables() as connection:
             found = {id_: row for id_, row in profiles(connection).items() if id_ in expected}
         assert found == expected

@@ -9,7 +9,7 @@ import dagster as dg
 import time_machine
 
 from icontact_assets.ingest.window import Window
-from icontact_assets_tests.harness import AUDIENCE, Project, days_ago, rows_of
+from icontact_assets_tests.harness import AUDIENCE, Project, days_ago, on_both, rows_of
 
 DAY = Window(days_ago(1), days_ago(1))
 
@@ -74,6 +74,7 @@ def computed(imported: Project, config: str = AUDIENCE) -> Project:
     return imported
 
 
+@on_both
 def test_export_adds_exactly_those_who_may_be_mailed_and_fires_once(imported: Project) -> None:
     project = computed(imported)
     members = {id_ for (id_,) in project.rows("SELECT contact_id FROM icontact.audience_members")}

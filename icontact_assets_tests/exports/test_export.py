@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from icontact_assets.exports import apply
 from icontact_assets.exports.run import ExportError
 from icontact_assets.icontact.errors import BudgetSpent, Refused, Rejected, UnknownOutcome
-from icontact_assets_tests.harness import LIST, House
+from icontact_assets_tests.harness import LIST, House, on_both
 
 STATUSES = ("normal", "bounced", "donotcontact", "pending", "invitable")
 
@@ -90,6 +90,7 @@ def test_a_dry_run_does_all_but_write(house):
     assert house.outcomes() == {1: "planned", 2: "planned", 3: "skipped"}
 
 
+@on_both
 def test_batches_hold_at_most_100_and_each_person_once(house):
     ids = range(1, 102)
     people(house, *ids)
@@ -255,6 +256,7 @@ def test_after_a_lost_answer_the_list_is_read_before_anything_is_repeated(house,
     assert lost == [(10 if applied else 0,)]
 
 
+@on_both
 def test_half_a_lost_batch_is_repeated_for_the_others_only(house):
     people(house, 1, 2, 3)
     house.fault(method="POST", nth=1, do={"kind": "reset"})

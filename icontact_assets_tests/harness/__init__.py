@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from icontact_assets_tests.harness.command import execute
 from icontact_assets_tests.harness.held import HeldWarehouse
+from icontact_assets_tests.harness.place import InFile, Place, on_both
 from icontact_assets_tests.harness.project import (
     AUDIENCE,
     TODAY,
@@ -47,6 +48,7 @@ from icontact_assets_tests.harness.store import (
     Clock,
     House,
     Store,
+    read_trusting,
 )
 
 __all__ = [
@@ -63,6 +65,10 @@ __all__ = [
     "FREE",
     "HOLDING",
     "HeldWarehouse",
+    "InFile",
+    "Place",
+    "on_both",
+    "read_trusting",
     "House",
     "LIST",
     "NOW",

@@ -6,7 +6,7 @@ import multiprocessing
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -21,10 +21,10 @@ from icontact_assets.assets.raw import raw_assets
 from icontact_assets.build import build_defs
 from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
+from icontact_assets.resources import storage_of
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import Settings
-from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness.quick import QuickResult, quick_run
 from icontact_assets_tests.harness.records import without_records
@@ -76,10 +76,11 @@ class Project:
     _made: _Made | None = field(default=None, init=False)
 
     @classmethod
-    def in_folder(cls, sandbox: Sandbox, folder: Path) -> Project:
-        """The project of most tests, with everything that it keeps below `folder`."""
+    def in_folder(cls, sandbox: Sandbox, folder: Path, variables: Mapping[str, str] | None = None) -> Project:
+        """The project of most tests, with everything that it keeps below `folder`. `variables`: where its tables are."""
         environment = {
             **sandbox.environment(),
+            **(variables or {}),
             "ICONTACT_ASSETS_HOME": str(folder / "home"),
             "ICONTACT_START_DATE": days_ago(40).isoformat(),
             "ICONTACT_WORKERS": "2",
@@ -161,7 +162,7 @@ class Project:
 
     @contextmanager
     def tables(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with Warehouse(DatabaseFile(self.settings.duckdb_path)).read() as connection:
+        with Warehouse(storage_of(self.settings)).read() as connection:
             yield connection
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -24,6 +25,7 @@ from icontact_assets.icontact.values import EASTERN
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.world import CONTACT_FIELDS
+from icontact_assets_tests.harness.place import InFile, Place
 from icontact_assets_tests.harness.project import TODAY, Project, days_ago
 from icontact_assets_tests.harness.quick import QuickResult
 from icontact_assets_tests.harness.records import without_records
@@ -119,6 +121,8 @@ class Stage:
 
     sandbox: Sandbox
     folder: Path
+    place: Place = field(default_factory=InFile)
+    """Where the tables of its projects are."""
     runs: int = 0
     waited: float = 0.0
     _cleared: int = field(default=0, init=False)
@@ -129,16 +133,20 @@ class Stage:
         self.clear_log()
         self.sandbox.control("reset", **world)
 
-    def project(self, **environment: str) -> Project:
-        """The project with a home of its own, as if installed today."""
+    def project(self, base: Project | None = None, **environment: str) -> Project:
+        """The project with a home of its own: a copy of `base` with all that it holds, or as if installed today."""
         self._homes += 1
         home = self.folder / f"user{self._homes}"
-        home.mkdir(parents=True)
+        if base is None:
+            home.mkdir(parents=True)
+        else:
+            shutil.copytree(base.home, home)
         return Project(
             self.sandbox,
             home,
             {
                 **self.sandbox.environment(),
+                **(self.place.copied(base.environment) if base else self.place.variables(home)),
                 "ICONTACT_ASSETS_HOME": str(home / "state"),
                 "ICONTACT_START_DATE": days_ago(40).isoformat(),
                 "ICONTACT_ASSETS_PUBLISH": "false",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,17 +22,25 @@ from icontact_assets.icontact.folder import Folder
 from icontact_assets.icontact.session import Credentials, Session
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.models import Audience, Export
-from icontact_assets.warehouse import file
 from icontact_assets.warehouse.tables import TABLES
+from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness.held import HeldWarehouse
+from icontact_assets_tests.harness.place import SCHEMA, Held
 
-SCHEMA = "icontact"
 LIST = 5004
 HOLDING = 5001
 FREE = {"removes": 10_000, "removed_share": 1, "shrink": 1, "growth": 1_000, "empty_audience": "allow"}
 """Limits that stop nothing."""
 NOW = datetime(2026, 9, 14, 12, 0, tzinfo=UTC)
 EVERYBODY = Audience(name="everybody", label="Everybody", import_name="icontact", where="true")
+
+_read = Warehouse.read
+
+
+def read_trusting(warehouse: Warehouse, *, users_sql: str | None = None) -> AbstractContextManager[Any]:
+    """`Warehouse.read` where what users wrote is ours: an engine that is closed to them could not be used again."""
+    return _read(warehouse)
+
 
 PROFILE = pa.schema(
     [
@@ -50,7 +59,7 @@ PROFILE = pa.schema(
 class Store:
     """A database with the tables of an import and a stand-in for the view of profiles."""
 
-    warehouse: HeldWarehouse
+    warehouse: HeldWarehouse | Held
 
     def profiles(self, *rows: dict[str, Any]) -> None:
         """Replace all profiles; columns left out are NULL."""
@@ -78,7 +87,7 @@ class Store:
 
     def compute(self, audience: Audience, now: datetime = NOW, missing: str | None = None) -> None:
         """Compute an audience of ours. No user wrote its SQL: an engine that it locked could not be used again."""
-        with mock.patch.object(file, "close_to_users"):
+        with mock.patch.object(Warehouse, "read", read_trusting):
             compute(self.warehouse, audience, now=now, missing=missing)
 
     def incomplete(self, missing: str | None) -> None:

@@ -9,27 +9,38 @@ from typing import Any
 import pytest
 
 from icontact_assets.sandbox.process import Sandbox
-from icontact_assets_tests.harness import Stage
+from icontact_assets_tests.harness import Place, Stage
 from icontact_assets_tests.ingest.faults import FAULTS, REQUESTS, Impossible, Play, Row
 from icontact_assets_tests.plain_ids import plain_id
+
+_IN_A_LAKE = {
+    "cap 1",
+    "every 9th answer, each in another way",
+    "500 clicks",
+    "always zero",
+    "a quarter of the contacts gone",
+}
+"""Plays that run with tables in a lake too. `python -m benchmarks.faults --lake` plays all."""
 
 
 def plays(rows: Sequence[Row]) -> list[Any]:
     return [
-        pytest.param(play, id=f"{plain_id(row.fault)}-{plain_id(play.name)}")
+        pytest.param(play, place, id=f"{plain_id(row.fault)}-{plain_id(play.name)}-{place}", marks=marks)
         for row in rows
         for play in row.plays
         if play.tested != "no"
+        for place, marks in (("file", ()), ("lake", pytest.mark.lake))
+        if place == "file" or play.name in _IN_A_LAKE
     ]
 
 
 @pytest.fixture
-def stage(shared_sandbox: Sandbox, tmp_path: Path) -> Stage:
+def stage(shared_sandbox: Sandbox, place: Place, tmp_path: Path) -> Stage:
     """Each play resets the sandbox to a world of its own."""
-    return Stage(shared_sandbox, tmp_path)
+    return Stage(shared_sandbox, tmp_path, place)
 
 
-@pytest.mark.parametrize("play", plays(FAULTS))
+@pytest.mark.parametrize(("play", "place"), plays(FAULTS), indirect=["place"])
 def test_fault(stage: Stage, play: Play) -> None:
     stage.reset(**play.world)
     try:
@@ -38,7 +49,7 @@ def test_fault(stage: Stage, play: Play) -> None:
         pytest.skip(str(reason))
 
 
-@pytest.mark.parametrize("play", plays(REQUESTS))
+@pytest.mark.parametrize(("play", "place"), plays(REQUESTS), indirect=["place"])
 def test_requests(stage: Stage, play: Play) -> None:
     stage.reset(**play.world)
     play.play(stage)

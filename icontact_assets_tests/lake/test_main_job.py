@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
 
-from icontact_assets.ingest.window import Window
 from icontact_assets.resources import reading
-from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
+from icontact_assets_tests.harness import InFile, Place, Project
+from icontact_assets_tests.harness.place import InLake
 
 # Of each run: its times, and ids that are drawn.
 _OF_THE_RUN = ("_at", "read_id", "read_through", "database_id", "partition_date", "version", "hash", "source_newest")
@@ -27,13 +28,12 @@ def _contents(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[Any
     }
 
 
-def test_the_main_job_leaves_what_it_leaves_in_a_file(project: Project, variables: dict[str, str]) -> None:
-    project.quick().config = AUDIENCE
-    yesterday = Window(days_ago(1), days_ago(1))
+def test_the_main_job_leaves_what_it_leaves_in_a_file(
+    after_the_job: Callable[[Place], tuple[Project, str]], lakes: InLake
+) -> None:
     found = []
-    for environment in ({}, variables):
-        project.environment |= environment
-        assert project.job(yesterday).success
+    for place in (InFile(), lakes):
+        project, _ = after_the_job(place)
         with reading(project.settings) as connection:
             found.append(_contents(connection))
     in_file, in_lake = found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,8 @@ from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.sandbox.seed import DAY, Plan
 from icontact_assets.sandbox.switches import Switches
 from icontact_assets.sandbox.times import instant_of
-from icontact_assets_tests.harness import HeldWarehouse, House, Store
+from icontact_assets.warehouse.warehouse import Warehouse
+from icontact_assets_tests.harness import House, InFile, Place, Store
 
 PLAN = Plan(seed=3, contacts=60, messages=6, days=12)
 
@@ -27,11 +28,11 @@ def go_on(path: Path) -> State:
 
 
 def test_the_list_that_an_export_filled_is_still_filled(
-    computed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    computed: Callable[[Place], Warehouse], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "SETTLE_SECONDS", 0.0)
     world = tmp_path / "world"
-    warehouse = HeldWarehouse(Path(shutil.copy(computed, tmp_path)), "icontact")
+    warehouse = InFile().warehouse(tmp_path, computed(InFile()))
     with Sandbox(contacts=0, messages=0, days=1, state=world) as sandbox:
         house = House(sandbox, Store(warehouse), tmp_path / "home")
         for id_ in (1, 2, 3):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -99,10 +98,8 @@ def edited(
         news(stage)
         fill(stage)
         stage.sandbox.control("switches", listing_order=order, activity_order=order)
-        project = stage.project()
-        if base is not None:
-            shutil.copytree(base.home, project.home, dirs_exist_ok=True)
-        elif stands_on:
+        project = stage.project(base)
+        if base is None and stands_on:
             assert stage.run(project, selection=only(*sorted(stands_on))).green
         return project
 
