@@ -51,7 +51,7 @@ def read_alone(settings: Settings, name: str) -> None:
 
 @pytest.mark.skipif(not shutil.which("redis-server"), reason="needs redis-server")
 def test_two_workers_read_accounts_side_by_side_and_none_twice(postgres: Postgres, tmp_path: Path) -> None:
-    with Agency(accounts=3, contacts=20, messages=2, per_second=2, latency=0.1) as agency:
+    with Agency(accounts=2, contacts=20, messages=2, per_second=2, latency=0.1) as agency:
         (tmp_path / "icontact.yaml").write_text(agency.config(days_ago(2).isoformat()))
         with Services(tmp_path, postgres, agency.environment()) as services:
             # The second one asks the first account, as the third does.
