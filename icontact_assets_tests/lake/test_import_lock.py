@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from icontact_assets import catalog as catalog_module
 from icontact_assets.ingest import changes
 from icontact_assets.ingest.changes import read_changes
 from icontact_assets.ingest.context import ImportContext, staged
@@ -60,11 +61,14 @@ def names(settings: Settings, contact: str) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def test_one_worker_at_a_time_has_an_import_and_the_other_is_told_which(workers: tuple[Settings, Settings]) -> None:
+def test_one_worker_at_a_time_has_an_import_and_the_other_is_told_which(
+    workers: tuple[Settings, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog_module, "_FIRST_WORD_SECONDS", 0.05)
     first, other = map(storage_of, workers)
     told = list[str]()
     with staged(first, "icontact", "id", purpose="run 1"):
-        second = staged(other, "icontact", "id", purpose="run 2", wait_seconds=2.2, waiting=told.append)
+        second = staged(other, "icontact", "id", purpose="run 2", wait_seconds=1, waiting=told.append)
         with pytest.raises(StagingError, match=r"Another run is reading this import: process \d+@\S+ run 1, since 2"):
             second.__enter__()
         with staged(other, "another", "id", purpose="run 3", wait_seconds=0):
