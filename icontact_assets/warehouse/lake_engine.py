@@ -6,7 +6,7 @@ import atexit
 import importlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,9 @@ def lake_engine(attachment: Attachment, memory_limit: int | None = None) -> Iter
         yield connection
         unharmed = True
     finally:
+        # Where the catalog is gone, to close a transaction that is open would end this process.
+        with suppress(duckdb.Error):
+            connection.execute("ROLLBACK")
         connection.close()
         if unharmed and _takes_settings(engine.connection):
             _idle.setdefault(attachment, []).append(engine)
