@@ -1,16 +1,21 @@
 """Real kills of real runs, on the `dagster.yaml` that we ship; prints what became of each. About six minutes.
 
 python -m benchmarks.kills [the first letters of the cases, by default all]
+
+The cases `file` and `lake` kill what reads and maps at 30 random moments each, and take minutes each. They are left out
+if no case is named. `lake` needs the extra `lake`, and starts a PostgreSQL of its own.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +30,8 @@ from icontact_assets.partitions import range_tags
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.dev import Dev, wait_for
 from icontact_assets_tests.harness import Project, days_ago
+from icontact_assets_tests.harness.kills import finished, killed, orphans_removed, outcome
+from icontact_assets_tests.harness.postgres import started
 
 DAYS = Window(days_ago(3), days_ago(1))
 SLOW = {"path": "/messages/", "do": {"kind": "delay", "seconds": 0.3}}
@@ -236,10 +243,66 @@ def interrupts() -> None:
     _interrupted("lock", signal.SIGTERM, lambda it: wait_for(lambda: "Waits for" in it.log.read_text(), 60))
 
 
+def _moments(
+    prepare: Callable[[Project, int], None], tidy: Callable[[Project], str], kills: int = 30, seed: int = 5
+) -> None:
+    """Kill what reads and maps at random moments, each in a folder of its own, and let the next run end."""
+    chance = random.Random(seed)
+    window = Window(days_ago(1), days_ago(1))
+    with Sandbox(seed=5, contacts=300, messages=10, days=20) as sandbox, tempfile.TemporaryDirectory() as name:
+
+        def project(number: int) -> Project:
+            folder = Path(name) / str(number)
+            folder.mkdir()
+            made = Project.in_folder(sandbox, folder).quick()
+            prepare(made, number)
+            return made
+
+        undisturbed = project(0)
+        well, seconds = finished(undisturbed, window)
+        assert well
+        wanted, cut_off, right, slowest, left = outcome(undisturbed), 0, 0, 0.0, Counter[str]()
+        for number in range(1, kills + 1):
+            it = project(number)
+            cut_off += killed(it, window, chance.uniform(0, seconds))
+            well, took = finished(it, window)
+            slowest = max(slowest, took)
+            left[tidy(it)] += 1
+            found = outcome(it)
+            differing = [table for table in wanted if found.get(table) != wanted[table]]
+            right += well and not differing
+            print(f"{number} of {kills} kills", file=sys.stderr)
+            if not well or differing:
+                print(f"kill {number}: the next run ended {'well' if well else 'badly'}, differing: {differing}")
+        print(f"| kills of a run that was going on, of an undisturbed run of {seconds:.0f} s | {cut_off} of {kills} |")
+        print(f"| the next run ended well, with the tables of an undisturbed run | {right} of {kills} |")
+        print(f"| the longest next run | {slowest:.0f} s |")
+        for what, times in sorted(left.items()):
+            print(f"| {what} | {times} times |")
+
+
+def file() -> None:
+    """Kills at random moments, with the tables in a file."""
+    _moments(lambda *_: None, lambda _: "nothing to tidy up")
+
+
+def lake(kills: int = 30, seed: int = 5) -> None:
+    """Kills at random moments, with the tables in a lake. Maintenance removes what they left."""
+    with started() as server:
+
+        def prepare(it: Project, _: int) -> None:
+            it.environment |= {
+                "ICONTACT_ASSETS_WAREHOUSE": f"ducklake:postgres:{server.conninfo(server.database())}",
+                "ICONTACT_ASSETS_DATA": str(it.home / "data"),
+            }
+
+        _moments(prepare, orphans_removed, kills, seed)
+
+
 def main() -> None:
-    chosen = sys.argv[1:] or [""]
+    chosen = sys.argv[1:] or ["worker", "command", "together", "interrupts"]
     print("| What | |\n| --- | --- |")
-    for run in (worker, command_line, together, interrupts):
+    for run in (worker, command_line, together, interrupts, file, lake):
         if any(run.__name__.startswith(name) for name in chosen):
             run()
 
