@@ -222,7 +222,10 @@ def _copy(connection: duckdb.DuckDBPyConnection, writing: duckdb.DuckDBPyConnect
     if table.print != _EMPTY:
         rows = connection.sql(_rows(connection, table.schema, table.name, table.columns)).to_arrow_reader(_BATCH)
         writing.register("copied_rows", rows)
+        # Several threads would store batches in the order in which they finish them.
+        writing.execute("SET threads = 1")
         writing.execute(f"INSERT INTO {table.place} FROM copied_rows")
+        writing.execute("RESET threads")
         writing.unregister("copied_rows")
         # Rows of a transaction that is open have no rowids to order them by.
         found = _print_of(writing, f"FROM {table.place}", table.columns)

@@ -107,6 +107,19 @@ def test_a_second_call_copies_what_is_missing_or_changed_and_loses_nothing(
     assert there | {"opt_outs": []} == before | {"opt_outs": []}
 
 
+def test_many_rows_keep_their_order(places: tuple[Storage, Storage]) -> None:
+    file, lake = places
+    with Warehouse(file).write("a run") as connection:
+        connection.execute("INSERT INTO icontact.touched_contacts SELECT range, NULL FROM range(600_000)")
+    list(copied(file, lake))
+    with Warehouse(lake).read() as connection:
+        [(rows, moved)] = connection.execute(
+            "SELECT count(*), count(*) FILTER (rowid <> contact_id::BIGINT) FROM icontact.touched_contacts "
+            "WHERE touched_at IS NULL"
+        ).fetchall()
+    assert (rows, moved) == (600_000, 0)
+
+
 def test_another_databases_data_is_not_replaced(places: tuple[Storage, Storage]) -> None:
     file, lake = places
     with Warehouse(lake, "icontact").write("a run of another") as connection:
