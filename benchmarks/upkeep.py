@@ -27,7 +27,7 @@ from icontact_assets_tests.harness.days import a_day_passes
 
 SHOWN = (1, 10, 30, 60, 100)
 KEEP = timedelta(days=7)
-CONTACTS, EVENTS = 2_000, 500
+CONTACTS, EVENTS = 20_000, 2_000
 """Contacts of the first day, and events of each."""
 
 _SAMPLES = {
