@@ -51,7 +51,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("switches", TOGETHER.values(), ids=TOGETHER)
 def test_rows_equal_the_truth(project: Project, switches: dict[str, Any]) -> None:
-    project.sandbox.control("reset", contacts=120, messages=5, days=12)
+    project.sandbox.control("reset", contacts=110, messages=4, days=12)
     project.sandbox.control("switches", **switches)
     project.quick()
     assert project.run(window=WINDOW).success

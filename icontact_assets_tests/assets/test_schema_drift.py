@@ -14,7 +14,7 @@ import pytest
 from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets_tests.dev import wait_for
-from icontact_assets_tests.harness import ACTIVITY, AUDIENCE, TODAY, Project, days_ago, only, resume
+from icontact_assets_tests.harness import ACTIVITY, AUDIENCE, TODAY, Ended, Project, days_ago, only, resume
 
 NOW = Window(TODAY, TODAY)
 """A window that has not ended: each run over it reads every listing anew."""
@@ -79,11 +79,8 @@ def found(project: Project, result: dg.ExecuteInProcessResult, asset: str) -> se
     }
 
 
-def failure(result: dg.ExecuteInProcessResult, asset: str) -> str:
-    data = result.failure_data_for_node(f"icontact__{asset}")
-    assert data is not None
-    assert data.user_failure_data is not None
-    return data.user_failure_data.description or ""
+def failure(result: Any, asset: str) -> str:
+    return Ended.of(result).red[asset]
 
 
 def test_new_fields_are_kept_and_told_once(project: Project) -> None:
@@ -171,7 +168,7 @@ def test_evolve_accepts_for_good_and_says_so_once(listed: Project) -> None:
 
 
 def test_fail_stores_nothing_and_names_field_and_remedy(listed: Project) -> None:
-    project = listed
+    project = listed.quick()
     project.config = config("fail")
     tables = [*(f"raw_{resource}" for resource in LISTINGS), "known_fields"]
     before = [project.rows(f"SELECT * FROM icontact.{table} ORDER BY ALL") for table in tables]
@@ -231,7 +228,7 @@ def test_drift_in_one_message_fails_that_kind_of_it_and_nothing_else(listed: Pro
 def test_rows_without_a_readable_time_go_to_quarantine_under_every_policy(
     listed: Project, policy: str, came: Any, green: bool
 ) -> None:
-    project = listed
+    project = listed.quick()
     project.config = config(policy)
     message = busiest(project, "open")
     opens = sum(lines for event, lines in project.true_events().items() if event[:2] == (message, "open"))
@@ -246,7 +243,7 @@ def test_rows_without_a_readable_time_go_to_quarantine_under_every_policy(
 
 
 def test_ids_of_another_kind_say_so_beside_the_suspicion(listed: Project) -> None:
-    project = listed
+    project = listed.quick()
     before = project.rows("SELECT * FROM icontact.raw_contacts ORDER BY ALL")
     plan(project, contacts={"set": {"contactId": {"id": 1}}})
     result = project.run('key:"icontact/raw_contacts"', window=NOW)

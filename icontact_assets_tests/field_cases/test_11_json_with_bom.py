@@ -16,5 +16,5 @@ def test_the_list_is_read(project: Project) -> None:
     project.sandbox.control(
         "faults", faults=[{"path": "/lists$", "do": {"kind": "reply", "status": 200, "text": text}}]
     )
-    assert project.run('key:"icontact/raw_lists"', Window(days_ago(0), days_ago(0))).success
+    assert project.quick().run('key:"icontact/raw_lists"', Window(days_ago(0), days_ago(0))).success
     assert project.rows("SELECT list_id, name FROM icontact.raw_lists") == [("5001", "Newsletter")]

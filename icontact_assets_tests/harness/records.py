@@ -58,6 +58,20 @@ def _runs(storage: InMemoryRunStorage) -> Iterator[Any]:
         yield storage._held_conn
 
 
+_UNREAD = (
+    dg.DagsterEventType.STEP_START,
+    dg.DagsterEventType.STEP_OUTPUT,
+    dg.DagsterEventType.STEP_SUCCESS,
+)
+_store_event = InMemoryEventLogStorage.store_event
+
+
+def _store_what_is_read(storage: InMemoryEventLogStorage, event: dg.EventLogEntry) -> None:
+    """Half of the events of a run say how its steps went on, and nobody reads them."""
+    if event.dagster_event is None or event.dagster_event.event_type not in _UNREAD:
+        _store_event(storage, event)
+
+
 @cache
 def without_records() -> dg.DagsterInstance:
     """An instance that knows its runs but keeps no event of them, for whoever looks at results and tables only."""
@@ -74,7 +88,7 @@ def shared_records() -> Iterator[None]:
     """Dagster's scripts are read once.
 
     A file of its records keeps its engine. Its records in memory are asked through the connection that holds them, and
-    not which columns and tables they have: all that this version makes. Python looks for garbage more seldom, and DuckDB
+    not which columns and tables they have: all that this version makes. They hold what is read. Python looks for garbage more seldom, and DuckDB
     keeps the memory that a query gave back.
     """
     gc.collect()
@@ -84,6 +98,7 @@ def shared_records() -> Iterator[None]:
         mock.patch.object(ScriptDirectory, "from_config", _scripts_of),
         mock.patch.object(sqlite_event_log, "create_engine", _engine_of),
         mock.patch.object(sqlite_run_storage, "create_engine", _engine_of),
+        mock.patch.object(InMemoryEventLogStorage, "store_event", _store_what_is_read),
         mock.patch.object(InMemoryEventLogStorage, "_connect", _events),
         mock.patch.object(InMemoryEventLogStorage, "_has_asset_key_col_on_connection", return_value=True),
         mock.patch.object(InMemoryEventLogStorage, "has_table", return_value=True),
