@@ -128,7 +128,8 @@ class DuckLake:
     @contextmanager
     def attached(self, *, read_only: bool, users_sql: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to the lake, which is made where it is missing. One that reads sees one snapshot."""
-        with self._opened(read_only) as connection:
+        # What is not of users reads with the engine that writes. A second one would load all about the tables again.
+        with self._opened(reads=read_only, read_only=users_sql is not None) as connection:
             if users_sql is not None:
                 # The engine has to read the data and the catalog, so it cannot be closed to all of them.
                 check_closed(connection, users_sql)
@@ -140,7 +141,7 @@ class DuckLake:
         """A connection to the latest snapshot. Snapshots that follow are not seen."""
         if not self.exists():
             raise nothing_kept(self.where)
-        with self._opened(read_only=True) as connection:
+        with self._opened(reads=True, read_only=True) as connection:
             yield connection
 
     def changed_at(self) -> datetime:
@@ -237,12 +238,12 @@ class DuckLake:
             ) from held
 
     @contextmanager
-    def _opened(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _opened(self, *, reads: bool, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         attachment = Attachment(self._conninfo, self._data, read_only, self.on_this_machine("spill"))
         with created_for_the_owner():
             try:
                 with (
-                    lake_engine(attachment, self._memory_limit) as connection,
+                    lake_engine(attachment, self._memory_limit, reads=reads) as connection,
                     interrupted_by_signals(connection),
                 ):
                     yield connection

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -34,6 +35,7 @@ class Attachment:
     """How libpq connects to the catalog."""
     data: str
     read_only: bool
+    """Nothing can be written by any statement."""
     work: Path
     """The folder of this machine for what does not fit in memory."""
 
@@ -70,13 +72,16 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @contextmanager
-def lake_engine(attachment: Attachment, memory_limit: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def lake_engine(
+    attachment: Attachment, memory_limit: int | None = None, *, reads: bool
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to an engine that has the lake attached and in use, which this process may have used before. One
-    that only reads sees one snapshot. `memory_limit`: MB that it may use. None: as many as DuckDB chooses.
+    that `reads` is in a transaction that does nothing else, and sees one snapshot. `memory_limit`: MB that it may use.
+    None: as many as DuckDB chooses.
 
     Whoever changes a setting in it, other than `threads`, sets it back. Raises what DuckDB raises, and OSError where
     the folder of this machine cannot be used."""
-    engine, connection = _begun(attachment, memory_limit)
+    engine, connection = _begun(attachment, memory_limit, reads)
     unharmed = False
     try:
         yield connection
@@ -92,7 +97,7 @@ def lake_engine(attachment: Attachment, memory_limit: int | None = None) -> Iter
             engine.close()
 
 
-def _begun(attachment: Attachment, memory_limit: int | None) -> tuple[_Engine, duckdb.DuckDBPyConnection]:
+def _begun(attachment: Attachment, memory_limit: int | None, reads: bool) -> tuple[_Engine, duckdb.DuckDBPyConnection]:
     """An engine whose catalog answers, and a connection to it."""
     while True:
         kept = _idle.setdefault(attachment, [])
@@ -106,10 +111,10 @@ def _begun(attachment: Attachment, memory_limit: int | None) -> tuple[_Engine, d
             if memory_limit is not None:
                 connection.execute(f"SET memory_limit = '{memory_limit}MB'")
             connection.execute(f"USE {CATALOG}")
-            if attachment.read_only:
+            if reads:
                 # All that it reads is of one snapshot.
-                connection.execute("BEGIN")
-            if attachment.read_only or not is_new:
+                connection.execute("BEGIN TRANSACTION READ ONLY")
+            if reads or not is_new:
                 connection.execute(f"FROM ducklake_current_snapshot('{CATALOG}')").fetchall()
         except duckdb.Error:
             engine.close()
@@ -122,15 +127,16 @@ def _begun(attachment: Attachment, memory_limit: int | None) -> tuple[_Engine, d
 
 def _attach(attachment: Attachment) -> _Engine:
     spill = Spill(attachment.work)
-    connection = new_engine(spill.path)
+    in_s3 = attachment.data.startswith("s3://")
+    connection = new_engine(spill.path, [_extension(name) for name in _EXTENSIONS + _S3_EXTENSIONS * in_s3])
     engine = _Engine(connection, spill)
     try:
-        in_s3 = attachment.data.startswith("s3://")
-        for name in _EXTENSIONS + _S3_EXTENSIONS * in_s3:
-            connection.execute(f"LOAD '{_quoted(_extension(name))}'")
         if in_s3:
             # As every program of AWS finds them: in variables, files, or from the machine that it runs on.
-            connection.execute("CREATE SECRET data (TYPE s3, PROVIDER credential_chain)")
+            connection.execute(f"CREATE SECRET data (TYPE s3, PROVIDER credential_chain{_endpoint()})")
+            # A file of a lake is never written again: what was read of it once need not be asked for.
+            connection.execute("SET validate_external_file_cache = 'NO_VALIDATION'")
+            connection.execute("SET parquet_metadata_cache = true")
         # Any query sees how a lake was attached. What is in a secret is shown as "redacted".
         named = conninfo_to_dict(attachment.conninfo)
         hidden = {_SECRET[name]: str(named.pop(name)) for name in _SECRET if name in named}
@@ -158,10 +164,18 @@ def _takes_settings(connection: duckdb.DuckDBPyConnection) -> bool:
     return True
 
 
-def _extension(name: str) -> str:
+def _endpoint() -> str:
+    """SQL for the service that AWS's own variables name in place of AWS. The chain of credentials passes it over."""
+    url = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
+    if not url.netloc:
+        return ""
+    return f", ENDPOINT '{_quoted(url.netloc)}', USE_SSL {url.scheme == 'https'}, URL_STYLE 'path'"
+
+
+def _extension(name: str) -> Path:
     """The file of an extension, which a package brings."""
     package = Path(str(importlib.import_module(f"duckdb_extension_{name}").__file__)).parent
-    return str(next(package.rglob("*.duckdb_extension")))
+    return next(package.rglob("*.duckdb_extension"))
 
 
 def _quoted(text: str) -> str:

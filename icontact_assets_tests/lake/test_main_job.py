@@ -1,8 +1,9 @@
-"""The main job on a lake: its tables hold what those of the file hold."""
+"""The main job on a lake, in a folder and in S3: its tables hold what those of the file hold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -28,15 +29,27 @@ def _contents(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[Any
     }
 
 
+class _InS3(InLake):
+    name = "s3"
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self._variables = variables
+
+    def variables(self, folder: Path) -> dict[str, str]:
+        return self._variables
+
+
 def test_the_main_job_leaves_what_it_leaves_in_a_file(
-    after_the_job: Callable[[Place], tuple[Project, str]], lakes: InLake
+    after_the_job: Callable[[Place], tuple[Project, str]], lakes: InLake, variables: dict[str, str], data_in_s3: str
 ) -> None:
     found = []
-    for place in (InFile(), lakes):
+    for place in (InFile(), lakes, _InS3({**variables, "ICONTACT_ASSETS_DATA": data_in_s3})):
         project, _ = after_the_job(place)
         with reading(project.settings) as connection:
             found.append(_contents(connection))
-    in_file, in_lake = found
+            assert "planted-secret" not in str(connection.execute("FROM duckdb_secrets()").fetchall())
+    in_file, *in_lakes = found
     assert len(in_file["raw_activity"]) > 100
-    assert in_lake.keys() == in_file.keys()
-    assert [table for table, rows in in_file.items() if in_lake[table] != rows] == []
+    for in_lake in in_lakes:
+        assert in_lake.keys() == in_file.keys()
+        assert [table for table, rows in in_file.items() if in_lake[table] != rows] == []

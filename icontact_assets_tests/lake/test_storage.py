@@ -184,3 +184,21 @@ def test_what_does_not_fit_is_gone_with_the_engine(settings: Settings, variables
     with used.write("a test"):
         # An engine that an error may have harmed was not kept.
         assert not left.exists()
+
+
+def test_who_reads_with_the_engine_that_wrote_cannot_write_and_loads_nothing_unsigned(settings: Settings) -> None:
+    warehouse = open_warehouse(settings)
+    with warehouse.write("a test") as connection:
+        connection.execute("INSERT INTO one.t VALUES (1)")
+    with warehouse.read() as connection:
+        assert connection.execute("SELECT current_setting('allow_unsigned_extensions')").fetchall() == [(False,)]
+        connection.execute("CREATE TEMP TABLE own AS FROM one.t")
+        with pytest.raises(duckdb.TransactionException, match="read-only"):
+            connection.execute("DELETE FROM one.t")
+    with (
+        warehouse.read() as connection,
+        pytest.raises(duckdb.InvalidInputException, match="allow_unsigned_extensions"),
+    ):
+        connection.execute("SET allow_unsigned_extensions = true")
+    with warehouse.write("a test") as connection:
+        assert connection.execute("SELECT n FROM one.t").fetchall() == [(1,)]
