@@ -143,6 +143,8 @@ def _attach(attachment: Attachment) -> _Engine:
         secret = "".join(f", {name} '{_quoted(value)}'" for name, value in hidden.items())
         connection.execute(f"CREATE SECRET catalog (TYPE postgres{secret})")
         connection.execute(f"SET ducklake_max_retry_count = {_RETRIES}")
+        # By default each pause is half as long again: the 20th would take more than two minutes.
+        connection.execute("SET ducklake_retry_backoff = 1")
         catalog = f"ducklake:postgres:{make_conninfo(**{name: str(value) for name, value in named.items()})}"
         options = f"DATA_PATH '{_quoted(attachment.data)}', META_SECRET catalog" + ", READ_ONLY" * attachment.read_only
         connection.execute(f"ATTACH '{_quoted(catalog)}' AS {CATALOG} ({options})")
