@@ -21,9 +21,9 @@ LINKS, MESSAGES, TOUCHED = 20_000, 500, 20_000
 _SCAN = "SELECT max(contact_id), max(event_type), max(event_time), max(event_url) FROM raw_activity"
 
 
-def make(path: Path, events: int, contacts: int) -> None:
-    """Contacts, one in twenty with a name before the address, and opens, clicks, bounces and leavers in time order."""
-    warehouse = Warehouse(DatabaseFile(path), "icontact")
+def make(warehouse: Warehouse, events: int, contacts: int) -> None:
+    """Fill an empty schema, and map it. Contacts, one in twenty with a name before the address, and opens, clicks,
+    bounces and leavers in time order."""
     with warehouse.write("filling") as connection:
         connection.execute(
             f"""
@@ -115,11 +115,11 @@ JOBS: dict[str, tuple[Job | None, Job]] = {
 
 def main() -> None:
     what, path, *rest = sys.argv[1:]
+    warehouse = Warehouse(DatabaseFile(Path(path)), "icontact")
     if what == "make":
-        make(Path(path), int(rest[0]), int(rest[1]))
+        make(warehouse, int(rest[0]), int(rest[1]))
         return
     before, work = JOBS[what]
-    warehouse = Warehouse(DatabaseFile(Path(path)), "icontact")
     if before:
         with warehouse.write("preparing") as connection:
             before(connection)
