@@ -21,7 +21,7 @@ USER = "lake"
 
 # Nothing of it is to outlive a crash.
 _OPTIONS = (
-    *("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200", "shared_buffers=32MB"),
+    *("fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=32MB"),
     *("autovacuum=off", "listen_addresses=127.0.0.1"),
 )
 
