@@ -16,7 +16,7 @@ import pytest
 from icontact_assets.ingest.staging import Staging
 from icontact_assets.ingest.window import Window
 from icontact_assets.private import OWNER, Readers, created_for_the_owner
-from icontact_assets.resources import budget_of, open_warehouse
+from icontact_assets.resources import budget_of, open_warehouse, storage_of
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import SettingsError
 from icontact_assets.warehouse.file import DatabaseFile
@@ -61,7 +61,11 @@ def test_a_run_keeps_everything_for_its_owner(project: Project) -> None:
     (import_,) = settings.imports
     budget_of(settings, import_)
     open_warehouse(settings, "icontact").prepare()
-    with Staging(settings.duckdb_path.with_name("warehouse.duckdb.icontact.staging")):
+    storage = storage_of(settings)
+    with (
+        storage.lock("icontact.staging", "a read", wait_seconds=0, waiting=print),
+        Staging(storage.on_this_machine("icontact.staging")),
+    ):
         assert {name: mode & 0o077 for name, mode in modes(home).items() if mode & 0o077} == {}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import dagster as dg
@@ -77,8 +77,9 @@ def test_days_that_failed_for_good_do_not_keep_older_ones_waiting() -> None:
 
 @pytest.fixture
 def project(project: Project) -> Project:
-    """Of a few messages."""
-    project.sandbox.control("reset", contacts=60, messages=6, days=12)
+    """Of a few messages, as they are early in the day: how many requests a run takes depends on the hour."""
+    early = datetime.combine(days_ago(0), time(0, 10), UTC)
+    project.sandbox.control("reset", contacts=60, messages=6, days=12, now=early.isoformat())
     return project
 
 
@@ -109,13 +110,13 @@ def run(project: Project, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
     )
 
 
-def let_pass(project: Project, time: timedelta) -> None:
+def let_pass(project: Project, passed: timedelta) -> None:
     """Let the account's budget see that much time pass: its clock is the operating system's."""
     (path,) = (project.settings.home / "budget").glob("*.sqlite")
     with sqlite3.connect(path) as connection:
         (table,) = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")]
         connection.execute(
-            f'UPDATE "{table}" SET item_timestamp = item_timestamp - ?', (time // timedelta(milliseconds=1),)
+            f'UPDATE "{table}" SET item_timestamp = item_timestamp - ?', (passed // timedelta(milliseconds=1),)
         )
 
 
