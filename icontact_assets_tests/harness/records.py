@@ -88,8 +88,8 @@ def shared_records() -> Iterator[None]:
     """Dagster's scripts are read once.
 
     A file of its records keeps its engine. Its records in memory are asked through the connection that holds them, and
-    not which columns and tables they have: all that this version makes. They hold what is read. Python looks for garbage more seldom, and DuckDB
-    keeps the memory that a query gave back.
+    not which columns and tables they have: all that this version makes. They hold what is read. Python looks for
+    garbage more seldom, and DuckDB keeps the memory that a query gave back.
     """
     gc.collect()
     gc.freeze()
