@@ -20,7 +20,7 @@ from icontact_assets.warehouse.engine import CATALOG, close_to_users, engine
 from icontact_assets.warehouse.foreign import Patience, holder
 from icontact_assets.warehouse.lock import Lock
 from icontact_assets.warehouse.published import read_published
-from icontact_assets.warehouse.remedies import first_line, remedy
+from icontact_assets.warehouse.remedies import first_line, is_of_the_place, remedy
 from icontact_assets.warehouse.signals import interrupted_by_signals
 from icontact_assets.warehouse.storage import (
     Tenure,
@@ -33,16 +33,6 @@ from icontact_assets.warehouse.storage import (
 
 # Files are created so that DuckDB 1.5 opens what 2.0 wrote. A file that exists keeps the version it has.
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"
-
-# What the file, the disk or the memory is at fault for. Anything else is wrong SQL, and the caller's.
-_AT_FAULT = (
-    duckdb.IOException,
-    duckdb.TransactionException,
-    duckdb.OutOfMemoryException,
-    duckdb.SerializationException,
-    duckdb.FatalException,
-    duckdb.InternalException,
-)
 
 # What DuckDB keeps: the database, and beside it what a killed process leaves.
 _FILES = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
@@ -150,8 +140,7 @@ class DatabaseFile:
                         close_to_users(connection)
                     yield connection
             except duckdb.Error as error:
-                # DuckDB 2.0 has no class of its own for a damaged file.
-                if not isinstance(error, _AT_FAULT) and type(error) is not duckdb.Error:
+                if not is_of_the_place(error):
                     raise
                 raise WarehouseError(self._unusable(error)) from error
 

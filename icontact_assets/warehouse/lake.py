@@ -18,7 +18,7 @@ from icontact_assets.warehouse.engine import close_to_users
 from icontact_assets.warehouse.lake_engine import Attachment, lake_engine
 from icontact_assets.warehouse.lake_tenure import LakeTenure
 from icontact_assets.warehouse.lock import LockTaken
-from icontact_assets.warehouse.remedies import first_line
+from icontact_assets.warehouse.remedies import first_line, is_of_the_place
 from icontact_assets.warehouse.signals import interrupted_by_signals
 from icontact_assets.warehouse.storage import (
     Maintained,
@@ -30,17 +30,6 @@ from icontact_assets.warehouse.storage import (
     nothing_kept,
 )
 from icontact_assets.warehouse.upkeep import contents, maintain
-
-# What catalog, data or memory are at fault for. Anything else is wrong SQL, and the caller's.
-_AT_FAULT = (
-    duckdb.IOException,
-    duckdb.HTTPException,
-    duckdb.TransactionException,
-    duckdb.OutOfMemoryException,
-    duckdb.SerializationException,
-    duckdb.FatalException,
-    duckdb.InternalException,
-)
 
 _RIGHTS = """
     SELECT name FROM pg_roles, unnest(
@@ -248,7 +237,7 @@ class DuckLake:
                 ):
                     yield connection
             except duckdb.Error as error:
-                if not isinstance(error, _AT_FAULT) and type(error) is not duckdb.Error:
+                if not is_of_the_place(error):
                     raise
                 raise WarehouseError(self._unusable(error)) from error
 

@@ -1,4 +1,4 @@
-"""What to do when DuckDB cannot use the file."""
+"""What DuckDB's errors are about, and what to do when it cannot use the place of the tables."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ _DAMAGED = re.compile("(?i)corrupt|could not read enough bytes|serialization err
 _NO_TABLE = re.compile(r"Table with name (\w+) does not exist")
 
 _KEPT_OF_AN_ERROR = 500
+
+_OF_THE_PLACE = (
+    duckdb.IOException,
+    duckdb.TransactionException,
+    duckdb.OutOfMemoryException,
+    duckdb.SerializationException,
+    duckdb.FatalException,
+    duckdb.InternalException,
+)
+
+
+def is_of_the_place(error: duckdb.Error) -> bool:
+    """Whether file, catalog, disk or memory are at fault. Anything else is wrong SQL, and the caller's."""
+    # DuckDB 2.0 has no class of its own for a damaged file.
+    return isinstance(error, _OF_THE_PLACE) or type(error) is duckdb.Error
 
 
 class QueryFailed(UserError):
