@@ -46,7 +46,7 @@ _SAMPLES = {
     "custom_fields": "'{{}}'",
     "deleted_at": "NULL",
 }
-"""What stands in a column, by its name or its type."""
+"""SQL expressions for the values of columns, by the name or the type of the column."""
 
 _COLUMNS = {table.name: table.columns for table in TABLES}
 

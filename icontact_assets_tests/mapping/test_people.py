@@ -1,4 +1,4 @@
-"""People: who is joined with whom, how each field is merged, what counts as a conflict, and that order does not matter."""
+"""Who is joined with whom, how fields of people are merged, what counts as a conflict, and that order does not matter."""
 
 from __future__ import annotations
 
