@@ -54,6 +54,8 @@ app = typer.Typer(
     help="iContact contacts and activity in tables of your own, and audiences back on lists.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Plain help: what draws boxes around it takes as long to import as all the rest of a start.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(commands)
@@ -110,7 +112,9 @@ def init(
         str | None, typer.Option(envvar="ICONTACT_CLIENT_FOLDER_ID", help="Id of the client folder.")
     ] = None,
 ) -> None:
-    """Make the folder of an account: icontact.yaml, .env, dagster/dagster.yaml, .gitignore.
+    """Make the folder of an account.
+
+    It gets icontact.yaml, .env, dagster/dagster.yaml and .gitignore.
 
     Asks for what no option and no variable says. The password is asked for hidden, or comes from ICONTACT_API_PASSWORD.
     """
@@ -126,7 +130,10 @@ def init(
 
 @app.command()
 def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Check this import only.")] = None) -> None:
-    """Check settings, database, connection, credentials, account, client folder. Show the remedy for what is wrong."""
+    """Check everything that a run needs.
+
+    That is settings, database, connection, credentials, account and client folder. Shows the remedy for what is wrong.
+    """
     from icontact_assets.doctor import examine
 
     findings = list(examine(settings_of_this_environment(), import_name, os.environ.get("DAGSTER_HOME")))
@@ -138,7 +145,10 @@ def doctor(import_name: Annotated[str | None, typer.Option("--import", help="Che
 
 @app.command()
 def discover(as_json: Json = False) -> None:
-    """List the accounts, client folders and lists that the credentials may see, with their ids."""
+    """List the accounts, client folders and lists of the credentials.
+
+    Each is shown with its id.
+    """
     from icontact_assets.discover import VisibleFolder, VisibleList, visible_accounts
 
     found = visible_accounts(settings_of_this_environment())
@@ -163,8 +173,9 @@ def discover(as_json: Json = False) -> None:
 
 @app.command()
 def forecast(import_name: ImportName = None, first: First = None, last: Last = None, as_json: Json = False) -> None:
-    """Show how many requests a run over some days will send, how long it takes, and how far today's budget reaches.
+    """Show how many requests a run over some days will send.
 
+    Shows how long it takes, and how far today's budget reaches, too.
     Without days: the week that the daily schedule asks for. It reads what is stored. Only if nothing was ever read does
     it ask iContact, for four totals.
     """
@@ -199,7 +210,10 @@ def plan(
     name: Annotated[str, typer.Argument(help="Name of the export.")],
     as_json: Json = False,
 ) -> None:
-    """Show what an export would do now: counts, reasons, ids, and the hash to approve or apply it by."""
+    """Show what an export would do now.
+
+    Shows counts, reasons, ids, and the hash to approve or apply it by.
+    """
     from icontact_assets.exports.facts import make_plan
 
     context, export = _export(name)
@@ -213,7 +227,10 @@ def apply(
         str, typer.Option("--plan", help="Hash of the plan, as `plan` printed it within the last 24 hours.")
     ],
 ) -> None:
-    """Plan an export again, and apply the plan if it still has this hash."""
+    """Apply a plan of an export, if it still has this hash.
+
+    The export is planned again for that.
+    """
     _apply(*_export(name), plan_hash)
 
 
@@ -348,7 +365,10 @@ def explain(
     audience: Annotated[str, typer.Option("--audience", help="Name of the audience.")],
     as_json: Json = False,
 ) -> None:
-    """Show whether a contact is in an audience, since when, and which parts of the condition it meets."""
+    """Show whether a contact is in an audience, and why.
+
+    Shows since when, and which parts of the condition it meets.
+    """
     import orjson
 
     from icontact_assets.audiences import explain as explain_module
@@ -378,7 +398,10 @@ def explain(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def sandbox(context: typer.Context) -> None:
-    """Run a local fake iContact server: --port --seed --contacts --messages --days (--help for all)."""
+    """Run a local fake iContact server.
+
+    Some options: --port --seed --contacts --messages --days. --help shows all.
+    """
     _require_sandbox()
     os.execv(sys.executable, [sys.executable, "-m", "icontact_assets.sandbox", *context.args])  # noqa: S606
 
@@ -391,7 +414,10 @@ def demo(
         int | None, typer.Option(help="Port of the UI: 3000, or a free one if that is taken.", show_default=False)
     ] = None,
 ) -> None:
-    """Run the main job against a sandbox: from iContact to tables, and an audience back to a list."""
+    """Run the main job against a local fake iContact server.
+
+    From iContact to tables, and an audience back to a list.
+    """
     _require_sandbox()
     if ui and find_spec("dagster_dg_cli") is None:
         raise UserError("The UI needs the extra `dg`: pip install 'icontact_assets[dg,sandbox]'.")

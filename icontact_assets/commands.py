@@ -64,8 +64,9 @@ def days_asked(import_: Import, first: date | None, last: date | None, time_zone
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show how far everything is: days read, what is due, the budget, the last runs, what comes next.
+    """Show how far everything is, and what comes next.
 
+    Shows days read, what is due, the budget and the last runs.
     It reads the published copy, and Dagster's records if DAGSTER_HOME is set. It asks iContact nothing.
     """
     from icontact_assets.status import status as found_status
@@ -82,7 +83,7 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def coverage(import_name: ImportName = None, first: First = None, last: Last = None, as_json: Json = False) -> None:
-    """Show which days are read, which are settled, which are missing, and why.
+    """Show which days are read, settled or missing, and why.
 
     Read: all that was due is read. Settled: nothing is open any more. In a table, days that are alike are one row.
     """
@@ -134,8 +135,9 @@ def report(
         Path | None, typer.Option("--output", help="The file. By default <import>_<first day>_<last day>.html, here.")
     ] = None,
 ) -> None:
-    """Make a page to send: what worked, who is drifting away, what is not complete. By default of the last 7 days.
+    """Make a page to send: what worked, and who drifts away.
 
+    It says what is not complete too. By default it is of the last 7 days.
     It reads the published copy. The page is one HTML file without anything about a person.
     """
     from icontact_assets.pages import write_page

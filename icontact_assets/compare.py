@@ -42,7 +42,9 @@ def compare(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Make a page to send of it, too.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the profiles that another system exported with ours, field by field, and say why they differ.
+    """Compare profiles of another system with ours, and say why.
+
+    It compares the file that the other system exported field by field.
 
     It reads the published copy. It shows contact ids and no other value of a person. Exit code 3: more differs without
     an explanation than --allow says.

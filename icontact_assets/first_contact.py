@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,12 +49,16 @@ def probe(
     other_list: Annotated[str | None, typer.Option(help="A second empty list, to try moves with.")] = None,
     contact: Annotated[str | None, typer.Option(help="Id of a contact of your own, for --write.")] = None,
 ) -> None:
-    """Find out how iContact answers for this account: only by reading, with at most 60 requests, within the budget.
+    """Find out how iContact answers for this account.
+
+    Only by reading, with at most 60 requests, within the budget.
 
     Exit code 0: all that was found is handled. 3: something is not. Ctrl-C shows what was found until then.
 
     With --write it sends at most 12 writes, to one contact on one or two lists, once the name of the list was typed.
     """
+    from importlib.metadata import version
+
     from icontact_assets.probe.asking import Place, look
     from icontact_assets.probe.client import Client
     from icontact_assets.probe.profile import profile as profile_of
