@@ -61,9 +61,18 @@ def read(services: Services, agency: Agency) -> list[dg.RunRecord]:
     ]
     began = time.monotonic()
     runs = services.wait(ids, 3600)
-    assert {run.dagster_run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}, services.logs()
+    failed = [run.dagster_run for run in runs if run.dagster_run.status != dg.DagsterRunStatus.SUCCESS]
+    assert not failed, "\n".join(why(services, run) for run in failed) + services.logs()
     print(f"all runs ended {time.monotonic() - began:.0f} s after the last was asked for", flush=True)
     return runs
+
+
+def why(services: Services, run: dg.DagsterRun) -> str:
+    """What a run that did not succeed says of itself."""
+    ends = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
+    said = [entry.dagster_event for entry in services.instance.all_logs(run.run_id, of_type=ends)]
+    ended = [f"{event.step_key}: {event.event_specific_data}" for event in said if event]
+    return "\n".join([f"{run.status} {run.tags}", *ended])
 
 
 if __name__ == "__main__":
