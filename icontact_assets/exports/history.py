@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import repeat
+from functools import cache
 
 import duckdb
 
@@ -59,14 +59,20 @@ PLAIN_ADDRESS = f"""
 
 # Whether the person had another address than the one that is asked about. What is not plain is for `normal_address`.
 _OTHER = f"CASE WHEN lower(email) = asked.address THEN NOT ({PLAIN_ADDRESS}) ELSE true END"
-_ADDRESSES = f"""
-    SELECT contact_id, email FROM contact_addresses JOIN asked USING (contact_id) WHERE folder = $folder AND {_OTHER}
-"""  # noqa: S608 (as below: there is nothing of others in it)
-_ADDRESSES_OF_AN_IMPORT = f"""
-    SELECT id, email FROM raw_contacts JOIN asked ON id = asked.contact_id WHERE email IS NOT NULL AND {_OTHER}
-    UNION
-    {_ADDRESSES}
-"""  # noqa: S608
+_ANY = "true"
+
+
+@cache
+def _addresses(which: str, *, imported: bool) -> str:
+    """The query for the stored addresses of the contacts in the table `asked` that meet a condition."""
+    kept = f"""
+        SELECT contact_id, email FROM contact_addresses JOIN asked USING (contact_id) WHERE folder = $folder AND {which}
+    """  # noqa: S608 (as below: there is nothing of others in it)
+    read = f"""
+        SELECT id, email FROM raw_contacts JOIN asked ON id = asked.contact_id WHERE email IS NOT NULL AND {which}
+    """  # noqa: S608
+    return f"{read} UNION {kept}" if imported else kept
+
 
 _BY_MESSAGE = r"""
     WITH unsubscribes AS (
@@ -75,22 +81,25 @@ _BY_MESSAGE = r"""
         -- An unsubscription that could not be stored for want of a readable time is one all the same.
         SELECT message_id, content ->> '$.contactId' FROM quarantine WHERE resource = 'unsubscribes'
     ),
+    lists AS (SELECT unnest($list_ids::VARCHAR[]) AS list_id),
     -- A message went elsewhere only if that is certain: it has a send that was not cancelled, and no version of any
     -- of its sends names this list, a segment (whose list is not known), or no list at all.
     went_elsewhere AS (
-        SELECT message_id FROM raw_sends
-        WHERE $list_id IS NOT NULL
-        GROUP BY message_id
+        SELECT list_id, message_id FROM raw_sends CROSS JOIN lists
+        GROUP BY ALL
         HAVING bool_or(lower(coalesce(status, '')) NOT LIKE 'cancel%')
             AND bool_and(
                 trim(coalesce(include_segment_ids, '')) = ''
                 AND regexp_full_match(coalesce(include_list_ids, ''), '\s*\d+(\s*,\s*\d+)*\s*')
-                AND NOT regexp_matches(coalesce(include_list_ids, ''), '\b0*' || CAST($list_id AS VARCHAR) || '\b')
+                AND NOT contains(
+                    concat(',', regexp_replace(include_list_ids, '\s|\b0+', '', 'g'), ','), concat(',', list_id, ',')
+                )
             )
     )
-    SELECT DISTINCT contact_id FROM unsubscribes ANTI JOIN went_elsewhere USING (message_id)
+    SELECT DISTINCT list_id, contact_id FROM unsubscribes CROSS JOIN (FROM lists UNION ALL SELECT NULL)
+    ANTI JOIN went_elsewhere USING (list_id, message_id)
 """
-"""Who unsubscribed by a message that may have gone to a list. Without a list: by any message."""
+"""Who unsubscribed by a message that may have gone to a list. In the rows without a list: by any message."""
 
 
 @contextmanager
@@ -101,6 +110,9 @@ def within(connection: duckdb.DuckDBPyConnection, schema: str) -> Iterator[None]
     After an error the connection stays as it is: whoever opened it closes it.
     """
     [(catalog, before)] = connection.execute("SELECT current_database(), current_schema()").fetchall()
+    if schema == before:
+        yield
+        return
     connection.execute(f'USE "{catalog}"."{schema}"')
     yield
     connection.execute(f'USE "{catalog}"."{before}"')
@@ -148,9 +160,12 @@ def _read_import(
         "SELECT DISTINCT list_id, contact_id FROM raw_subscriptions WHERE lower(trim(status)) = 'unsubscribed'"
     )
     _by_list(left, connection.execute(unsubscribed).fetchall())
-    for list_id in list_ids:
-        found.by_message[list_id] = _ids(connection, _BY_MESSAGE, {"list_id": list_id})
-    found.anywhere |= _ids(connection, _BY_MESSAGE, {"list_id": None})
+    by_message: dict[str | None, set[str]] = {list_id: set() for list_id in (*list_ids, None)}
+    for list_id, contact_id in connection.execute(_BY_MESSAGE, {"list_ids": list(list_ids)}).fetchall():
+        if (id_ := as_id(contact_id)) is not None:
+            by_message[list_id].add(id_)
+    found.anywhere |= by_message.pop(None)
+    found.by_message = {str(list_id): ids for list_id, ids in by_message.items()}
     found.do_not_contact |= _ids(
         connection,
         """
@@ -167,8 +182,8 @@ def _by_list(into: dict[str, set[str]], rows: Iterable[tuple[str, str]]) -> None
         into.setdefault(list_id, set()).add(contact_id)
 
 
-def _ids(connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, str | None] | None = None) -> set[str]:
-    found = (as_id(id_) for (id_,) in connection.execute(sql, values or {}).fetchall())
+def _ids(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
+    found = (as_id(id_) for (id_,) in connection.execute(sql).fetchall())
     return {id_ for id_ in found if id_ is not None}
 
 
@@ -187,16 +202,16 @@ def stored_addresses(
 
     Read them to the end before the connection is used again. They are to be shown nowhere.
     """
-    yield from other_addresses(connection, shelf, contact_ids, repeat(None, len(contact_ids)))
+    with within(connection, shelf.schema), _asked(connection, {"contact_id": contact_ids}):
+        yield from each(connection, _addresses(_ANY, imported=shelf.imported), {"folder": shelf.folder})
 
 
 def other_addresses(
     connection: duckdb.DuckDBPyConnection, shelf: Shelf, contact_ids: Iterable[str], known: Iterable[str | None]
 ) -> Iterator[tuple[str, str | None]]:
     """The same without the plain spellings of the address that is `known` of each contact, in its normal form."""
-    sql = _ADDRESSES_OF_AN_IMPORT if shelf.imported else _ADDRESSES
     with within(connection, shelf.schema), _asked(connection, {"contact_id": contact_ids, "address": known}):
-        yield from each(connection, sql, {"folder": shelf.folder})
+        yield from each(connection, _addresses(_OTHER, imported=shelf.imported), {"folder": shelf.folder})
 
 
 def latest_addresses(connection: duckdb.DuckDBPyConnection, contact_ids: Iterable[str]) -> dict[str, str]:

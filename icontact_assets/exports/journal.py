@@ -121,17 +121,16 @@ class Journal:
         }
 
     def _run(self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Any]) -> None:
-        connection.execute(
-            "INSERT INTO export_runs (run_id, export, audience, mode) SELECT $run_id, $export, $audience, $mode "
-            "WHERE NOT EXISTS (FROM export_runs WHERE run_id = $run_id AND export = $export)",
-            {**self._run_key, "audience": self._export.audience, "mode": self._export.mode},
-        )
         # The names of the columns are those of the callers' keyword arguments.
         assignments = ", ".join(f"{name} = ${name}" for name in columns)
-        connection.execute(
+        [(rows,)] = connection.execute(
             f"UPDATE export_runs SET {assignments} WHERE run_id = $run_id AND export = $export",  # noqa: S608
             {**self._run_key, **columns},
-        )
+        ).fetchall()
+        if rows == 0:
+            row = {**self._run_key, "audience": self._export.audience, "mode": self._export.mode, **columns}
+            values = ", ".join(f"${name}" for name in row)
+            connection.execute(f"INSERT INTO export_runs ({', '.join(row)}) VALUES ({values})", row)  # noqa: S608
 
     def _resolve(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         """Store what became of writes of former runs."""
@@ -201,6 +200,8 @@ class Journal:
         }
         connection.register("batch", texts(columns))
         self._put(connection, plan, at)
+        if any(entry.outcome in DONE for entry in last):
+            self._done(connection)
         connection.unregister("batch")
         return last
 
@@ -243,18 +244,19 @@ class Journal:
             """
             INSERT INTO export_outcomes BY NAME
             SELECT b.*, $run_id AS run_id, $export AS export, $plan_hash AS plan_hash, $at::TIMESTAMP AS recorded_at
-            FROM batch b
-            WHERE b.outcome <> $withdrawn AND NOT EXISTS (
-                FROM export_outcomes o
-                WHERE o.run_id = $run_id AND o.export = $export AND o.action = b.action AND
-                    coalesce(o.contact_id, 'member ' || o.member_id) = coalesce(b.contact_id, 'member ' || b.member_id)
-            )
+            FROM batch b ANTI JOIN (
+                SELECT action, coalesce(contact_id, 'member ' || member_id) AS who FROM export_outcomes
+                WHERE run_id = $run_id AND export = $export
+            ) o ON o.action = b.action AND o.who = coalesce(b.contact_id, 'member ' || b.member_id)
+            WHERE b.outcome <> $withdrawn
             """,
             {**self._run_key, "plan_hash": plan.hash, "at": naive(at), "withdrawn": Outcome.WITHDRAWN},
         )
-        # One effect has one write. A former run's unresolved write of the same effect would be taken for done as soon
-        # as the list shows it: the pace would count one person twice, and an undo of that run would take back what
-        # this run did.
+
+    def _done(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """One effect has one write. A former run's unresolved write of an effect in the table `batch` would be taken
+        for done as soon as the list shows it: the pace would count one person twice, and an undo of that run would take
+        back what this run did."""
         connection.execute(
             """
             UPDATE export_outcomes o

@@ -48,7 +48,8 @@ def new_engine(spill: Path, extensions: Sequence[Path] = ()) -> duckdb.DuckDBPyC
         connection.execute(f"LOAD '{str(path).replace(chr(39), chr(39) * 2)}'")
     # From here on, only signed ones are loaded: it cannot be set back.
     connection.execute("SET allow_unsigned_extensions = false")
-    connection.execute("SET TimeZone = 'UTC'")
+    # Of all its cursors, too.
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     return connection
 
 
@@ -69,7 +70,6 @@ def engine(spill: Path, memory_limit: int | None = None) -> Iterator[duckdb.Duck
     connection = lent.cursor()
     unharmed = False
     try:
-        connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = '{str(spill).replace(chr(39), chr(39) * 2)}'")
         if memory_limit is not None:
             connection.execute(f"SET memory_limit = '{memory_limit}MB'")

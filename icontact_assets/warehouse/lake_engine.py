@@ -107,7 +107,6 @@ def _begun(attachment: Attachment, memory_limit: int | None, reads: bool) -> tup
             engine, is_new = _attach(attachment), True
         try:
             connection = engine.connection.cursor()
-            connection.execute("SET TimeZone = 'UTC'")
             if memory_limit is not None:
                 connection.execute(f"SET memory_limit = '{memory_limit}MB'")
             connection.execute(f"USE {CATALOG}")

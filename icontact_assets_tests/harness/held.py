@@ -93,6 +93,5 @@ class HeldWarehouse(Warehouse):
 
 def _cursor(engine: Any) -> Any:
     connection = engine.cursor()
-    connection.execute("SET TimeZone = 'UTC'")
     connection.execute("USE warehouse_file")
     return connection

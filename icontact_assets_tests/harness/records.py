@@ -94,6 +94,7 @@ def shared_records() -> Iterator[None]:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    gc.enable()
     with (
         mock.patch.object(ScriptDirectory, "from_config", _scripts_of),
         mock.patch.object(sqlite_event_log, "create_engine", _engine_of),
