@@ -11,13 +11,16 @@ import pyarrow as pa
 from icontact_assets.ingest.drift import Finding, KnownFields, Policy, SchemaDrift
 from icontact_assets.ingest.rows import LISTING_READERS, RowReader, activity_reader
 from icontact_assets.ingest.staging import Listing, Rejected, Staging, VerifiedRead
-from icontact_assets.warehouse.arrays import text_array
+from icontact_assets.warehouse.arrays import number_array, text_array
 from icontact_assets.warehouse.times import naive
 
 SECOND_OPINION = timedelta(hours=1)
 """After so long a second read may confirm a suspicious one."""
 
 _BATCH_ROWS = 100_000
+
+_QUARANTINED_ROWS = 1_000
+"""So many unreadable rows are stored at once, whole as iContact gave them."""
 
 
 def suspicious(known: int, gone: int) -> bool:
@@ -125,25 +128,36 @@ class Landing:
         grouped: dict[str, tuple[Rejected, int]] = {}
         for row in rejected:
             grouped[row.digest] = (row, grouped.get(row.digest, (row, 0))[1] + 1)
-        for row, occurrences in grouped.values():
-            key = {"resource": listing.rows_are, "message_id": listing.message_id, "digest": row.digest}
-            found = self.connection.execute(
-                "UPDATE quarantine SET occurrences=$n "
-                "WHERE resource=$resource AND message_id=$message_id AND digest=$digest RETURNING 1",
-                {**key, "n": occurrences},
-            ).fetchall()
-            if not found:
-                self.connection.execute(
-                    "INSERT INTO quarantine VALUES ($resource, $message_id, $digest, $reason, $content, $n, $now)",
-                    {
-                        **key,
-                        "reason": row.reason,
-                        "content": row.content,
-                        "n": occurrences,
-                        "now": naive(self.now),
-                    },
-                )
+        rows = list(grouped.values())
+        for start in range(0, len(rows), _QUARANTINED_ROWS):
+            self._quarantine(listing, rows[start : start + _QUARANTINED_ROWS])
         self.quarantined += len(rejected)
+
+    def _quarantine(self, listing: Listing, rows: Sequence[tuple[Rejected, int]]) -> None:
+        key = {"resource": listing.rows_are, "message_id": listing.message_id}
+        self.connection.register(
+            "rejected",
+            pa.table(
+                {
+                    "digest": text_array([row.digest for row, _ in rows]),
+                    "reason": text_array([row.reason for row, _ in rows]),
+                    "content": text_array([row.content for row, _ in rows]),
+                    "occurrences": number_array([occurrences for _, occurrences in rows], pa.int64()),
+                }
+            ),
+        )
+        self.connection.execute(
+            "UPDATE quarantine SET occurrences=rejected.occurrences FROM rejected "
+            "WHERE resource=$resource AND message_id=$message_id AND quarantine.digest=rejected.digest",
+            key,
+        )
+        self.connection.execute(
+            "INSERT INTO quarantine SELECT $resource, $message_id, digest, reason, content, occurrences, $now "
+            "FROM rejected WHERE digest NOT IN "
+            "(SELECT digest FROM quarantine WHERE resource=$resource AND message_id=$message_id)",
+            {**key, "now": naive(self.now)},
+        )
+        self.connection.unregister("rejected")
 
 
 def quarantined(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, int]]:
