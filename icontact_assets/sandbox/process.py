@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
+import threading
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import orjson
-import urllib3
 
 from icontact_assets.sandbox.service import variables
 
@@ -61,13 +64,14 @@ class Sandbox:
             raise RuntimeError(
                 f"the sandbox did not start (exit code {self._process.returncode}): {' '.join(self._command)}"
             )
-        self._pool = urllib3.PoolManager()
+        self._connection = HTTPConnection(urlsplit(self.url).netloc, timeout=120)
+        self._in_use = threading.Lock()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.clear()
+        self._connection.close()
         self._process.terminate()
         self._process.communicate()
 
@@ -90,10 +94,15 @@ class Sandbox:
 
         Raises ValueError with the sandbox's words for what it does not understand.
         """
-        address = self.url.removesuffix("/icp") + "/_control/" + path
-        posted = {"method": "POST", "body": orjson.dumps(values)} if values or path in ACTIONS else {"method": "GET"}
-        answer = self._pool.request(url=address, timeout=120, retries=False, **posted)
-        found = orjson.loads(answer.data)
+        posted = ("POST", orjson.dumps(values)) if values or path in ACTIONS else ("GET", None)
+        with self._in_use:
+            # A connection that was not used for a while may have been closed by the server.
+            if self._connection.sock is not None and select.select([self._connection.sock], [], [], 0)[0]:
+                self._connection.close()
+            self._connection.request(posted[0], f"/_control/{path}", posted[1])
+            answer = self._connection.getresponse()
+            content = answer.read()
+        found = orjson.loads(content)
         if answer.status != 200:
             raise ValueError(found["error"])
         return found
