@@ -26,6 +26,7 @@ from icontact_assets_tests.harness import (
     resume,
     shared_records,
 )
+from icontact_assets_tests.harness.held import let_all_go
 from icontact_assets_tests.harness.place import InFile, InLake, Place
 from icontact_assets_tests.harness.postgres import Postgres, started
 
@@ -40,6 +41,12 @@ def postgres() -> Iterator[Postgres]:
 def engine() -> Iterator[None]:
     with shared_records():
         yield
+
+
+@pytest.fixture(autouse=True)
+def databases() -> Iterator[None]:
+    yield
+    let_all_go()
 
 
 @pytest.fixture

@@ -80,6 +80,7 @@ def project(project: Project) -> Project:
     """Of a few messages, as they are early in the day: how many requests a run takes depends on the hour."""
     early = datetime.combine(days_ago(0), time(0, 10), UTC)
     project.sandbox.control("reset", contacts=60, messages=6, days=12, now=early.isoformat())
+    project.keeps_open = True
     return project
 
 

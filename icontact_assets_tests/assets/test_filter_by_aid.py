@@ -81,6 +81,7 @@ def test_a_filter_keeps_to_tagged_messages_and_may_be_switched_at_any_time_but_w
     project: Project,
 ) -> None:
     project.sandbox.control("reset", contacts=60, messages=5, days=12)
+    project.keeps_open = True
     target = plant(project)
 
     # Without an export, messages without the tag cost nothing.

@@ -37,8 +37,16 @@ def listings(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) 
     began = shared_sandbox.control("clock")["now"]
     project = Project.in_folder(shared_sandbox, tmp_path_factory.mktemp("listings"))
     project.config = config("warn")
+    project.keeps_open = True
     assert project.run(only(*LISTINGS), NOW).success
+    project.let_go()
     return project.settings.home, began
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    project.keeps_open = True
+    return project
 
 
 @pytest.fixture

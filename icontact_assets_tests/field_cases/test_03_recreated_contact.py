@@ -23,6 +23,7 @@ LEFT, FINE, THERE, BACK = 90000901, 90000902, 90000903, 90000911
 def empty(project: Project) -> Project:
     project.sandbox.control("reset", contacts=0, messages=0, days=1)
     project.config = CONFIG
+    project.keeps_open = True
     return project
 
 

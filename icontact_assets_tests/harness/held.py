@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
-import duckdb
-
+from icontact_assets import resources
 from icontact_assets.warehouse import file
 from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.warehouse import Warehouse
+
+SCHEMA = "icontact"
 
 
 @dataclass
@@ -26,6 +31,8 @@ class _Held:
 
 
 _held: dict[Path, _Held] = {}
+_kept: set[Path] = set()
+"""The databases that the project under test keeps open too."""
 
 
 class _HeldFile(DatabaseFile):
@@ -53,22 +60,21 @@ class _HeldFile(DatabaseFile):
     def attached(self, *, read_only: bool, users_sql: str | None = None) -> Iterator[Any]:
         """Without what a file needs that is opened anew: its modes, its spill folder, a thread that heeds signals."""
         held = _held[self.path]
-        try:
-            connection = _cursor(held.connection) if held.connection else None
-        except duckdb.InvalidInputException:
-            # Whoever runs SQL of the settings locks the configuration: that is for good.
-            held.opened.close()
-            connection = None
-        if connection is None:
+        if held.connection is None:
             spill = self.path.with_name(f"{self.path.name}.spill")
             held.connection = held.opened.enter_context(self._opened(spill, ""))
-            connection = _cursor(held.connection)
+        connection = held.connection.cursor()
+        connection.execute("USE warehouse_file")
         try:
             if users_sql is not None:
                 file.close_to_users(connection)
             yield connection
         finally:
             connection.close()
+            if users_sql is not None:
+                # Its configuration is locked for good.
+                held.opened.close()
+                held.connection = None
 
 
 class HeldWarehouse(Warehouse):
@@ -91,7 +97,49 @@ class HeldWarehouse(Warehouse):
         self._file.let_go()
 
 
-def _cursor(engine: Any) -> Any:
-    connection = engine.cursor()
-    connection.execute("USE warehouse_file")
-    return connection
+@cache
+def _prepared() -> tuple[Path, TemporaryDirectory[str]]:
+    """A database with the tables of an import, as an empty one gets them, and the folder that it is in."""
+    folder = TemporaryDirectory()
+    warehouse = HeldWarehouse(Path(folder.name) / "prepared.duckdb", SCHEMA)
+    warehouse.prepare()
+    warehouse.let_go()
+    return warehouse.path, folder
+
+
+def keep_open(path: Path) -> None:
+    """From now on the project, in this process, opens the database at `path` once. Until it is let go, others wait. A
+    new one has its tables already: to make them takes longer than to copy them.
+
+    Only inside `databases_kept_open`."""
+    if path in _kept or resources.DatabaseFile is not file_at:
+        return
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_prepared()[0], path)
+    _kept.add(path)
+
+
+def let_go(path: Path) -> None:
+    """Close a database that is kept open, for another process or to look at its file. It is opened again when it is
+    asked for."""
+    _HeldFile(path).let_go()
+
+
+def let_all_go() -> None:
+    """Close those that the project keeps open. From now on it opens each anew for each step."""
+    for path in _kept:
+        let_go(path)
+    _kept.clear()
+
+
+def file_at(path: Path, **options: Any) -> DatabaseFile:
+    """What the project makes of its settings in place of a `DatabaseFile`."""
+    return (_HeldFile if path in _kept else DatabaseFile)(path, **options)
+
+
+@contextmanager
+def databases_kept_open() -> Iterator[None]:
+    """Those of projects that ask for it."""
+    with mock.patch.object(resources, "DatabaseFile", file_at):
+        yield

@@ -13,10 +13,8 @@ import pytest
 from icontact_assets.resources import storage_of
 from icontact_assets.settings.load import load_settings
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness.held import HeldWarehouse
+from icontact_assets_tests.harness.held import SCHEMA, HeldWarehouse
 from icontact_assets_tests.harness.postgres import Postgres
-
-SCHEMA = "icontact"
 
 on_both = pytest.mark.parametrize("place", ["file", pytest.param("lake", marks=pytest.mark.lake)], indirect=True)
 """For tests of which `make test-lake` runs a second time, with the tables in a lake."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import Settings
 from icontact_assets.warehouse.warehouse import Warehouse
-from icontact_assets_tests.harness.quick import QuickResult, quick_run
+from icontact_assets_tests.harness.held import keep_open, let_all_go, let_go
+from icontact_assets_tests.harness.quick import QuickAsset, QuickResult, quick_assets, quick_run
 from icontact_assets_tests.harness.records import without_records
 
 AUDIENCE = """
@@ -56,11 +58,16 @@ def resume(sandbox: Sandbox, began: str) -> None:
 
 @dataclass
 class _Made:
-    """What is made once for the same settings."""
+    """What is made once of the same variables and the same file."""
 
     settings: Settings
     raw: list[dg.AssetsDefinition] = field(default_factory=list)
+    quick: list[QuickAsset] = field(default_factory=list)
     jobs: dict[str, dg.JobDefinition] = field(default_factory=dict)
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        return build_defs(self.settings)
 
 
 @dataclass
@@ -72,8 +79,9 @@ class Project:
     environment: dict[str, str]
     config: str = ""
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
-    _built: tuple[Settings, dg.Definitions] | None = field(default=None, init=False)
-    _made: _Made | None = field(default=None, init=False)
+    keeps_open: bool = False
+    """Its database, if that is a file, is opened once for all steps of this process."""
+    _made: dict[Any, _Made] = field(default_factory=dict, init=False)
 
     @classmethod
     def in_folder(cls, sandbox: Sandbox, folder: Path, variables: Mapping[str, str] | None = None) -> Project:
@@ -92,27 +100,28 @@ class Project:
     def quick(self) -> Project:
         """This project, where only results and tables matter: no events are on record."""
         self.instance = without_records()
+        self.keeps_open = True
         return self
 
     @property
     def settings(self) -> Settings:
-        if self.config:
-            (self.home / "icontact.yaml").write_text(self.config)
-        return load_settings(self.environment, self.home)
+        return self._once().settings
+
+    def let_go(self) -> None:
+        """Close what is kept open, for another process or to copy it. What asks for it opens it again."""
+        if self.keeps_open:
+            let_go(self.settings.duckdb_path)
 
     @property
     def definitions(self) -> dg.Definitions:
         """Built once for the same settings, as a process of Dagster does."""
-        settings = self.settings
-        if self._built is None or self._built[0] != settings:
-            self._built = (settings, build_defs(settings))
-        return self._built[1]
+        return self._once().definitions
 
     def run(self, selection: str = ALL_RAW, window: Window | None = None, **tags: str) -> Any:
         """Materialize a selection of assets, for a window of days where they are partitioned: a result of Dagster's.
         Where no events are on record and only raw assets are selected, a QuickResult."""
         if self.instance is without_records() and window is not None and _ONLY_RAW.fullmatch(selection):
-            return quick_run(self._raw(selection), self.instance, window, tags)
+            return quick_run(self._quick(selection), self.instance, window, tags)
         return self._job_over(selection).execute_in_process(
             instance=self.instance,
             tags={**(range_tags(window) if window else {}), **tags},
@@ -125,34 +134,52 @@ class Project:
         jobs = self._once().jobs
         if selection not in jobs:
             if _ONLY_RAW.fullmatch(selection):
-                assets = self._raw(ALL_RAW)
+                assets = self._raw()
             else:
                 assets = [asset for asset in self.definitions.assets or [] if isinstance(asset, dg.AssetsDefinition)]
             job = dg.define_asset_job("selected", dg.AssetSelection.from_string(selection))
             jobs[selection] = dg.Definitions(assets=assets, jobs=[job]).resolve_job_def(job.name)
         return jobs[selection]
 
-    def _raw(self, selection: str) -> list[dg.AssetsDefinition]:
-        """The raw assets of a selection that names them, or all."""
+    def _raw(self) -> list[dg.AssetsDefinition]:
         made = self._once()
         if not made.raw:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", dg.BetaWarning)
                 made.raw += [asset for import_ in made.settings.imports for asset in raw_assets(made.settings, import_)]
+        return made.raw
+
+    def _quick(self, selection: str) -> list[QuickAsset]:
+        """The raw assets of a selection that names them, or all."""
+        made = self._once()
+        if not made.quick:
+            made.quick += [asset for import_ in made.settings.imports for asset in quick_assets(made.settings, import_)]
         names = _RAW.findall(selection)
-        return [asset for asset in made.raw if "raw_*" in names or asset.key.path[-1] in names]
+        return [asset for asset in made.quick if "raw_*" in names or asset.key.path[-1] in names]
 
     def _once(self) -> _Made:
-        settings = self.settings
-        if self._made is None or self._made.settings != settings:
-            self._made = _Made(settings)
-        return self._made
+        file = self.home / "icontact.yaml"
+        if self.config:
+            file.write_text(self.config)
+        written = (frozenset(self.environment.items()), file.read_bytes() if file.exists() else b"")
+        if written not in self._made:
+            self._made[written] = _Made(load_settings(self.environment, self.home))
+        settings = self._made[written].settings
+        if self.keeps_open and settings.lake is None and settings.published_path is None:
+            keep_open(settings.duckdb_path)
+        return self._made[written]
 
     def fork(self, selection: str, window: Window) -> ForkProcess:
         """`run` in a copy of this process: quicker to start than a command, as real to kill."""
-        process = multiprocessing.get_context("fork").Process(target=self.run, args=(selection, window))
+        self.let_go()
+        process = multiprocessing.get_context("fork").Process(target=self._run_alone, args=(selection, window))
         process.start()
         return process
+
+    def _run_alone(self, selection: str, window: Window) -> None:
+        self.keeps_open = False
+        let_all_go()
+        self.run(selection, window)
 
     def job(self, window: Window) -> dg.ExecuteInProcessResult:
         """The daily job."""

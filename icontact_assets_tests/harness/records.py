@@ -22,6 +22,7 @@ from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from sqlalchemy import Engine, create_engine
 
 from icontact_assets.warehouse import engine
+from icontact_assets_tests.harness.held import databases_kept_open
 
 _scripts: dict[str | None, ScriptDirectory] = {}
 _read_scripts = ScriptDirectory.from_config
@@ -89,7 +90,7 @@ def shared_records() -> Iterator[None]:
 
     A file of its records keeps its engine. Its records in memory are asked through the connection that holds them, and
     not which columns and tables they have: all that this version makes. They hold what is read. Python looks for
-    garbage more seldom, and DuckDB keeps the memory that a query gave back.
+    garbage more seldom, and DuckDB keeps the memory that a query gave back, and some projects their databases.
     """
     gc.collect()
     gc.freeze()
@@ -105,5 +106,6 @@ def shared_records() -> Iterator[None]:
         mock.patch.object(InMemoryEventLogStorage, "has_table", return_value=True),
         mock.patch.object(InMemoryRunStorage, "connect", _runs),
         mock.patch.object(engine, "_FLUSH", "128MB"),
+        databases_kept_open(),
     ):
         yield

@@ -123,6 +123,8 @@ class Stage:
     folder: Path
     place: Place = field(default_factory=InFile)
     """Where the tables of its projects are."""
+    keeps_open: bool = True
+    """Whether the databases of its projects are opened once, where they are files."""
     runs: int = 0
     waited: float = 0.0
     _cleared: int = field(default=0, init=False)
@@ -140,6 +142,7 @@ class Stage:
         if base is None:
             home.mkdir(parents=True)
         else:
+            base.let_go()
             shutil.copytree(base.home, home)
         return Project(
             self.sandbox,
@@ -154,6 +157,7 @@ class Stage:
             },
             config=CONFIG,
             instance=without_records(),
+            keeps_open=self.keeps_open,
         )
 
     def run(self, project: Project, window: Window = OPEN, selection: str = ALL_RAW) -> Ended:
@@ -316,6 +320,7 @@ def contents(project: Project) -> dict[str, list[Any]]:
 def materialize(project: Project, window: Window) -> subprocess.Popen[str]:
     """`dagster asset materialize` of all raw assets in a process group of its own."""
     (project.home / "icontact.yaml").write_text(project.config)
+    project.let_go()
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icontact_assets.definitions"),

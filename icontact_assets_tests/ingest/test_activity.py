@@ -72,7 +72,7 @@ def test_a_back_dated_row_in_a_long_listing_is_missed_openly_and_found_by_verifi
     assert (big.true_events() - big.stored_events()).total() == 1
     ledger = "SELECT status, reported - stored FROM icontact.import_coverage WHERE message_id='910001' AND kind='opens'"
     assert big.rows(ledger) == [("stale", 1)]
-    with Warehouse(DatabaseFile(big.settings.duckdb_path)).read() as connection:
+    with big.tables() as connection:
         scope = scope_of(big.settings, big.settings.imports[0])
         [yesterday] = days(connection, scope, TODAY, TODAY, now + day, now + day)
     assert (yesterday.read, yesterday.settled) == (True, False)

@@ -24,9 +24,9 @@ from icontact_assets.ingest.staging import Staging
 from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.settings.requests import BY_AGE
-from icontact_assets.warehouse.file import DatabaseFile
 from icontact_assets.warehouse.storage import Tenure
 from icontact_assets.warehouse.warehouse import Source, Warehouse
+from icontact_assets_tests.harness.held import file_at, keep_open
 from icontact_assets_tests.hostile import Hostile, http
 from icontact_assets_tests.odd import IDS_FROM, ODD, Listings, row, rows_of
 
@@ -42,8 +42,8 @@ class Reading:
     """A database, and a server of listings."""
 
     def __init__(self, home: Path, server: Hostile) -> None:
-        self.warehouse = Warehouse(DatabaseFile(home / "w.duckdb"), "icontact", source=Source("s", "1", "1"))
-        self.warehouse.prepare()
+        keep_open(home / "w.duckdb")
+        self.warehouse = Warehouse(file_at(home / "w.duckdb"), "icontact", source=Source("s", "1", "1"))
         budget = Budget(CountFile(home, "a"), per_second=0, per_minute=0, per_day=0)
         session = Session(server.url, Credentials("a", "b", "c"), budget, tries=1)
         self.context = ImportContext(

@@ -86,6 +86,7 @@ def killed_at_requests(at: Sequence[float] | None = None) -> Callable[[Stage], s
 
 def check_after_kill(stage: Stage, project: Project) -> None:
     """The database opens, nobody waits for a lock, and another run ends equal."""
+    project.let_go()
     if project.settings.duckdb_path.exists():
         with Warehouse(DatabaseFile(project.settings.duckdb_path, wait_seconds=1)).read() as connection:
             connection.execute("SELECT 1").fetchall()

@@ -45,6 +45,7 @@ def disk_small(left: int) -> Callable[[Stage], str]:
             raise Impossible("this user may not mount a small file system")
         try:
             news(stage)
+            stage.keeps_open = False
             project, changed = stage.project(ICONTACT_ASSETS_HOME=str(disk / "state")), only("contacts", "activity")
             assert stage.run(project, selection=SOME).green
             much_comes(stage)
@@ -131,6 +132,7 @@ def without_rights() -> Iterator[None]:
 def unwritable(stage: Stage) -> str:
     """The folder of the database cannot be written to. Root may write anywhere: its right to do so is given up."""
     news(stage)
+    stage.keeps_open = False
     project = stage.project()
     assert stage.run(project, selection=SOME).green
     before = contents(project)
@@ -160,6 +162,7 @@ def no_folder(stage: Stage) -> str:
     """The database's folder cannot be made: a file stands where it should be."""
     blocked = stage.folder / "file"
     blocked.write_text("")
+    stage.keeps_open = False
     project = stage.project(ICONTACT_ASSETS_DUCKDB=str(blocked / "folder" / "warehouse.duckdb"))
     ended = stage.run(project)
     assert ended.red
