@@ -216,8 +216,9 @@ class DuckLake:
     def _lock_schemas(self, session: Session, schemas: Collection[str] | None) -> None:
         """Wait until nobody else writes to these schemas. None: to any."""
         try:
-            # Whoever writes to some shares this one. In one order everywhere, so that no two wait for each other.
-            acquire(session, "write", self._wait, shared=schemas is not None)
+            # Whoever writes to some shares this one, once there is a lake: of two that make it at once, one would fail.
+            # In one order everywhere, so that no two wait for each other.
+            acquire(session, "write", self._wait, shared=schemas is not None and _is_lake(session))
             for schema in sorted(schemas or ()):
                 acquire(session, f"write {schema}", self._wait)
         except Held as held:

@@ -16,6 +16,7 @@ from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import Settings
 from icontact_assets.warehouse.lake import DuckLake
 from icontact_assets.warehouse.storage import WarehouseError
+from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness.place import InLake
 from icontact_assets_tests.harness.postgres import Postgres
 
@@ -72,6 +73,20 @@ def test_two_replaces_of_a_day_that_is_not_there_yet_leave_it_once(settings: Set
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(write, (1, 2)))
     assert [day for day, _ in rows(settings)] == [DAY.replace(day=day) for day in range(1, 6)]
+
+
+def test_two_that_make_the_lake_at_once_both_write_to_it(variables: dict[str, str], tmp_path: Path) -> None:
+    settings, together = load_settings(variables, tmp_path), threading.Barrier(2)
+
+    def prepare(schema: str) -> list[tuple[object, ...]]:
+        warehouse = Warehouse(storage_of(settings), schema)
+        together.wait()
+        warehouse.prepare()
+        with warehouse.read() as connection:
+            return connection.execute("SELECT count(*) FROM raw_contacts").fetchall()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(prepare, ("one", "two"))) == [[(0,)], [(0,)]]
 
 
 @pytest.mark.usefixtures("no_lock")
