@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from icontact_assets.ingest.activity import ActivityReader
 from icontact_assets.ingest.changes import read_changes
 from icontact_assets.ingest.context import ImportContext
 from icontact_assets.ingest.due import Scope
-from icontact_assets.ingest.staging import Staging
+from icontact_assets.ingest.landing import Landing
+from icontact_assets.ingest.staging import Listing, Rejected, Staging
 from icontact_assets.ingest.window import ReadRequest, Window
 from icontact_assets.mapping.build import build_activity, build_users
 from icontact_assets.settings.requests import BY_AGE
 from icontact_assets.warehouse.storage import Tenure
 from icontact_assets.warehouse.warehouse import Source, Warehouse
+from icontact_assets_tests.harness import Place, on_both
 from icontact_assets_tests.harness.held import file_at, keep_open
 from icontact_assets_tests.hostile import Hostile, http
 from icontact_assets_tests.odd import IDS_FROM, ODD, Listings, row, rows_of
@@ -158,3 +160,21 @@ def test_a_known_send_that_can_no_longer_be_read_is_not_taken_for_gone(tmp_path:
 def test_statistics_without_figures_are_no_error(tmp_path: Path, figures: str) -> None:
     with Hostile(http(f'{{"statistics": {figures}}}'.encode())) as server:
         assert Reading(tmp_path, server).context.folder.statistics("1").opens_total is None
+
+
+@on_both
+def test_a_row_is_in_quarantine_once_with_how_often_it_was_last_there(
+    place: Place, prepared: Callable[[Place], Warehouse], tmp_path: Path
+) -> None:
+    warehouse, first, second = place.warehouse(tmp_path, prepared(place)), NOW, NOW + timedelta(days=1)
+    came = {name: Rejected(name, "no contactId", "{}") for name in ("gone", "again", "new")}
+    for now, names in ((first, ["again", "gone", "again"]), (second, ["again", "new"])):
+        with warehouse.write("test") as connection, Staging(tmp_path / "staging") as staging:
+            landing = Landing(connection, staging, "warn", now)
+            landing.quarantine(Listing("activity", "1", "opens"), [came[name] for name in names])
+    with warehouse.read() as connection:
+        kept = connection.execute("SELECT digest, occurrences, observed_at FROM quarantine ORDER BY ALL").fetchall()
+    assert kept == [
+        (name, 1, at.replace(tzinfo=None)) for name, at in (("again", first), ("gone", first), ("new", second))
+    ]
+    warehouse.let_go()
