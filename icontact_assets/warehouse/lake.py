@@ -16,6 +16,7 @@ from icontact_assets.private import OWNER, Readers, created_for_the_owner
 from icontact_assets.warehouse.closed import check_closed
 from icontact_assets.warehouse.engine import close_to_users
 from icontact_assets.warehouse.lake_engine import Attachment, lake_engine
+from icontact_assets.warehouse.lake_folder import is_lake
 from icontact_assets.warehouse.lake_tenure import LakeTenure
 from icontact_assets.warehouse.lock import LockTaken
 from icontact_assets.warehouse.remedies import first_line, is_of_the_place
@@ -87,7 +88,7 @@ class DuckLake:
     def exists(self) -> bool:
         """Whether the catalog has a lake's tables."""
         with self._looking() as session:
-            return _is_lake(session)
+            return is_lake(session)
 
     def version(self) -> Version:
         """The id of the latest snapshot."""
@@ -177,7 +178,7 @@ class DuckLake:
     def size(self) -> int:
         """The bytes of its Parquet files that are in use."""
         with self._looking() as session:
-            return contents(session).bytes if _is_lake(session) else 0
+            return contents(session).bytes if is_lake(session) else 0
 
     def room(self) -> int | None:
         """The bytes that are free on the disk of the data. S3 has no end."""
@@ -208,7 +209,7 @@ class DuckLake:
             yield session
 
     def _snapshot(self, session: Session) -> int:
-        if not _is_lake(session):
+        if not is_lake(session):
             return -1
         [(snapshot,)] = session.execute("SELECT max(snapshot_id) FROM ducklake_snapshot").fetchall()
         return int(snapshot)
@@ -218,7 +219,7 @@ class DuckLake:
         try:
             # Whoever writes to some shares this one, once there is a lake: of two that make it at once, one would fail.
             # In one order everywhere, so that no two wait for each other.
-            acquire(session, "write", self._wait, shared=schemas is not None and _is_lake(session))
+            acquire(session, "write", self._wait, shared=schemas is not None and is_lake(session))
             for schema in sorted(schemas or ()):
                 acquire(session, f"write {schema}", self._wait)
         except Held as held:
@@ -233,6 +234,7 @@ class DuckLake:
         with created_for_the_owner():
             try:
                 with (
+                    _named(),
                     lake_engine(attachment, self._memory_limit, reads=reads) as connection,
                     interrupted_by_signals(connection),
                 ):
@@ -255,7 +257,3 @@ def _named() -> Iterator[None]:
         yield
     except CatalogError as error:
         raise WarehouseError(str(error)) from error
-
-
-def _is_lake(session: Session) -> bool:
-    return bool(session.execute("SELECT to_regclass('ducklake_snapshot') IS NOT NULL").fetchall() == [(True,)])

@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 import duckdb
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from icontact_assets.catalog import Catalog
+from icontact_assets.errors import UserError
 from icontact_assets.warehouse.engine import CATALOG, new_engine
+from icontact_assets.warehouse.lake_folder import is_lake, take_folder
 from icontact_assets.warehouse.spill import Spill
 
 _EXTENSIONS = ("postgres_scanner", "ducklake")
@@ -79,8 +82,8 @@ def lake_engine(
     that `reads` is in a transaction that does nothing else, and sees one snapshot. `memory_limit`: MB that it may use.
     None: as many as DuckDB chooses.
 
-    Whoever changes a setting in it, other than `threads`, sets it back. Raises what DuckDB raises, and OSError where
-    the folder of this machine cannot be used."""
+    Whoever changes a setting in it, other than `threads`, sets it back. Raises what DuckDB raises, OSError where the
+    folder of this machine cannot be used, CatalogError, and WarehouseError where the data is not of this lake."""
     engine, connection = _begun(attachment, memory_limit, reads)
     unharmed = False
     try:
@@ -133,9 +136,6 @@ def _attach(attachment: Attachment) -> _Engine:
         if in_s3:
             # As every program of AWS finds them: in variables, files, or from the machine that it runs on.
             connection.execute(f"CREATE SECRET data (TYPE s3, PROVIDER credential_chain{_endpoint()})")
-            # A file of a lake is never written again: what was read of it once need not be asked for.
-            connection.execute("SET validate_external_file_cache = 'NO_VALIDATION'")
-            connection.execute("SET parquet_metadata_cache = true")
         # Any query sees how a lake was attached. What is in a secret is shown as "redacted".
         named = conninfo_to_dict(attachment.conninfo)
         hidden = {_SECRET[name]: str(named.pop(name)) for name in _SECRET if name in named}
@@ -146,13 +146,35 @@ def _attach(attachment: Attachment) -> _Engine:
         connection.execute("SET ducklake_retry_backoff = 1")
         catalog = f"ducklake:postgres:{make_conninfo(**{name: str(value) for name, value in named.items()})}"
         options = f"DATA_PATH '{_quoted(attachment.data)}', META_SECRET catalog" + ", READ_ONLY" * attachment.read_only
-        connection.execute(f"ATTACH '{_quoted(catalog)}' AS {CATALOG} ({options})")
+        attach = f"ATTACH '{_quoted(catalog)}' AS {CATALOG} ({options})"
+        if attachment.read_only:
+            connection.execute(attach)
+        else:
+            _attach_to_write(connection, attachment, attach)
+        if in_s3:
+            # A file of a lake's tables is never written again: what was read of it once need not be asked for.
+            connection.execute("SET validate_external_file_cache = 'NO_VALIDATION'")
+            connection.execute("SET parquet_metadata_cache = true")
         # Where SQL of a user may see no files, the tables are seen: they are files here.
         connection.execute(f"SET allowed_directories = ['{_quoted(attachment.data)}']")
-    except duckdb.Error:
+    except (duckdb.Error, UserError):
         engine.close()
         raise
     return engine
+
+
+def _attach_to_write(connection: duckdb.DuckDBPyConnection, attachment: Attachment, attach: str) -> None:
+    """Attach a lake whose folder of data is its own. Raises UserError if it is not, before anything is made."""
+    catalog = Catalog(attachment.conninfo)
+    with catalog.lent() as session:
+        is_new = not is_lake(session)
+        if is_new:
+            take_folder(connection, session, attachment.data, catalog.where)
+    # To a lake that is there, DuckLake says whether the folder is the one that its catalog names.
+    connection.execute(attach)
+    if not is_new:
+        with catalog.lent() as session:
+            take_folder(connection, session, attachment.data, catalog.where)
 
 
 def _takes_settings(connection: duckdb.DuckDBPyConnection) -> bool:
