@@ -52,6 +52,14 @@ def budget_of(settings: Settings, import_: Import) -> Budget:
     return Budget(count, per_second=limits.per_second, per_minute=limits.per_minute, per_day=limits.per_day)
 
 
+def take_over_counts(settings: Settings, *, to_lake: bool) -> int:
+    """Count the requests in the lake that were counted in the home, and keep pauses, or the other way round. How many
+    requests. Raises BudgetUnusable."""
+    home = settings.model_copy(update={"lake": None})
+    source, target = (home, settings) if to_lake else (settings, home)
+    return sum(budget_of(target, each).take_over(budget_of(source, each)) for each in settings.imports)
+
+
 def catalog_of(lake: Lake) -> Catalog:
     """The catalog of a lake."""
     # What it imports is of the extra `lake`.

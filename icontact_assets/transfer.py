@@ -28,17 +28,21 @@ def copy(
 ) -> None:
     """Copy all tables of all imports from the database file into the lake, or back, and prove that they are the same.
 
+    The requests of the last day count in the new place too.
+
     Stop Dagster before: nothing may run meanwhile. After a kill, the same command copies what is missing.
     """
-    from icontact_assets.resources import file_and_lake
+    from icontact_assets.resources import file_and_lake, take_over_counts
     from icontact_assets.warehouse.transfer import copy as copied
     from icontact_assets.warehouse.transfer import other_schemas
 
-    file, lake = file_and_lake(settings_of_this_environment())
+    settings = settings_of_this_environment()
+    file, lake = file_and_lake(settings)
     source, target = (file, lake) if to is Place.LAKE else (lake, file)
     with busy() as tell:
         tables = list(copied(source, target, waiting=tell, tell=tell))
         left = other_schemas(source)
+        requests = take_over_counts(settings, to_lake=to is Place.LAKE)
     rows = [
         (f"{one.schema}.{one.table}", "was there" if one.was_there else "copied", f"{one.rows:,}") for one in tables
     ]
@@ -48,6 +52,7 @@ def copy(
         f"{len(tables) - there} tables were copied, and {there} were there already. {target.where} has what "
         f"{source.where} has: every table has the same rows in the same order."
     )
+    say(f"Requests of the last day that were not counted there: {requests:,}. They are now.")
     if left:
         say(f"These schemas are of no import, and were left: {', '.join(left)}.")
     say(

@@ -63,3 +63,8 @@ class Budget:
     def left_today(self) -> int | None:
         """Requests left of the last 24 hours' budget. None if the day is not limited."""
         return self._count.left(self._per_day) if self._per_day else None
+
+    def take_over(self, former: Budget) -> int:
+        """Count what `former` has counted for the same account in another place, and keep its pause. How many requests
+        were not counted here."""
+        return self._count.count_also(former._count.counted())

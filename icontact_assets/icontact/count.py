@@ -8,6 +8,7 @@ import re
 import sqlite3
 import stat
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from icontact_assets.private import OWNER
 LONGEST_PAUSE = timedelta(days=1)
 """What asks for more is asked again after that time."""
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
 # What another program, the disk or the permissions are at fault for. Everything else is the content of the file.
 _SURROUNDINGS = ("BUSY", "LOCKED", "READONLY", "CANTOPEN", "FULL", "IOERR", "PERM", "AUTH", "NOMEM", "INTERRUPT")
 
@@ -36,6 +39,16 @@ class Denied:
     """After which to try again."""
     rate: Rate | None
     """The rate that is used up. None: iContact asked for a pause."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted of an account, in milliseconds since 1970."""
+
+    requests: Sequence[int]
+    """When each was sent that still counts."""
+    paused_until: int
+    """The end of the pause that iContact asked for last. 0: it never did."""
 
 
 class Count(Protocol):
@@ -56,6 +69,12 @@ class Count(Protocol):
 
     def left(self, limit: int) -> int:
         """The requests that are left of so many in the interval of the last rate."""
+
+    def counted(self) -> Counted:
+        """What counts now."""
+
+    def count_also(self, counted: Counted) -> int:
+        """Count what another place has counted, but nothing twice. How many requests were not counted here."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +146,9 @@ class CountFile:
 
     def hold(self, pause: timedelta) -> None:
         """Deny every request for so long from now."""
-        until = datetime.now(UTC) + pause
+        self._hold_until(datetime.now(UTC) + pause)
+
+    def _hold_until(self, until: datetime) -> None:
         with self._threads, guarded(self._not_before), self._processes:
             if until > self._paused_until():
                 fresh = self._not_before.with_suffix(".new")
@@ -145,12 +166,41 @@ class CountFile:
             self._bucket.leak(self._bucket.now())  # type: ignore[no-untyped-call]
             return max(0, limit - self._bucket.count())
 
+    def counted(self) -> Counted:
+        """What counts now. If it is not known, as many requests as are allowed."""
+        paused = self._paused_until()
+        return Counted(self._requests(), 0 if paused == _NEVER else _milliseconds(paused))
+
+    def count_also(self, counted: Counted) -> int:
+        """Count what another place has counted."""
+        if counted.paused_until:
+            self._hold_until(datetime.fromtimestamp(counted.paused_until / 1000, UTC))
+        bucket = self._bucket
+        if bucket is None:
+            return 0
+        missing = sorted((Counter(counted.requests) - Counter(self._requests())).elements())
+        with self._threads, guarded(self._path), self._processes, bucket.conn:
+            bucket.conn.executemany("INSERT INTO rate_bucket VALUES ('request', ?)", [(at,) for at in missing])
+        return len(missing)
+
+    def _requests(self) -> list[int]:
+        bucket = self._bucket
+        if bucket is None:
+            return []
+        with self._threads, guarded(self._path), self._processes:
+            bucket.leak(bucket.now())  # type: ignore[no-untyped-call]
+            found = [at for (at,) in bucket.conn.execute("SELECT item_timestamp FROM rate_bucket").fetchall()]
+        if self._spent is not None and datetime.now(UTC) < self._spent.until:
+            day = bucket.rates[-1]
+            found += [_milliseconds(self._spent.until) - day.interval] * day.limit
+        return found
+
     def _paused_until(self) -> datetime:
         with guarded(self._not_before):
             try:
                 return datetime.fromisoformat(self._not_before.read_text()).astimezone(UTC)
             except FileNotFoundError:
-                return datetime.min.replace(tzinfo=UTC)
+                return _NEVER
             except (ValueError, OverflowError):
                 # What it held is not known: it counts as the longest pause.
                 return datetime.fromtimestamp(self._not_before.stat().st_mtime, UTC) + LONGEST_PAUSE
@@ -233,6 +283,10 @@ def _spent(bucket: SQLiteBucket) -> Spent | None:
         return None
     [(until, aside)] = bucket.conn.execute("SELECT until, aside FROM spent").fetchall()
     return Spent(datetime.fromisoformat(until), aside)
+
+
+def _milliseconds(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
 
 
 def is_surroundings(error: sqlite3.Error) -> bool:

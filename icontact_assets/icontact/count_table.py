@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import LiteralString
 
 from psycopg import IsolationLevel
 from pyrate_limiter import Rate
 
 from icontact_assets.catalog import Catalog, CatalogError, Session, create_once, key_of
-from icontact_assets.icontact.count import Denied
+from icontact_assets.icontact.count import Counted, Denied
 from icontact_assets.icontact.errors import BudgetUnusable
 
 # Milliseconds since 1970, by the one clock that all workers share. Those of the workers may differ, and their time
@@ -78,20 +80,50 @@ class CountTable:
     def hold(self, pause: timedelta) -> None:
         """Deny every request for so long from now."""
         with self._alone() as session:
-            session.execute(
-                f"INSERT INTO icontact_pauses VALUES (%s, {_NOW} + %s) "  # noqa: S608
-                "ON CONFLICT (account) DO UPDATE SET until = greatest(icontact_pauses.until, excluded.until)",
-                [self._account, round(pause.total_seconds() * 1000)],
-            )
+            self._hold_until(session, f"{_NOW} + %s", round(pause.total_seconds() * 1000))
 
     def left(self, limit: int) -> int:
         """The requests that are left of so many in the interval of the last rate."""
         with self._alone() as session:
-            [(taken,)] = session.execute(
-                f"SELECT count(*) FROM icontact_requests WHERE account = %s AND at >= {_NOW} - %s",  # noqa: S608
-                [self._account, self._rates[-1].interval],
+            return max(0, limit - len(self._requests(session)))
+
+    def counted(self) -> Counted:
+        """What counts now."""
+        with self._alone() as session:
+            [(until,)] = session.execute(
+                "SELECT coalesce(max(until), 0) FROM icontact_pauses WHERE account = %s", [self._account]
             ).fetchall()
-        return max(0, limit - int(taken))
+            return Counted(self._requests(session), int(until))
+
+    def count_also(self, counted: Counted) -> int:
+        """Count what another place has counted."""
+        with self._alone() as session:
+            if counted.paused_until:
+                self._hold_until(session, "%s", counted.paused_until)
+            if not self._rates:
+                return 0
+            missing = sorted((Counter(counted.requests) - Counter(self._requests(session))).elements())
+            session.execute(
+                "INSERT INTO icontact_requests SELECT %s, unnest(%s::bigint[])",
+                [self._account, missing],
+            )
+            return len(missing)
+
+    def _requests(self, session: Session) -> list[int]:
+        if not self._rates:
+            return []
+        rows = session.execute(
+            f"SELECT at FROM icontact_requests WHERE account = %s AND at >= {_NOW} - %s",  # noqa: S608
+            [self._account, self._rates[-1].interval],
+        ).fetchall()
+        return [at for (at,) in rows]
+
+    def _hold_until(self, session: Session, until: LiteralString, milliseconds: int) -> None:
+        session.execute(
+            f"INSERT INTO icontact_pauses VALUES (%s, {until}) "  # noqa: S608
+            "ON CONFLICT (account) DO UPDATE SET until = greatest(icontact_pauses.until, excluded.until)",
+            [self._account, milliseconds],
+        )
 
     @contextmanager
     def _alone(self) -> Iterator[Session]:

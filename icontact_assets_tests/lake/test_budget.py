@@ -15,6 +15,7 @@ import time_machine
 
 from icontact_assets.catalog import Catalog, key_of
 from icontact_assets.icontact.budget import LONGEST_WAIT, Budget
+from icontact_assets.icontact.count import CountFile
 from icontact_assets.icontact.count_table import CountTable
 from icontact_assets.icontact.errors import AskedToWait, BudgetSpent, BudgetUnusable
 from icontact_assets.icontact.session import Session
@@ -124,6 +125,46 @@ def test_a_request_that_was_cut_off_while_it_was_counted_denies_no_other(postgre
         session.pgconn.finish()
     waiting.join(10)
     assert not waiting.is_alive()
+
+
+def test_a_budget_goes_on_in_another_place_and_counts_nothing_twice(
+    postgres: Postgres, catalog: str, tmp_path: Path
+) -> None:
+    lake = budget(postgres.conninfo(catalog), day=9)
+    file, other = (
+        Budget(CountFile(tmp_path, name), per_second=0, per_minute=0, per_day=9) for name in ("a", "another")
+    )
+    for place in (file, file, lake, other):
+        place.take()
+    assert [lake.take_over(file) for _ in range(2)] == [2, 0]
+    lake.take()
+    assert [file.take_over(lake) for _ in range(2)] == [2, 0]
+    assert [place.left_today() for place in (file, lake, other)] == [5, 5, 8]
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=25)):
+        other.take_over(file)
+        assert other.left_today() == 9
+
+
+def test_a_pause_and_a_budget_that_is_not_known_go_on_in_another_place(
+    postgres: Postgres, catalog: str, tmp_path: Path
+) -> None:
+    lake = budget(postgres.conninfo(catalog), day=9)
+    (tmp_path / "a.sqlite").write_text("damaged")
+    damaged = Budget(CountFile(tmp_path, "a"), per_second=0, per_minute=0, per_day=9)
+    assert lake.take_over(damaged) == 9
+    with pytest.raises(BudgetSpent) as caught:
+        lake.take()
+    assert timedelta(hours=23) < caught.value.resumes_at - datetime.now(UTC) < timedelta(hours=25)
+    lake.hold(timedelta(hours=2))
+    fresh = Budget(CountFile(tmp_path, "b"), per_second=0, per_minute=0, per_day=0)
+    for _ in range(2):
+        fresh.take_over(lake)
+        with pytest.raises(AskedToWait) as held:
+            fresh.take()
+    assert timedelta(hours=1) < held.value.resumes_at - datetime.now(UTC) < timedelta(hours=3)
+    lake.take_over(fresh)
+    with pytest.raises(AskedToWait):
+        lake.take()
 
 
 def test_homes_that_name_one_lake_share_the_budget_of_an_account(

@@ -12,7 +12,7 @@ import pytest
 
 from icontact_assets.ingest.context import staged
 from icontact_assets.ingest.staging import Poll
-from icontact_assets.resources import file_and_lake
+from icontact_assets.resources import budget_of, file_and_lake
 from icontact_assets.settings.models import SettingsError
 from icontact_assets.warehouse.storage import Storage
 from icontact_assets.warehouse.transfer import Copied, CopyRefused, copy
@@ -51,6 +51,12 @@ def test_the_guide_moves_to_the_lake_and_back(
     imported: Project, places: tuple[Storage, Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, lake = places
+    imported.environment["ICONTACT_REQUESTS_PER_DAY"] = "100"
+    in_lake = imported.settings
+    in_file = in_lake.model_copy(update={"lake": None})
+    budgets = [budget_of(settings, settings.imports[0]) for settings in (in_file, in_lake)]
+    for _ in range(3):
+        budgets[0].take()
     monkeypatch.chdir(imported.home)
     for name, value in imported.environment.items():
         monkeypatch.setenv(name, value)
@@ -62,9 +68,11 @@ def test_the_guide_moves_to_the_lake_and_back(
             staging.keep_poll(Poll("1", datetime.now(UTC), {}))
     assert "0 were there already" in execute(there)
     assert contents(lake) == before
+    budgets[1].take()
     Path(file.where).rename(imported.home / "former")
     assert "0 were there already" in execute(back)
     assert contents(file) == before
+    assert [budget.left_today() for budget in budgets] == [96, 96]
     with Warehouse(lake).read() as connection:
         members = connection.execute("SELECT count(*) FROM icontact.audience_on('readers', today())").fetchall()
     assert members == [(len(before["audience_members"]),)]
