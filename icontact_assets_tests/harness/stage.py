@@ -125,6 +125,8 @@ class Stage:
     """Where the tables of its projects are."""
     keeps_open: bool = True
     """Whether the databases of its projects are opened once, where they are files."""
+    brief: bool = False
+    """Plays read only what their fault strikes, where they can."""
     runs: int = 0
     waited: float = 0.0
     _cleared: int = field(default=0, init=False)

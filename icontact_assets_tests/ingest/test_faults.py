@@ -13,31 +13,21 @@ from icontact_assets_tests.harness import Place, Stage
 from icontact_assets_tests.ingest.faults import FAULTS, REQUESTS, Impossible, Play, Row
 from icontact_assets_tests.plain_ids import plain_id
 
-_IN_A_LAKE = {
-    "cap 1",
-    "every 9th answer, each in another way",
-    "500 clicks",
-    "always zero",
-    "a quarter of the contacts gone",
-}
-"""Plays that run with tables in a lake too. `python -m benchmarks.faults --lake` plays all."""
-
 
 def plays(rows: Sequence[Row]) -> list[Any]:
     return [
         pytest.param(play, place, id=f"{plain_id(row.fault)}-{plain_id(play.name)}-{place}", marks=marks)
         for row in rows
         for play in row.plays
-        if play.tested != "no"
-        for place, marks in (("file", ()), ("lake", pytest.mark.lake))
-        if place == "file" or play.name in _IN_A_LAKE
+        for place, played, marks in (("file", play.tested != "no", ()), ("lake", play.in_lake, pytest.mark.lake))
+        if played
     ]
 
 
 @pytest.fixture
 def stage(shared_sandbox: Sandbox, place: Place, tmp_path: Path) -> Stage:
     """Each play resets the sandbox to a world of its own."""
-    return Stage(shared_sandbox, tmp_path, place)
+    return Stage(shared_sandbox, tmp_path, place, brief=place.name == "lake")
 
 
 @pytest.mark.parametrize(("play", "place"), plays(FAULTS), indirect=["place"])

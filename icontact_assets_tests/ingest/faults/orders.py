@@ -82,6 +82,7 @@ ORDERS = Row(
             growing(order, limit),
             SMALL,
             tested="too" if limit == 40 and order != "appended" else "no",
+            in_lake=limit == 40 and order == "descending",
         )
         for order in ("ascending", "descending", "appended")
         for limit in (None, 40, 7)
@@ -107,6 +108,7 @@ HINTS = Row(
             ),
             SMALL,
             tested="too",
+            in_lake=True,
         ),
         Play(
             "figures that are no numbers",
@@ -162,7 +164,7 @@ SHUFFLED = Row(
     "activity order shuffled per call",
     "equal if the listing fits one page, else red and named, stored rows untouched",
     [
-        Play("one page", shuffled_page, SMALL, tested="too"),
+        Play("one page", shuffled_page, SMALL, tested="too", in_lake=True),
         *(
             Play(f"several pages, {kind}", shuffled_pages(kind), SMALL, tested="too" if kind == "opens" else "no")
             for kind in KINDS

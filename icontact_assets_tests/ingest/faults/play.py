@@ -30,13 +30,15 @@ class Impossible(Exception):
 class Play:
     """One way a fault can strike. `play` raises AssertionError where what must hold does not, and says how it ended.
 
-    `tested`: whether it runs among the tests "too", or "only" there, in place of a longer one.
+    `tested`: whether it runs among the tests "too", or "only" there, in place of a longer one. `in_lake`: whether it
+    runs there with the tables in a lake, as briefly as it can.
     """
 
     name: str
     play: Callable[[Stage], str]
     world: Mapping[str, Any] = field(default_factory=dict)
     tested: Literal["no", "too", "only"] = "no"
+    in_lake: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from icontact_assets_tests.harness import (
     KINDS,
@@ -37,16 +37,19 @@ def reading(
     may_be_red: Sequence[str] = (),
     must_be_red: bool = False,
     resources: Sequence[str] = RESOURCES,
+    struck: Sequence[str] = (),
 ) -> Callable[[Stage], str]:
     """A first reading under switches and faults, and another when the faults are gone: never green with rows missing.
 
-    Of the assets only those in `may_be_red` may fail, and then the others are equal. Only assets of `resources` are read.
+    Of the assets only those in `may_be_red` may fail, and then the others are equal. Only assets of `resources` are read,
+    or, on a brief stage, those of `struck`.
     """
-    selection = only(*resources)
-    stored_as = {resource if resource in LISTINGS else "activity" for resource in resources}
-    aside = tuple(name for name in (*LISTINGS, "activity") if name not in stored_as)
 
     def play(stage: Stage) -> str:
+        read = struck if stage.brief and struck else resources
+        selection = only(*read)
+        stored_as = {resource if resource in LISTINGS else "activity" for resource in read}
+        aside = tuple(name for name in (*LISTINGS, "activity") if name not in stored_as)
         stage.sandbox.control("switches", **(switches or {"ids": "string"}))
         project = stage.project()
         stage.plan(*faults)
@@ -69,23 +72,27 @@ def cap(limit: int, *, refuse: bool = False) -> Fault:
     return {"path": "", "do": {"kind": "cap", "limit": limit, "refuse": refuse}}
 
 
+_NO_TOTAL: Fault = {"do": {"kind": "envelope", "drop": ["total"]}}
+
+_LIMITS: list[tuple[str, dict[str, Any] | None, list[Fault], dict[str, int], Literal["no", "too"]]] = [
+    ("none", None, [], {}, "no"),
+    ("cap 100", {"page_limit_rows": 100}, [], {}, "no"),
+    ("cap 7", {"page_limit_rows": 7}, [], {}, "no"),
+    ("cap 1", {"page_limit_rows": 1}, [], TINY, "too"),
+    ("cap 100, the asked limit echoed", {"page_limit_rows": 100, "page_limit_echo": "asked"}, [], {}, "no"),
+    ("refused above 100", {"page_limit": "refuse", "page_limit_rows": 100}, [], {}, "no"),
+    ("refused above 7", {"page_limit": "refuse", "page_limit_rows": 7}, [], {}, "no"),
+    ("refused above 1", {"page_limit": "refuse", "page_limit_rows": 1}, [], SMALL, "no"),
+    ("no total beside the rows", None, [_NO_TOTAL], {}, "no"),
+    ("no total beside the rows, cap 7", None, [_NO_TOTAL, cap(7)], {}, "no"),
+]
+
 LIMITS = Row(
     "none; page cap 100, 7 and 1; limit clamped or refused",
     "all row sets equal the truth",
     [
-        Play("none", reading()),
-        Play("cap 100", reading(switches={"page_limit_rows": 100})),
-        Play("cap 7", reading(switches={"page_limit_rows": 7})),
-        Play("cap 1", reading(switches={"page_limit_rows": 1}), TINY, tested="too"),
-        Play("cap 100, the asked limit echoed", reading(switches={"page_limit_rows": 100, "page_limit_echo": "asked"})),
-        Play("refused above 100", reading(switches={"page_limit": "refuse", "page_limit_rows": 100})),
-        Play("refused above 7", reading(switches={"page_limit": "refuse", "page_limit_rows": 7})),
-        Play("refused above 1", reading(switches={"page_limit": "refuse", "page_limit_rows": 1}), SMALL),
-        Play("no total beside the rows", reading(faults=[{"do": {"kind": "envelope", "drop": ["total"]}}])),
-        Play(
-            "no total beside the rows, cap 7",
-            reading(faults=[{"do": {"kind": "envelope", "drop": ["total"]}}, cap(7)]),
-        ),
+        Play(name, reading(switches=switches, faults=faults, struck=["contacts"]), world, tested, in_lake=True)
+        for name, switches, faults, world, tested in _LIMITS
     ],
 )
 
@@ -118,6 +125,7 @@ TRANSPORT = Row(
                 ],
             ),
             tested="too",
+            in_lake=True,
         )
     ]
     + [
@@ -127,7 +135,9 @@ TRANSPORT = Row(
                 faults=[{"path": path_of(resource), "do": do}],
                 may_be_red=[asset_of(resource)],
                 must_be_red=name != "slow bytes",
+                struck=[resource] if resource == "contacts" else (),
             ),
+            in_lake=resource == "contacts",
         )
         for resource in ("contacts", "opens")
         for name, do in BROKEN.items()
@@ -145,7 +155,7 @@ def errors_for_ever(*resources: str, beside: Sequence[str] = RESOURCES) -> Calla
     if "statistics" in resources:
         red.append("raw_activity")
     faults = [{"path": path_of(resource), "do": ERRORS} for resource in resources]
-    play = reading(faults=faults, may_be_red=red, must_be_red=True, resources=beside)
+    play = reading(faults=faults, may_be_red=red, must_be_red=True, resources=beside, struck=resources)
 
     def named(stage: Stage) -> str:
         words = play(stage)
@@ -165,13 +175,18 @@ SILENT_ERRORS = Row(
     "equal, or the resource is red and named; never green with rows missing",
     [
         *(
-            Play(f"errors once, {resource}", reading(faults=[{"path": path_of(resource), "nth": 1, "do": ERRORS}]))
+            Play(
+                f"errors once, {resource}",
+                reading(faults=[{"path": path_of(resource), "nth": 1, "do": ERRORS}], struck=[resource]),
+                in_lake=resource == "lists",
+            )
             for resource in RESOURCES
         ),
         *(
             Play(
                 f"errors for ever, {resource}",
                 errors_for_ever(resource),
+                in_lake=resource in ("messages", "sends"),
             )
             for resource in RESOURCES
         ),
@@ -187,7 +202,9 @@ SILENT_ERRORS = Row(
                 reading(
                     faults=[{"path": path_of(resource), "do": {"kind": "warn", "texts": [WARNING]}}],
                     may_be_red=[asset_of(resource)] if resource in ("contacts", "subscriptions") else [],
+                    struck=[resource],
                 ),
+                in_lake=resource == "contacts",
             )
             for resource in RESOURCES
             if resource != "statistics"
@@ -198,7 +215,9 @@ SILENT_ERRORS = Row(
                 reading(
                     faults=[ignored(resource, term, silent=silent)],
                     may_be_red=[asset_of(resource)],
+                    struck=[resource],
                 ),
+                in_lake=term == "contactId" and silent,
             )
             for resource, term, silent in (
                 ("contacts", "status", False),
@@ -221,6 +240,7 @@ SILENT_ERRORS = Row(
             "status of contacts ignored with a warning, contacts alone",
             reading(faults=[ignored("contacts", "status")], may_be_red=["raw_contacts"], resources=["contacts"]),
             tested="only",
+            in_lake=True,
         ),
         *(
             Play(
@@ -229,7 +249,9 @@ SILENT_ERRORS = Row(
                     faults=[{"path": path_of(resource), "do": {"kind": "envelope", "set": {"total": total}}}],
                     may_be_red=[asset_of(resource)],
                     must_be_red=True,
+                    struck=[resource],
                 ),
+                in_lake=(resource, total) in (("messages", 3), ("sends", 999)),
             )
             for resource in ("messages", "sends")
             for total in (3, 999)
@@ -238,11 +260,18 @@ SILENT_ERRORS = Row(
 )
 
 
+_OF_MESSAGES = {"message_date", "orderby", "past_end"}
+_OF_ACTIVITY = {"activity_order", "activity_time"}
+
 SHAPES = Row(
     "ids as numbers, strings, mixed; every time format of the reference; unknown extra fields",
     "equal",
     [
-        Play(", ".join(f"{name} {value}" for name, value in switches.items()), reading(switches=switches))
+        Play(
+            ", ".join(f"{name} {value}" for name, value in switches.items()),
+            reading(switches=switches, struck=["messages" if switches.keys() & _OF_MESSAGES else "contacts"]),
+            in_lake=not switches.keys() & _OF_ACTIVITY,
+        )
         for switches in SWITCHES
         if not switches.keys() & {"page_limit_rows", "statistics", "automation_sends"}
     ],
