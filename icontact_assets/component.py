@@ -13,12 +13,13 @@ from typing import Annotated, Any
 
 import dagster as dg
 from dagster.components.component_scaffolding import scaffold_component
-from pydantic import BaseModel, Field, SkipValidation, create_model
+from pydantic import BaseModel, Field, WrapValidator, create_model
 
 from icontact_assets.build import build_defs
 from icontact_assets.settings.load import settings_in
 from icontact_assets.settings.models import Settings
 from icontact_assets.settings.refusals import SettingsFile
+from icontact_assets.settings.values import meaning
 from icontact_assets.settings.written import Written
 
 _VARIABLES = {"home": "ICONTACT_ASSETS_HOME", "database": "ICONTACT_ASSETS_DUCKDB"}
@@ -90,7 +91,10 @@ def _attributes() -> type[BaseModel]:
     """The sections of icontact.yaml. They are validated with the environment, when what they refer to is known."""
     paths: dict[str, Any] = {key: (str | None, Field(None, description=text)) for key, text in _PATHS.items()}
     sections: dict[str, Any] = {
-        name: (Annotated[field.annotation, SkipValidation], Field(None, description=field.description))
+        name: (
+            Annotated[field.annotation, WrapValidator(lambda value, _: value)],
+            Field(None, description=meaning(Written, name)),
+        )
         for name, field in Written.model_fields.items()
     }
     return create_model("IContactComponentModel", __base__=dg.Model, **paths, **sections)

@@ -16,6 +16,7 @@ from icontact_assets.ingest.window import Window
 from icontact_assets.partitions import range_tags
 from icontact_assets.reports.tables import REPORT_TABLES
 from icontact_assets.settings.load import load_settings
+from icontact_assets.settings.values import meaning
 from icontact_assets.settings.written import Written
 from icontact_assets_tests.harness import Project, days_ago, execute
 
@@ -199,7 +200,7 @@ def test_the_attributes_of_a_component_are_the_settings() -> None:
     assert set(fields) == {"home", "database", *Written.model_fields}
     for name, field in Written.model_fields.items():
         assert fields[name].annotation == field.annotation
-        assert fields[name].description == field.description
+        assert fields[name].description == meaning(Written, name)
     described = IContactComponent.get_model_cls().model_json_schema()["$defs"]["ImportItem"]["properties"]
     assert "hourly schedule" in described["keep_updated"]["description"]
 

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from icontact_assets.settings import values, written
 from icontact_assets.settings.models import EveryImport, RequestLimits, Sharing
+from icontact_assets.settings.values import meaning
 from icontact_assets.settings.written import Written
 
 EXAMPLE = Path(__file__).parents[2] / "icontact_assets" / "icontact.example.yaml"
@@ -120,7 +121,7 @@ def rows(model: type[BaseModel], path: tuple[str, ...], document: Any) -> Iterat
         if again(model, hints[name]):
             below = "a list, each with any of these keys"
         cells = (
-            " ".join((field.description or "").split()),
+            meaning(model, name),
             below or kind_of(hints[name], field),
             default(field),
             example(document, place),
@@ -162,8 +163,8 @@ def variables() -> list[str]:
         hints = get_type_hints(model, include_extras=True)
         for name, field in model.model_fields.items():
             variable = f"{prefix}{name.upper()}"
-            meaning = " ".join((field.description or "").split()).replace(f" (`{variable}`)", "")
-            lines.append(f"| `{variable}` | {meaning} | {kind_of(hints[name], field)} | {default(field)} |")
+            text = meaning(model, name).replace(f" (`{variable}`)", "")
+            lines.append(f"| `{variable}` | {text} | {kind_of(hints[name], field)} | {default(field)} |")
     return lines
 
 

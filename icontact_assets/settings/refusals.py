@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from icontact_assets.settings.document import Place, Unreadable, dotted, parse
 from icontact_assets.settings.models import SettingsError
-from icontact_assets.settings.values import InvalidSetting
+from icontact_assets.settings.values import InvalidSetting, meaning
 
 _MOST_BYTES = 262_144
 _LONGEST_SHOWN = 80
@@ -85,10 +84,10 @@ class SettingsFile:
 def explain(model: type[BaseModel], error: ErrorDetails) -> tuple[Place, str, str]:
     """The place of an error of validation, what is wrong there, and the remedy."""
     at: Place = error["loc"]
-    holder = _holder(model, at)
-    field = holder.get(str(at[-1])) if at else None
-    if error["type"] == "missing" or (error["input"] is None and field is not None and field.is_required()):
-        says = " ".join(((field and field.description) or "A value.").split())
+    model, names = _holder(model, at)
+    name = names.get(str(at[-1])) if at else None
+    if error["type"] == "missing" or (error["input"] is None and name and model.model_fields[name].is_required()):
+        says = (name and meaning(model, name)) or "A value."
         return at, "is missing", f"Write {says[0].lower()}{says[1:]}"
     # Among the authorizations what was found, even a key, may be a credential at the wrong place.
     secret = at[:1] == ("authorizations",)
@@ -97,7 +96,7 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> tuple[Place, str, st
     if isinstance(raised, InvalidSetting):
         return (*at, *raised.at), raised.problem or found, raised.remedy
     if error["type"] == "extra_forbidden":
-        known = f"Known here: {', '.join(holder)}."
+        known = f"Known here: {', '.join(names)}."
         if secret:
             return at[:-1], "holds a setting that is not supported", known
         return at, "this setting is not supported", f"Remove it. {known}"
@@ -126,13 +125,13 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
-def _holder(model: type[BaseModel], at: Place) -> dict[str, FieldInfo]:
-    """The fields of the model that the last key of a place belongs to, by their keys in the file."""
+def _holder(model: type[BaseModel], at: Place) -> tuple[type[BaseModel], dict[str, str]]:
+    """The model that the last key of a place belongs to, and the names of its fields by their keys in the file."""
     for part in (*at[:-1], None):
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        names = {field.alias or name: name for name, field in model.model_fields.items()}
         if isinstance(part, str):
-            model = next(_models(fields[part].annotation), model)
-    return fields
+            model = next(_models(model.model_fields[names[part]].annotation), model)
+    return model, names
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

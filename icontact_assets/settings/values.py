@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,9 +18,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationInfo,
     field_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 MOST = 1_000_000_000
 """A number larger than any that a setting counts, and small enough for every database and clock."""
@@ -53,9 +60,36 @@ class Model(BaseModel):
     """What all settings have in common. The text below a field says what to write where it is missing."""
 
     # An alias is the key in the file; in Python the name of the field is used.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, field in cls.model_fields.items():
+            if text := meaning(cls, name):
+                properties[field.alias or name]["description"] = text
+        return schema
+
+
+def meaning(model: type[BaseModel], name: str) -> str:
+    """The text below a field of a model, on one line. Empty if there is none."""
+    owner = next(each for each in model.__mro__ if name in inspect.get_annotations(each))
+    return _texts(owner).get(name, "")
+
+
+@cache
+def _texts(model: type) -> Mapping[str, str]:
+    # Pydantic's own way reads the sources of all models at each start, which is a tenth of it. This one waits until
+    # somebody asks.
+    [definition] = ast.parse(inspect.getsource(model)).body
+    assert isinstance(definition, ast.ClassDef)  # noqa: S101 -- for the type checker
+    found = {}
+    for field, text in pairwise(definition.body):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(written))):
+                found[name] = " ".join(written.split())
+    return found
 
 
 def _name(value: str) -> str:
