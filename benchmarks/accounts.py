@@ -8,6 +8,7 @@ account is read by one run. Then the tables are compared with those of single ru
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -76,4 +77,6 @@ def why(services: Services, run: dg.DagsterRun) -> str:
 
 
 if __name__ == "__main__":
+    # Whoever stops it stops the services that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     main(*map(int, sys.argv[1:]))
