@@ -17,6 +17,7 @@ from icontact_assets.ingest.window import Window
 from icontact_assets.sandbox.process import Sandbox
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness import (
+    ALL_RAW,
     AUDIENCE,
     House,
     Project,
@@ -89,22 +90,22 @@ def project(sandbox: Sandbox, place: Place, tmp_path: Path) -> Project:
 def after_the_job(
     shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Place], tuple[Project, str]]:
-    """A project whose daily job has run, and the time at which its world began, which is one for all places. Copying it
-    is much faster than running the job for each test. The processes of pytest-xdist share the one in a file: their
+    """A project that holds what the daily job makes, and the time at which its world began, which is one for all places. Copying it
+    is much faster than making it for each test. The processes of pytest-xdist share the one in a file: their
     sandboxes have the same world."""
     common = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         common = common.parent
     began = common / "after_the_job.began"
 
-    def run(project: Project) -> Project:
+    def run(project: Project) -> None:
         if began.exists():
             shared_sandbox.control("reset", now=began.read_text())
         else:
             shared_sandbox.control("reset")
-        assert project.job(Window(days_ago(1), days_ago(1))).success
+        assert project.run(ALL_RAW, Window(days_ago(1), days_ago(1))).success
+        assert project.run('not key:"icontact/raw_*" and not key:"icontact/export_*"').success
         began.write_text(shared_sandbox.control("clock")["now"])
-        return project
 
     @cache
     def made(place: Place) -> tuple[Project, str]:
@@ -115,7 +116,7 @@ def after_the_job(
             if not folder.exists():
                 folder.mkdir()
                 project.config = AUDIENCE
-                run(project)
+                run(project.quick())
         return project, began.read_text()
 
     return made

@@ -58,7 +58,7 @@ class Daemon:
 
 
 def test_each_change_is_exported_once_over_restarts_errors_and_deleted_runs(imported: Project) -> None:
-    project = imported
+    project = imported.alone()
     daemon = Daemon(project)
     assert "has not been computed yet" in daemon.tick()
     daemon.compute(FEWER)
@@ -104,7 +104,7 @@ def test_each_change_is_exported_once_over_restarts_errors_and_deleted_runs(impo
 
 
 def test_a_run_that_was_killed_is_waited_for_until_dagster_says_that_it_ended(imported: Project) -> None:
-    project = imported
+    project = imported.alone()
     daemon = Daemon(project)
     daemon.compute(AUDIENCE)
     tags = {

@@ -15,7 +15,7 @@ DAY = Window(days_ago(1), days_ago(1))
 
 
 def test_audience_over_half_read_activity_does_not_move(project: Project) -> None:
-    project.config = AUDIENCE
+    project.alone().config = AUDIENCE
     refused = {"kind": "reply", "status": 400, "body": {"errors": ["broken"]}}
     project.sandbox.control("faults", faults=[{"path": "/unsubscribes", "do": refused}])
     read = " or ".join(f'key:"icontact/raw_{name}"' for name in ("messages", "sends", "contacts", "activity"))
@@ -69,7 +69,7 @@ def on_the_list(project: Project, status: str = "normal") -> set[str]:
 
 def computed(imported: Project, config: str = AUDIENCE) -> Project:
     """With the audience computed, as the sensor sees it."""
-    imported.config = config
+    imported.alone().config = config
     assert imported.run('key:"icontact/audience_readers"').success
     return imported
 

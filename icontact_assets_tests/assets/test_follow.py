@@ -42,8 +42,12 @@ class Follower:
     def tick(self, *, succeeds: bool = True) -> set[str]:
         """The same, run."""
         asked = self.ask()
-        if asked:
-            selection = " or ".join(f'key:"icontact/{name}"' for name in asked)
+        for name in asked & REPORTS:
+            # What is in them is for the tests of reports.
+            key = dg.AssetKey(["icontact", name])
+            self.project.instance.report_runless_asset_event(dg.AssetMaterialization(key))
+        if asked - REPORTS:
+            selection = " or ".join(f'key:"icontact/{name}"' for name in asked - REPORTS)
             assert self.project.run(selection).success == succeeds
         return asked
 
@@ -56,7 +60,7 @@ def export_sensor_says(project: Project) -> str | None:
 
 def test_a_first_load_is_followed_as_it_comes(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.sandbox.control("reset", contacts=60, messages=4, days=5)
-    project.config = AUDIENCE
+    project.alone().config = AUDIENCE
     sensor = Follower(project)
     assert sensor.tick() == set()
     assert export_sensor_says(project) == (
@@ -84,7 +88,7 @@ def test_a_first_load_is_followed_as_it_comes(project: Project, monkeypatch: pyt
 
 
 def test_what_was_read_is_followed_once_and_neither_a_job_nor_a_failure_is(imported: Project) -> None:
-    sensor = Follower(imported)
+    sensor = Follower(imported.alone())
     assert sensor.tick() == set()
     assert imported.run('key:"icontact/raw_contacts" or key:"icontact/raw_activity"', DAY).success
     assert sensor.tick() == {"icontact_users", "icontact_activity", "icontact_profiles", *REPORTS}

@@ -22,7 +22,7 @@ OTHER = PEOPLE.replace("[icontact]", "[icontact, other]") + "  - {name: other, a
 
 def test_people_follow_the_profiles_and_are_shown_without_an_address(imported: Project) -> None:
     assert not imported.rows("SELECT 1 FROM duckdb_tables() WHERE table_name = 'icontact_people'")
-    imported.config = AUDIENCE + PEOPLE
+    imported.alone().config = AUDIENCE + PEOPLE
     sensor = Follower(imported)
     assert sensor.ask() == set()
     result = imported.run('key:"icontact/icontact_profiles" or key:"icontact/icontact_people"')

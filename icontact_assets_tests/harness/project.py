@@ -103,6 +103,12 @@ class Project:
         self.keeps_open = True
         return self
 
+    def alone(self) -> Project:
+        """This project, where nobody else reads its database: it is kept open, and no copy of it is made."""
+        self.environment["ICONTACT_ASSETS_PUBLISH"] = "false"
+        self.keeps_open = True
+        return self
+
     @property
     def settings(self) -> Settings:
         return self._once().settings

@@ -6,7 +6,7 @@ To make that takes longer than most of what a test does with it.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -15,11 +15,13 @@ from unittest import mock
 import dagster as dg
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from dagster._core.execution.context.data_version_cache import DataVersionCache
 from dagster._core.storage.event_log.in_memory import InMemoryEventLogStorage
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.in_memory import InMemoryRunStorage
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from sqlalchemy import Engine, create_engine
+from typer import main, testing
 
 from icontact_assets.warehouse import engine
 from icontact_assets_tests.harness.held import databases_kept_open
@@ -73,6 +75,21 @@ def _store_what_is_read(storage: InMemoryEventLogStorage, event: dg.EventLogEntr
         _store_event(storage, event)
 
 
+_read_versions = DataVersionCache._fetch_input_asset_version_info
+
+
+def _versions_that_are_read(versions: DataVersionCache, keys: Sequence[dg.AssetKey]) -> None:
+    """Each step asks its records for what came before it, for a tag of what it makes."""
+    if isinstance(versions._context.instance.event_log_storage, InMemoryEventLogStorage):
+        versions.input_asset_version_info.update(dict.fromkeys(keys))
+    else:
+        _read_versions(versions, keys)
+
+
+# Typer makes all commands of a command line anew for each call.
+_command_of = cache(main.get_command)
+
+
 @cache
 def without_records() -> dg.DagsterInstance:
     """An instance that knows its runs but keeps no event of them, for whoever looks at results and tables only."""
@@ -105,6 +122,9 @@ def shared_records() -> Iterator[None]:
         mock.patch.object(InMemoryEventLogStorage, "_has_asset_key_col_on_connection", return_value=True),
         mock.patch.object(InMemoryEventLogStorage, "has_table", return_value=True),
         mock.patch.object(InMemoryRunStorage, "connect", _runs),
+        mock.patch.object(DataVersionCache, "_fetch_input_asset_version_info", _versions_that_are_read),
+        mock.patch.object(main, "get_command", _command_of),
+        mock.patch.object(testing, "_get_command", _command_of),
         mock.patch.object(engine, "_FLUSH", "128MB"),
         databases_kept_open(),
     ):

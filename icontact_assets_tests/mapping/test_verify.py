@@ -143,6 +143,8 @@ def test_an_event_that_somebody_changed_is_red(connection: duckdb.DuckDBPyConnec
 
 
 def test_the_step_of_the_asset_reports_them(imported: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported.alone()
+
     def broken(connection: duckdb.DuckDBPyConnection, *, aid: str | None = None) -> Built:
         built = build_users(connection, aid=aid)
         connection.execute(

@@ -22,7 +22,7 @@ def test_every_column_says_what_it_is_computed_from() -> None:
 
 
 def test_a_run_computes_them_and_shows_nobody(imported: Project) -> None:
-    result = imported.run(REPORTS)
+    result = imported.alone().run(REPORTS)
     assert result.success
     checks = result.get_asset_check_evaluations()
     assert len(checks) == 2 * len(REPORT_TABLES)
@@ -80,7 +80,7 @@ def test_a_list_without_an_export_is_read_where_the_import_names_it(project: Pro
 
 
 def test_a_second_run_finds_no_change_of_tier(imported: Project) -> None:
-    first = imported.run('key:"icontact/engagement"')
+    first = imported.alone().run('key:"icontact/engagement"')
     second = imported.run('key:"icontact/engagement"')
     assert first.success
     assert second.success
