@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -57,6 +58,13 @@ def assert_not_in(texts: Iterable[str | bytes], secrets: Iterable[str]) -> None:
     searched = b"\n".join(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text for text in texts)
     found = [form for secret in secrets for form in forms(secret) if form in searched]
     assert not found, found
+
+
+def assert_no_address_in(texts: Iterable[bytes]) -> None:
+    # One character before the @ is enough to find an address.
+    address = re.compile(rb"[a-z0-9._-]@[a-z0-9-]+\.[a-z.]+", re.IGNORECASE)
+    found = [address.findall(text) for text in texts]
+    assert not any(found), found
 
 
 def files_below(*folders: Path) -> list[bytes]:

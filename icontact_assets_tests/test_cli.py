@@ -165,7 +165,7 @@ def written(project: Project) -> int:
 
 
 def test_a_plan_is_shown_applied_and_undone(imported: Project) -> None:
-    project = imported
+    project = imported.alone()
     project.config = EXPORT
     assert project.run('key:"icontact/audience_everybody"').success
     done = run(project, "plan", "everybody", "--json")

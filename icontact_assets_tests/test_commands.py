@@ -117,7 +117,7 @@ def test_status_by_dagsters_records(imported: Project) -> None:
     home.mkdir()
     (home / "dagster.yaml").touch()
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        imported.instance = instance
+        imported.alone().instance = instance
         imported.sandbox.control(
             "faults", faults=[{"path": "/lists", "do": {"kind": "reply", "status": 404, "body": {"errors": ["gone"]}}}]
         )

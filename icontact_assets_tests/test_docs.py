@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import tomllib
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
@@ -20,11 +21,14 @@ from docs.generate.__main__ import generated
 from icontact_assets import demo
 from icontact_assets.init import DAGSTER
 from icontact_assets.reports.tables import REPORT_TABLES
+from icontact_assets.sandbox.service import variables
 from icontact_assets.settings.load import load_settings
 from icontact_assets.settings.models import EveryImport, Sharing
 from icontact_assets.settings.requests import RequestLimits
 from icontact_assets.warehouse.tables import TABLES, VIEWS
 from icontact_assets_tests.harness import Project, days_ago, execute
+from icontact_assets_tests.leaks import assert_no_address_in, assert_not_in, files_below
+from icontact_assets_tests.test_dg import ours
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -76,7 +80,7 @@ def test_commands_of_the_guide_run_in_order(project: Project, monkeypatch: pytes
         if name not in ("ICONTACT_ACCOUNT_ID", "ICONTACT_CLIENT_FOLDER_ID", "ICONTACT_ASSETS_HOME"):
             monkeypatch.setenv(name, value)
     monkeypatch.chdir(project.home)
-    filled_in = {"2026-01-01": str(days_ago(2)), "2026-01-07": str(days_ago(1)), "~/icontact": str(folder)}
+    filled_in = {"2026-01-01": str(days_ago(1)), "2026-01-07": str(days_ago(1)), "~/icontact": str(folder)}
     said: dict[str, str] = {}
     for command in commands(GUIDE):
         # Another test installs it, and the UI runs until somebody ends it.
@@ -91,7 +95,13 @@ def test_commands_of_the_guide_run_in_order(project: Project, monkeypatch: pytes
         if command.startswith("cd "):
             monkeypatch.chdir(word)
             continue
-        said[word] = execute(command, typed=f"{project.environment['ICONTACT_CLIENT_FOLDER_ID']}\n")
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            said[word] = execute(command, typed=f"{project.environment['ICONTACT_CLIENT_FOLDER_ID']}\n")
+        if word == "launch":
+            assert ours(warned) == []
+            assert "RUN_SUCCESS" in said[word]
+            assert "arning" not in said[word]
         if word == "init":
             with (folder / "icontact.yaml").open("a") as file:
                 file.write(blocks("yaml", [DOCS / "exports.md"])[0])
@@ -228,8 +238,8 @@ def test_services_run_on_the_projects_dagster_settings() -> None:
 
 def test_the_demo_ends_with_members_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    # The same demo on a smaller world and fewer days.
-    monkeypatch.setattr(demo, "DAYS", 2)
+    # The same demo on a smaller world and one day.
+    monkeypatch.setattr(demo, "DAYS", 1)
     monkeypatch.setattr(demo.run, "__kwdefaults__", {"contacts": 100, "messages": 6})
     shown = execute(f"icontact-assets demo --home {tmp_path / 'demo'}")
     numbers = dict(re.findall(r"│ (.+?) +│ +([\d,.]+) │", shown))
@@ -238,3 +248,8 @@ def test_the_demo_ends_with_members_added(tmp_path: Path, monkeypatch: pytest.Mo
     )
     assert after > before
     assert int(numbers["rows in icontact.raw_activity"].replace(",", "")) > 100
+    left = files_below(tmp_path / "demo" / "dagster")
+    assert any(b"PIPELINE_SUCCESS" in part for part in left)
+    assert_no_address_in([shown.encode(), *left])
+    names = ("ICONTACT_API_PASSWORD", "ICONTACT_APP_ID", "ICONTACT_API_USERNAME")
+    assert_not_in([shown, *left], [variables("")[name] for name in names])

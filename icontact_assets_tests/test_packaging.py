@@ -22,9 +22,11 @@ SANDBOX = ("faker", "uvicorn", "httptools", "starlette", "websockets", "watchfil
 LAKE = ("psycopg",)
 """What modules import that only a lake needs: of the extra `lake`."""
 
-# As `python -m build` does: the wheel from what the sdist holds. Without a process for each of its questions.
+# As `python -m build` does: the wheel from what the sdist holds. Without a process for each of its questions, nor a
+# search for garbage in what stays.
 _BUILD = """
-import os, shutil
+import gc, os, shutil
+gc.disable()
 from setuptools import build_meta
 name = build_meta.build_sdist("../dist")
 shutil.unpack_archive(f"../dist/{name}", "../unpacked")
@@ -34,7 +36,8 @@ build_meta.build_wheel("../../dist")
 
 # What is imported reads neither the environment nor the folder, in which both are wrong.
 _USE = f"""
-import importlib, os, pkgutil, sys
+import gc, importlib, os, pkgutil, sys
+gc.disable()
 for name in {SANDBOX}:
     sys.modules[name] = None  # An import of it fails.
 import icontact_assets

@@ -111,7 +111,7 @@ def test_events_are_counted_by_day_and_kind(store: Store) -> None:
 
 def test_a_run_over_several_days_shows_its_pictures_once(imported: Project) -> None:
     window = Window(days_ago(3), days_ago(1))
-    of_raw = imported.run('key:"icontact/raw_contacts" or key:"icontact/raw_activity"', window)
+    of_raw = imported.alone().run('key:"icontact/raw_contacts" or key:"icontact/raw_activity"', window)
     assert of_raw.success
     activity, contacts = (imported.metadata(of_raw, name) for name in ("raw_activity", "raw_contacts"))
     for of_days, names in (
@@ -139,7 +139,7 @@ def test_a_run_over_several_days_shows_its_pictures_once(imported: Project) -> N
 
 
 def test_an_export_shows_the_size_of_its_list(imported: Project) -> None:
-    imported.run('key:"icontact/audience_readers"')
+    imported.alone().run('key:"icontact/audience_readers"')
     sizes = []
     for _ in range(2):
         result = imported.run('key:"icontact/export_readers"')

@@ -42,7 +42,7 @@ def test_it_claims_no_share_of_what_is_not_known() -> None:
 
 def test_a_run_that_finds_rows_of_many_days_reports_them_at_once(project: Project) -> None:
     yesterday = Window(days_ago(1), days_ago(1))
-    assert project.run(only("messages", "sends"), yesterday).success
+    assert project.alone().run(only("messages", "sends"), yesterday).success
     result = project.run(ACTIVITY, yesterday)
     observed = [event for event in result.all_events if event.event_type == dg.DagsterEventType.ASSET_OBSERVATION]
     assert len(observed) == 1

@@ -12,6 +12,7 @@ import pytest
 
 from icontact_assets.resources import storage_of
 from icontact_assets.settings.load import load_settings
+from icontact_assets.warehouse import warehouse
 from icontact_assets.warehouse.warehouse import Warehouse
 from icontact_assets_tests.harness.held import SCHEMA, HeldWarehouse
 from icontact_assets_tests.harness.postgres import Postgres
@@ -55,10 +56,12 @@ class InFile:
         return variables
 
     def warehouse(self, folder: Path, template: Warehouse | None = None) -> HeldWarehouse:
-        path = folder / "warehouse.duckdb"
+        found = HeldWarehouse(folder / "warehouse.duckdb", SCHEMA)
         if template is not None:
-            shutil.copy(template.storage.where, path)
-        return HeldWarehouse(path, SCHEMA)
+            shutil.copy(template.storage.where, found.path)
+            # As this process left it, too: to look takes longer than most steps.
+            warehouse._ready[found.storage.where, SCHEMA, None] = found.storage.version()
+        return found
 
 
 class InLake:

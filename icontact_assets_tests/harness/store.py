@@ -12,7 +12,7 @@ from unittest import mock
 import orjson
 import pyarrow as pa
 
-from icontact_assets.audiences.audience import compute
+from icontact_assets.audiences import audience
 from icontact_assets.exports.context import ExportContext
 from icontact_assets.exports.report import ExportReport
 from icontact_assets.exports.run import run_export
@@ -53,6 +53,11 @@ PROFILE = pa.schema(
     ]
 )
 """The part of the view of profiles that these tests ask for."""
+_ONLY_IDS = f"""
+    CREATE OR REPLACE TABLE {SCHEMA}.icontact_profiles AS
+    SELECT unnest(?::VARCHAR[]) AS ic_contact_id, NULL::VARCHAR AS email, NULL::VARCHAR AS first_name,
+        NULL::BIGINT AS email_open_ct, NULL::TIMESTAMP AS last_active_ts, NULL::TIMESTAMP AS deleted_at
+"""
 
 
 @dataclass
@@ -81,14 +86,16 @@ class Store:
             return connection.execute(sql).fetchall()
 
     def audience(self, *contact_ids: int | str, now: datetime = NOW) -> None:
-        """Make these the members of the audience `everybody`."""
-        self.profiles(*({"ic_contact_id": str(id_)} for id_ in contact_ids))
-        self.compute(EVERYBODY, now)
+        """Make these the members of the audience `everybody`, without its SQL, which would select all profiles."""
+        ids = [str(id_) for id_ in contact_ids]
+        self.run(_ONLY_IDS, [ids])
+        with mock.patch.object(audience, "select", return_value=ids):
+            audience.compute(self.warehouse, EVERYBODY, now=now, missing=None)
 
-    def compute(self, audience: Audience, now: datetime = NOW, missing: str | None = None) -> None:
+    def compute(self, chosen: Audience, now: datetime = NOW, missing: str | None = None) -> None:
         """Compute an audience of ours. No user wrote its SQL: an engine that it locked could not be used again."""
         with mock.patch.object(Warehouse, "read", read_trusting):
-            compute(self.warehouse, audience, now=now, missing=missing)
+            audience.compute(self.warehouse, chosen, now=now, missing=missing)
 
     def incomplete(self, missing: str | None) -> None:
         """Compute the audience `everybody` while that data is incomplete; None: complete."""

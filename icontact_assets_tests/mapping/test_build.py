@@ -38,14 +38,15 @@ _idle: list[duckdb.DuckDBPyConnection] = []
 def fresh() -> Iterator[duckdb.DuckDBPyConnection]:
     """A database with empty tables. As in the warehouse, everything happens in a transaction that is still open: rolled
     back, it leaves them empty for the next."""
-    connection = _idle.pop() if _idle else _made()
+    connection = _idle.pop() if _idle else made()
     connection.execute("BEGIN")
     yield connection
     connection.execute("ROLLBACK")
     _idle.append(connection)
 
 
-def _made() -> duckdb.DuckDBPyConnection:
+def made() -> duckdb.DuckDBPyConnection:
+    """A database with empty tables."""
     connection = duckdb.connect()
     connection.execute("CREATE SCHEMA icontact")
     connection.execute("USE icontact")

@@ -14,21 +14,42 @@ from icontact_assets.assets.mapped import mapped_columns
 from icontact_assets.mapping.build import Built, build_activity, build_users
 from icontact_assets.mapping.verify import QUESTIONS, verify
 from icontact_assets_tests.harness import Project
-from icontact_assets_tests.mapping.test_build import NOW, add_contact, add_event, add_message, fresh
+from icontact_assets_tests.mapping.test_build import NOW, add_contact, add_event, add_message, fresh, made
+
+
+def fill(connection: duckdb.DuckDBPyConnection) -> None:
+    for n in range(1, 6):
+        add_contact(connection, id=str(n), email=f"p{n}@example.org", city="Ulm", create_date="2020-01-01 00:00:00")
+    later = NOW + timedelta(days=1)
+    add_contact(connection, later, id="1", email="p1@example.org", city="", deleted_at=later)
+    add_message(connection, "501", ["spring"])
+    for n, kind in enumerate(["open", "open", "click", "bounce", "unsubscribe"]):
+        add_event(connection, kind, str(n + 2), NOW, "https://example.org/a" if kind == "click" else None)
+    add_event(connection, "open", "3", NOW, None, message="502")
 
 
 @pytest.fixture
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with fresh() as connection:
-        for n in range(1, 6):
-            add_contact(connection, id=str(n), email=f"p{n}@example.org", city="Ulm", create_date="2020-01-01 00:00:00")
-        later = NOW + timedelta(days=1)
-        add_contact(connection, later, id="1", email="p1@example.org", city="", deleted_at=later)
-        add_message(connection, "501", ["spring"])
-        for n, kind in enumerate(["open", "open", "click", "bounce", "unsubscribe"]):
-            add_event(connection, kind, str(n + 2), NOW, "https://example.org/a" if kind == "click" else None)
-        add_event(connection, "open", "3", NOW, None, message="502")
+        fill(connection)
         yield connection
+
+
+@pytest.fixture(scope="module")
+def mapped_once() -> duckdb.DuckDBPyConnection:
+    connection = made()
+    fill(connection)
+    compute(connection)
+    connection.execute("CREATE TABLE icontact_profiles_before AS FROM icontact_profiles")
+    return connection
+
+
+@pytest.fixture
+def computed(mapped_once: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """With everything computed. What a test does to it is undone."""
+    mapped_once.execute("BEGIN")
+    yield mapped_once
+    mapped_once.execute("ROLLBACK")
 
 
 def compute(connection: duckdb.DuckDBPyConnection, aid: str | None = None) -> None:
@@ -98,12 +119,10 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("statement", BROKEN)
-def test_a_broken_table_is_red(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    compute(connection)
-    connection.execute("CREATE TABLE icontact_profiles_before AS FROM icontact_profiles")
-    connection.execute(statement)
+def test_a_broken_table_is_red(computed: duckdb.DuckDBPyConnection, statement: str) -> None:
+    computed.execute(statement)
     name, expected = BROKEN[statement]
-    assert red(connection, name) == expected
+    assert red(computed, name) == expected
 
 
 def kept(connection: duckdb.DuckDBPyConnection) -> list[tuple[int | None, int | None]]:
@@ -135,11 +154,10 @@ def test_an_update_is_compared_with_what_the_events_before_it_were_found_to_make
     assert kept(connection) == [(None, None)]
 
 
-def test_an_event_that_somebody_changed_is_red(connection: duckdb.DuckDBPyConnection) -> None:
-    compute(connection)
-    connection.execute("UPDATE raw_activity SET event_type = 'open' WHERE event_type = 'bounce'")
-    build_activity(connection)
-    assert red(connection, "icontact_activity") == {"counts_match_raw_activity"}
+def test_an_event_that_somebody_changed_is_red(computed: duckdb.DuckDBPyConnection) -> None:
+    computed.execute("UPDATE raw_activity SET event_type = 'open' WHERE event_type = 'bounce'")
+    build_activity(computed)
+    assert red(computed, "icontact_activity") == {"counts_match_raw_activity"}
 
 
 def test_the_step_of_the_asset_reports_them(imported: Project, monkeypatch: pytest.MonkeyPatch) -> None:
