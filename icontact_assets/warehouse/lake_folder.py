@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -19,7 +21,8 @@ SETTING = "ICONTACT_ASSETS_DATA"
 _OWNS, _WANTS, _LEAVES = "owns", "wants", "leaves"
 """What a lake says of itself."""
 
-_PREFIX = "icontact-lake"
+_PATTERN = "icontact-lake.*"
+_NAME = re.compile(rf"icontact-lake\.([0-9a-f-]{{36}})\.(\d+)\.({_OWNS}|{_WANTS}|{_LEAVES})")
 
 _TRIES = 6
 """How often a lake looks whether another one that wants the folder too has left it."""
@@ -36,9 +39,10 @@ class _Said(NamedTuple):
     path: str
 
     @classmethod
-    def of(cls, path: str) -> _Said:
-        _, lake, number, state = PurePosixPath(path).name.split(".")
-        return cls(lake, int(number), state, path)
+    def all_of(cls, paths: Iterable[str]) -> dict[str, _Said]:
+        """What each lake wrote last."""
+        found = [(_NAME.fullmatch(PurePosixPath(path).name), path) for path in paths]
+        return {said.lake: said for said in sorted(cls(m[1], int(m[2]), m[3], path) for m, path in found if m)}
 
 
 def is_lake(session: Session) -> bool:
@@ -55,7 +59,8 @@ def take_folder(connection: duckdb.DuckDBPyConnection, session: Session, data: s
     A folder in S3 has no locks. So a lake says first that it wants the folder. Then it looks whether another one says
     so, and if none does, it owns the folder. Of two that begin at once, at least one sees the other.
 
-    Raises WarehouseError where the folder belongs to another lake, or holds Parquet files before the lake has any.
+    Raises WarehouseError where the folder belongs to another lake, is in a folder that does or holds one, or holds
+    Parquet files before the lake has any.
     """
     folder = _Folder(connection, data, _id(session), catalog)
     if folder.mine() == _OWNS:
@@ -93,7 +98,7 @@ class _Folder:
 
     def mine(self) -> str | None:
         """What the lake says of itself."""
-        said = self._said().get(self._lake)
+        said = self._here().get(self._lake)
         return said.state if said else None
 
     def say(self, state: str) -> None:
@@ -106,14 +111,21 @@ class _Folder:
                     f"The folder {self._data} cannot be made: {error.strerror}. Check that this user may write there, "
                     f"or name another one in {SETTING}."
                 ) from error
-        former = self._said().get(self._lake)
-        path = f"{self._data}/{_PREFIX}.{self._lake}.{former.number + 1 if former else 1}.{state}"
+        former = self._here().get(self._lake)
+        path = f"{self._data}/icontact-lake.{self._lake}.{former.number + 1 if former else 1}.{state}"
         quoted = path.replace("'", "''")
         self._connection.execute(f"COPY (SELECT ?) TO '{quoted}' (FORMAT csv, HEADER false)", [self._catalog])
 
     def others(self, *states: str) -> Collection[_Said]:
-        """The other lakes that say one of these."""
-        return [said for lake, said in self._said().items() if lake != self._lake and said.state in states]
+        """The other lakes that say one of these of this folder, of one in it, or of one that it is in."""
+        paths = self.files(f"**/{_PATTERN}")
+        parts = self._data.split("/")
+        for number in range(3 if "://" in self._data else 1, len(parts)):
+            # Whoever may use a folder of a bucket need not have the right to list what is above it.
+            with suppress(duckdb.Error):
+                paths += self._glob(f"{'/'.join(parts[:number])}/{_PATTERN}")
+        said = _Said.all_of(paths)
+        return [one for lake, one in said.items() if lake != self._lake and one.state in states]
 
     def refuse(self, *states: str) -> None:
         """Raise WarehouseError if another lake says one of these."""
@@ -122,19 +134,21 @@ class _Folder:
             other = content.strip()
             raise WarehouseError(
                 f"The folder {self._data} belongs to the lake of the catalog {other}, and not to that of "
-                f"{self._catalog}, as {PurePosixPath(said.path).name} in it says. Each would delete the files of the "
-                f"other. Name another folder in {SETTING}. If the other lake is gone for good, remove all that is in "
-                "the folder."
+                f"{self._catalog}, as {said.path} says. Each would delete the files of the other. Name another folder "
+                f"in {SETTING}, which is in none of another lake and holds none. If the other lake is gone for good, "
+                "remove all that is in its folder."
             )
 
     def files(self, pattern: str) -> list[str]:
         """The files of a pattern."""
-        rows = self._connection.execute("SELECT file FROM glob(?)", [f"{self._data}/{pattern}"]).fetchall()
-        return [file for (file,) in rows]
+        return self._glob(f"{self._data}/{pattern}")
 
-    def _said(self) -> dict[str, _Said]:
-        """What each lake says."""
-        return {said.lake: said for said in sorted(map(_Said.of, self.files(f"{_PREFIX}.*")))}
+    def _here(self) -> dict[str, _Said]:
+        """What each lake says of this folder."""
+        return _Said.all_of(self.files(_PATTERN))
+
+    def _glob(self, pattern: str) -> list[str]:
+        return [file for (file,) in self._connection.execute("SELECT file FROM glob(?)", [pattern]).fetchall()]
 
 
 def _id(session: Session) -> str:

@@ -61,6 +61,9 @@ def test_another_lake_is_refused_before_it_is_made_and_both_are_named(
     assert f"{first} on 127.0.0.1" in str(caught.value)
     assert f"{second} on 127.0.0.1" in str(caught.value)
     assert "Name another folder in ICONTACT_ASSETS_DATA" in str(caught.value)
+    for folder in (f"{data}/inside", data.rpartition("/")[0]):
+        with pytest.raises(WarehouseError, match=f"The folder {folder} belongs to the lake of the catalog {first} on"):
+            Worker(postgres, second, folder, tmp_path).add(1)
     assert tables(postgres, second) == []
     assert Worker(postgres, first, data, tmp_path).add(2) == [1, 2]
     assert Worker(postgres, second, f"{data}-2", tmp_path).add(3) == [3]
