@@ -140,16 +140,17 @@ def jobs(postgres: Postgres, folder: Path, rounds: int, times: Times) -> None:
 def mapping(postgres: Postgres, folder: Path, events: int, times: Times) -> None:
     """All events mapped anew, each place in turn. What is measured is rolled back."""
     _, work = JOBS["full"]
-    for kind in (FILE, DISK):
-        home = folder / kind
-        home.mkdir()
-        warehouse = Warehouse(storage_of(load_settings(_variables(kind, postgres, home), home)), "icontact")
-        make(warehouse, events, events // 25)
-        for _ in range(2):
-            with warehouse.write("measuring") as connection:
-                times.take("mapping", kind, lambda connection=connection: work(connection))
-                connection.execute("ROLLBACK")
-                connection.execute("BEGIN")
+    with _s3():
+        for kind in (FILE, DISK, S3):
+            home = folder / kind
+            home.mkdir()
+            warehouse = Warehouse(storage_of(load_settings(_variables(kind, postgres, home), home)), "icontact")
+            make(warehouse, events, events // 25)
+            for _ in range(2):
+                with warehouse.write("measuring") as connection:
+                    times.take("mapping", kind, lambda connection=connection: work(connection))
+                    connection.execute("ROLLBACK")
+                    connection.execute("BEGIN")
 
 
 def main() -> None:

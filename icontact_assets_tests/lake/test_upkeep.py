@@ -172,6 +172,34 @@ def test_a_run_that_writes_is_waited_for(lake: Lake) -> None:
     assert {day for _, day, *_ in events} == {1, 2, 4, 5}
 
 
+def test_in_s3_what_is_needed_stays_and_nothing_else(
+    postgres: Postgres, catalog: str, data_in_s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_MANY", 2)
+    # Nobody can make a file in S3 older.
+    monkeypatch.setattr(upkeep, "_ORPHAN", timedelta(0))
+    storage = DuckLake(postgres.conninfo(catalog), data_in_s3, tmp_path)
+
+    def ask(*statements: str) -> list[tuple[Any, ...]]:
+        with Warehouse(storage).write("a test") as connection:
+            for sql in statements:
+                found = connection.execute(sql).fetchall()
+            return found
+
+    ask("CREATE TABLE t (n INTEGER)")
+    for number in range(3):
+        ask(f"DELETE FROM t WHERE n % 5 = {number}", "INSERT INTO t SELECT range FROM range(100)")
+    before = ask("SELECT rowid, n FROM t ORDER BY ALL")
+    ask(f"COPY t TO '{data_in_s3}/main/t/orphan.parquet'")
+    done = [storage.maintenance(timedelta(0)) for _ in range(3)]
+    assert sum(one.orphans_removed for one in done) == 1
+    assert done[0].files_rewritten >= 3
+    assert ask("SELECT rowid, n FROM t ORDER BY ALL") == before
+    [(files,)] = ask(f"SELECT count(*) FROM glob('{data_in_s3}/**/*.parquet')")
+    assert files == done[2].after.files < done[0].before.files
+    assert ask(f"SELECT count(*) FROM glob('{data_in_s3}/icontact-lake.*.owns')") == [(1,)]
+
+
 def test_settings_that_name_a_lake_have_a_maintenance(lake: Lake, variables: dict[str, str], tmp_path: Path) -> None:
     environment = {"ICONTACT_ASSETS_HOME": str(tmp_path)}
     assert (
