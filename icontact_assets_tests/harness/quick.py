@@ -14,8 +14,6 @@ from icontact_assets.assets.raw import raw_assets
 from icontact_assets.ingest.window import Window
 from icontact_assets.settings.models import Import, Settings
 
-_SILENT = logging.Logger("quick", logging.CRITICAL)
-
 
 @dataclass(frozen=True)
 class QuickAsset:
@@ -48,11 +46,22 @@ class QuickResult:
     """The assets that failed, without the prefix of their import, each with what it said."""
     green: list[dg.AssetMaterialization] = field(default_factory=list)
     """What was reported of each day that was read."""
+    said: list[tuple[int, str]] = field(default_factory=list)
+    """What was logged, each with its level."""
     interrupted: bool = False
 
     @property
     def success(self) -> bool:
         return not self.red and not self.interrupted
+
+
+class _Kept(logging.Handler):
+    def __init__(self, said: list[tuple[int, str]]) -> None:
+        super().__init__()
+        self._said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append((record.levelno, record.getMessage()))
 
 
 @dataclass
@@ -63,7 +72,7 @@ class _Step:
     run: dg.DagsterRun
     asset_key: dg.AssetKey
     partition_key_range: dg.PartitionKeyRange
-    log: logging.Logger = _SILENT
+    log: logging.Logger
     told: dict[str | None, dict[str, Any]] = field(default_factory=dict)
 
     def add_asset_metadata(self, metadata: Mapping[str, Any], partition_key: str | None = None) -> None:
@@ -79,6 +88,8 @@ def quick_run(
     """Materialize raw assets for a window of days. Those that need one that failed are skipped."""
     run = instance.add_run(dg.DagsterRun(job_name="quick", tags=dict(tags)))
     result = QuickResult()
+    log = logging.Logger("quick")
+    log.addHandler(_Kept(result.said))
     left = {asset.key: asset for asset in assets}
     missing: set[dg.AssetKey] = set()
     while left:
@@ -86,7 +97,7 @@ def quick_run(
         asset = max((a for a in left.values() if not left.keys() & a.needs), key=lambda asset: asset.priority)
         del left[asset.key]
         days = dg.PartitionKeyRange(window.first.isoformat(), window.last.isoformat())
-        if missing & asset.needs or not _materialize(asset, _Step(instance, run, asset.key, days), window, result):
+        if missing & asset.needs or not _materialize(asset, _Step(instance, run, asset.key, days, log), window, result):
             missing.add(asset.key)
         if result.interrupted:
             break
