@@ -11,6 +11,7 @@ import pytest
 import yaml
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.instance.runs.run_domain import RunDomain
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.run_coordinator import SubmitRunContext
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
@@ -42,7 +43,9 @@ def agency(tmp_path: Path) -> dg.Definitions:
 
 @pytest.fixture
 def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """One with the queue of deploy/compose/, and Dagster's usual records."""
+    """One with the queue of deploy/compose/, and Dagster's usual records, but for the hundreds of assets and checks that
+    runs announce: no queue reads them."""
+    monkeypatch.setattr(RunDomain, "_log_asset_planned_events", lambda *_: None)
     monkeypatch.setenv("DAGSTER_WORKERS", "10")
     written = yaml.safe_load(WORKERS.read_text())
     chosen: Any = {name: written[name] for name in ("concurrency", "run_coordinator")}
