@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from icontact_assets.sandbox.faults import Plans
+from icontact_assets.sandbox.faults import Edit, Plans
 from icontact_assets.sandbox.kept import EDIT, Kept, KeptError, Write
 from icontact_assets.sandbox.reading import changed
 from icontact_assets.sandbox.seed import FIRST_CONTACT, FIRST_LIST, FIRST_MESSAGE, FIRST_SEND, Plan, build
@@ -290,6 +290,11 @@ class Control:
         state = self.state
         if path in self.edits and writing:
             return self.edit(path, given or {})
+        if path == "edits" and writing:
+            steps = Edit.model_validate({"kind": "edit", **(given or {})}).steps()
+            for name, values in steps:
+                self.check(name, values)
+            return [self.edit(name, values) for name, values in steps]
         if path == "clock":
             return self._clock(SetClock.model_validate(given or {}))
         if path == "switches":
@@ -321,7 +326,18 @@ class Control:
             return truth(
                 self._folder(int(query.get("folder", MAIN_FOLDER))), state.world.clock.now(), query.get("resource")
             )
-        known = ["clock", "faults", "faults/clear", "log", "log/clear", "reset", "switches", "truth", *self.edits]
+        known = [
+            "clock",
+            "edits",
+            "faults",
+            "faults/clear",
+            "log",
+            "log/clear",
+            "reset",
+            "switches",
+            "truth",
+            *self.edits,
+        ]
         raise ControlError(f"there is no control path {path!r} for this method; known: {', '.join(known)}")
 
     def check(self, path: str, given: Json) -> BaseModel:

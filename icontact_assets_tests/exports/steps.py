@@ -14,8 +14,7 @@ LATER = 3600
 
 
 def people(house: House, *ids: int) -> None:
-    for id_ in ids:
-        house.contact(id_)
+    house.contacts(*ids)
     house.imported()
     house.store.audience(*ids)
 

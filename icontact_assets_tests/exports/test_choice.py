@@ -318,8 +318,7 @@ def mirror(**options: Any) -> Export:
 
 
 def people(house: House, *ids: int) -> None:
-    for id_ in ids:
-        house.contact(id_)
+    house.contacts(*ids)
     become(house.store, "readers", *ids)
 
 

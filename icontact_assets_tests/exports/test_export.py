@@ -17,8 +17,7 @@ STATUSES = ("normal", "bounced", "donotcontact", "pending", "invitable")
 
 
 def people(house: House, *ids: int) -> None:
-    for id_ in ids:
-        house.contact(id_)
+    house.contacts(*ids)
     house.store.audience(*ids)
 
 
@@ -268,8 +267,7 @@ def test_half_a_lost_batch_is_repeated_for_the_others_only(house):
 
 
 def test_after_a_lost_answer_somebody_is_found_wherever_the_list_shows_them(house):
-    for id_ in range(500, 515):
-        house.contact(id_, on="normal")
+    house.contacts(*range(500, 515), on="normal")
     people(house, 1, 2)
     house.fault(method="POST", nth=1, do={"kind": "reset"})
     # A list that is not shown in the order of its growth, and from which somebody is removed at the same time.
@@ -407,8 +405,7 @@ def test_no_address_is_left_behind(house):
 
 def test_the_order_of_listings_and_replies_does_not_matter(house):
     house.sandbox.control("switches", listing_order="descending", bulk_reply_order="shuffled", ids="mixed")
-    for id_ in range(200, 220):
-        house.contact(id_, on="normal")
+    house.contacts(*range(200, 220), on="normal")
     people(house, *range(1, 61))
     house.sandbox.control("switches", page_limit_rows=25)
     report = house.export()

@@ -26,8 +26,7 @@ THEN = datetime(2026, 9, 1)
 
 
 def people(house: House, *ids: int) -> None:
-    for id_ in ids:
-        house.contact(id_)
+    house.contacts(*ids)
     house.store.audience(*ids)
 
 

@@ -65,8 +65,7 @@ def test_limits_that_are_lifted_stop_nothing():
 
 
 def people(house: House, *ids: int) -> None:
-    for id_ in ids:
-        house.contact(id_)
+    house.contacts(*ids)
     house.store.audience(*ids)
 
 

@@ -14,8 +14,7 @@ UNSUBSCRIBE = Remove()
 
 
 def people(house: House, *ids: int) -> None:
-    for id_ in ids:
-        house.contact(id_)
+    house.contacts(*ids)
     house.store.audience(*ids)
 
 
@@ -226,8 +225,7 @@ def test_a_list_that_is_suddenly_empty_is_read_again(house):
 
 def test_contacts_of_others_people_are_not_even_read(house):
     people(house, 1)
-    for id_ in range(200, 330):
-        house.contact(id_, on="normal")
+    house.contacts(*range(200, 330), on="normal")
     house.export("mirror")
     house.store.audience()
     house.sandbox.control("log/clear")

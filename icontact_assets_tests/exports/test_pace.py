@@ -66,8 +66,7 @@ def test_without_a_pace_everybody_may_be_added():
 
 
 def people(house: House, *ids: int) -> None:
-    for id_ in ids:
-        house.contact(id_)
+    house.contacts(*ids)
     house.store.audience(*ids)
 
 

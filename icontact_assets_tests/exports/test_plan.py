@@ -165,8 +165,7 @@ def test_a_name_that_two_lists_have_is_an_error(house):
 
 
 def test_a_list_that_is_not_read_whole_makes_no_plan(house):
-    for number in range(1, 30):
-        house.contact(number, on="normal")
+    house.contacts(*range(1, 30), on="normal")
     house.store.audience(1)
     house.fault(path="subscriptions", do={"kind": "order", "order": "shuffled"})
     house.sandbox.control("switches", page_limit_rows=12)

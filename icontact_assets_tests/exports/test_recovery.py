@@ -22,8 +22,7 @@ from icontact_assets_tests.harness import HOLDING, LIST, House
 
 
 def people(house: House, *ids: int) -> None:
-    for id_ in ids:
-        house.contact(id_)
+    house.contacts(*ids)
     house.store.audience(*ids)
 
 

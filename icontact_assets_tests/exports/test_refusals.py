@@ -33,7 +33,7 @@ def test_a_refusal_for_consent_is_known_by_its_words_whoever_it_names(house, how
     house.contact(1, email="ada@shop.example")
     house.contact(2, email="bob@shop.example")
     house.contact(3, email="cy@shop.example")
-    people(house)
+    house.imported()
     house.store.audience(1, 2, 3)
     house.sandbox.control("switches", resubscribe=how, refusal_names=names)
     house.fault(method="POST", nth=1, do=edit(leaves(1), leaves(3)))

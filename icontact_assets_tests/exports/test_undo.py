@@ -17,8 +17,7 @@ MOVE = Remove(move_to=str(HOLDING))
 
 
 def people(house: House, *ids: int) -> None:
-    for id_ in ids:
-        house.contact(id_)
+    house.contacts(*ids)
     house.store.audience(*ids)
 
 

@@ -144,6 +144,15 @@ class House:
         if on is not None:
             self.sandbox.control("subscriptions/set", list_id=LIST, contact_id=contact_id, status=on)
 
+    def contacts(self, *contact_ids: int, on: str | None = None) -> None:
+        """The same for each of these."""
+        edits: list[dict[str, Any]] = []
+        for id_ in contact_ids:
+            edits.append({"path": "contacts/add", "contact_id": id_, "email": f"planted{id_}@example.com"})
+            if on is not None:
+                edits.append({"path": "subscriptions/set", "list_id": LIST, "contact_id": id_, "status": on})
+        self.sandbox.control("edits", edits=edits)
+
     def imported(self) -> None:
         """Contacts and subscriptions of the sandbox become the tables' latest versions: a stand-in for the import."""
         self.clock.now += timedelta(minutes=1)

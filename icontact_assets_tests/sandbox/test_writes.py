@@ -98,3 +98,18 @@ def test_the_id_of_a_list_that_is_gone_is_not_given_to_another(sandbox: Sandbox)
     last = max(int(row["list_id"]) for row in sandbox.control("truth?resource=lists"))
     sandbox.control("lists/delete", list_id=last)
     assert sandbox.control("lists/add", name="Another")["list_id"] > last
+
+
+def test_several_edits_are_made_in_their_order_or_none_is(sandbox: Sandbox) -> None:
+    here = {"list_id": 99, "contact_id": 1}
+    edits = [
+        {"path": "lists/add", "list_id": 99, "name": "News"},
+        {"path": "contacts/add", "contact_id": 1, "email": "1@x.example"},
+        {"path": "subscriptions/set", **here},
+    ]
+    sandbox.control("edits", edits=edits)
+    assert on(sandbox, 99) == {1: "normal"}
+    for wrong, says in (({"path": "lists/nothing"}, "there is no edit"), ({"path": "subscriptions/set"}, "list_id")):
+        with pytest.raises(ValueError, match=says):
+            sandbox.control("edits", edits=[{"path": "subscriptions/delete", **here}, wrong])
+    assert on(sandbox, 99) == {1: "normal"}
