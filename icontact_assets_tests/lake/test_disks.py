@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from icontact_assets.ingest.window import Window
@@ -14,7 +15,10 @@ YESTERDAY = Window(days_ago(1), days_ago(1))
 def test_a_worker_with_an_empty_disk_goes_on_where_one_stopped_whose_disk_is_gone(
     project: Project, variables: dict[str, str], tmp_path: Path
 ) -> None:
-    project.sandbox.control("reset", contacts=5, messages=1, days=2)
+    project.sandbox.control("reset", contacts=5, messages=0, days=2)
+    # Before yesterday ended, whatever the hour is.
+    released = (datetime.now(UTC) - timedelta(hours=30)).isoformat()
+    project.sandbox.control("messages/add", message_id=330001, created=released, released=released)
     project.environment |= variables
     for home in ("first", "other"):
         project.environment["ICONTACT_ASSETS_HOME"] = str(tmp_path / home)

@@ -78,6 +78,7 @@ def test_another_machine_sees_that_a_worker_was_killed_and_marks_its_run(
         # One that stands still is not dead.
         os.kill(process.pid or 0, signal.SIGSTOP)
         assert [look(), look()] == ["No run is without its process."] * 2
+    wait_for(lambda: running_of(daemon).left_behind() == {run.run_id}, 30)
     assert look() == "No run is without its process."
     assert look() == f"Marked as failed, because their processes are gone: {run.run_id}."
     [found] = records.get_runs()
@@ -116,7 +117,8 @@ def test_of_several_processes_of_a_run_one_that_was_killed_is_forgotten_alone(
     with executing(machines[0], "run"):
         with executing(machines[0], "run"):
             wait_for(lambda: processes(postgres, catalog) == 2, 30)
-        assert running.left_behind() == {"run"}
+        # PostgreSQL takes a moment to see that a session is gone.
+        wait_for(lambda: running.left_behind() == {"run"}, 30)
         running.forget("run")
         assert (running.left_behind(), processes(postgres, catalog)) == (set(), 1)
 
