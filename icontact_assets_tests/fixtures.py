@@ -82,6 +82,12 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture
+def beginning(shared_sandbox: Sandbox, place: Place, tmp_path: Path) -> Project:
+    """A project for tests that begin with a world of their own: they reset its sandbox."""
+    return Project.in_folder(shared_sandbox, tmp_path, place.variables(tmp_path))
+
+
+@pytest.fixture
 def project(sandbox: Sandbox, place: Place, tmp_path: Path) -> Project:
     return Project.in_folder(sandbox, tmp_path, place.variables(tmp_path))
 
@@ -124,14 +130,14 @@ def after_the_job(
 
 @pytest.fixture
 def imported(
-    after_the_job: Callable[[Place], tuple[Project, str]], place: Place, sandbox: Sandbox, tmp_path: Path
+    after_the_job: Callable[[Place], tuple[Project, str]], place: Place, shared_sandbox: Sandbox, tmp_path: Path
 ) -> Project:
     """A project whose daily job ran over yesterday, with an audience and its export. Dagster has no records of it."""
     template, began = after_the_job(place)
-    resume(sandbox, began)
+    resume(shared_sandbox, began)
     shutil.copytree(template.home / "home", tmp_path / "home")
     environment = place.copied(template.environment) | {"ICONTACT_ASSETS_HOME": str(tmp_path / "home")}
-    return Project(sandbox, tmp_path, environment, config=AUDIENCE)
+    return Project(shared_sandbox, tmp_path, environment, config=AUDIENCE)
 
 
 @pytest.fixture(scope="session")

@@ -50,10 +50,10 @@ TOGETHER: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("switches", TOGETHER.values(), ids=TOGETHER)
-def test_rows_equal_the_truth(project: Project, switches: dict[str, Any]) -> None:
+def test_rows_equal_the_truth(beginning: Project, switches: dict[str, Any]) -> None:
+    project = beginning.quick()
     project.sandbox.control("reset", contacts=110, messages=4, days=12)
     project.sandbox.control("switches", **switches)
-    project.quick()
     assert project.run(window=WINDOW).success
     truth = project.sandbox.control("truth")
     listed = {row["contact_id"] for row in truth["contacts"] if row["visible"] and row["status"] != "deleted"}

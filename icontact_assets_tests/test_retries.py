@@ -79,12 +79,12 @@ def test_days_that_failed_for_good_do_not_keep_older_ones_waiting() -> None:
 
 
 @pytest.fixture
-def project(project: Project) -> Project:
+def project(beginning: Project) -> Project:
     """Of a few messages, as they are early in the day: how many requests a run takes depends on the hour."""
     early = datetime.combine(days_ago(0), time(0, 10), UTC)
-    project.sandbox.control("reset", contacts=60, messages=6, days=12, now=early.isoformat())
-    project.keeps_open = True
-    return project
+    beginning.sandbox.control("reset", contacts=60, messages=6, days=12, now=early.isoformat())
+    beginning.keeps_open = True
+    return beginning
 
 
 def limited(project: Project, requests: int) -> Project:

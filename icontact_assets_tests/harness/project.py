@@ -51,9 +51,8 @@ def days_ago(days: int) -> date:
 
 def resume(sandbox: Sandbox, began: str) -> None:
     """Give the sandbox the world that began at that time again. Begun at another time, it would have other events."""
-    now = sandbox.control("clock")["now"]
     sandbox.control("reset", now=began)
-    sandbox.control("clock", now=now)
+    sandbox.control("clock", now=datetime.now(UTC).isoformat())
 
 
 @dataclass

@@ -32,11 +32,11 @@ def by_message(requests: list[dict[str, Any]]) -> Counter[str]:
 
 
 @pytest.fixture
-def project(project: Project) -> Project:
+def project(beginning: Project) -> Project:
     """Of a few messages."""
-    project.sandbox.control("reset", contacts=60, messages=6, days=12)
-    project.quick()
-    return project
+    beginning.sandbox.control("reset", contacts=60, messages=6, days=12)
+    beginning.quick()
+    return beginning
 
 
 @pytest.fixture

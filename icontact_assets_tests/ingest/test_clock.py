@@ -18,10 +18,10 @@ LAG = timedelta(hours=26)
 
 
 @pytest.fixture
-def project(project: Project) -> Project:
-    project.sandbox.control("reset", contacts=60, messages=6, days=12)
-    project.quick()
-    return project
+def project(beginning: Project) -> Project:
+    beginning.sandbox.control("reset", contacts=60, messages=6, days=12)
+    beginning.quick()
+    return beginning
 
 
 def set_clock(project: Project, at: datetime) -> None:
