@@ -62,6 +62,10 @@ def _runs(storage: InMemoryRunStorage) -> Iterator[Any]:
 
 
 _UNREAD = (
+    dg.DagsterEventType.HANDLED_OUTPUT,
+    dg.DagsterEventType.LOGS_CAPTURED,
+    dg.DagsterEventType.RESOURCE_INIT_STARTED,
+    dg.DagsterEventType.RESOURCE_INIT_SUCCESS,
     dg.DagsterEventType.STEP_START,
     dg.DagsterEventType.STEP_OUTPUT,
     dg.DagsterEventType.STEP_SUCCESS,
@@ -70,7 +74,7 @@ _store_event = InMemoryEventLogStorage.store_event
 
 
 def _store_what_is_read(storage: InMemoryEventLogStorage, event: dg.EventLogEntry) -> None:
-    """Half of the events of a run say how its steps went on, and nobody reads them."""
+    """Most events of a run say how it went on, and nobody reads them."""
     if event.dagster_event is None or event.dagster_event.event_type not in _UNREAD:
         _store_event(storage, event)
 
