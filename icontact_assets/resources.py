@@ -93,7 +93,6 @@ def storage_of(
             settings.lake.catalog.get_secret_value(),
             settings.lake.data,
             settings.home / "lake",
-            readers=settings.readers,
             wait_seconds=settings.sharing.lock_wait if wait_seconds is None else wait_seconds,
             memory_limit=settings.sharing.memory_limit,
             waiting=waiting,

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from icontact_assets.catalog import Catalog, CatalogError, Held, Session, acquire
-from icontact_assets.private import OWNER, Readers, created_for_the_owner
+from icontact_assets.private import created_for_the_owner
 from icontact_assets.warehouse.closed import check_closed
 from icontact_assets.warehouse.engine import close_to_users
 from icontact_assets.warehouse.lake_engine import Attachment, lake_engine
@@ -57,7 +57,7 @@ class DuckLake:
     latest. `waiting` is called with what somebody who waits should know.
 
     DuckDB uses `memory_limit` MB at most, if that is given. `work` is a folder of this machine, for what does not fit
-    and for what work on these tables keeps. `readers` are those who may read it, and `data` if that is a folder.
+    and for what work on these tables keeps.
     """
 
     setting = "ICONTACT_ASSETS_WAREHOUSE"
@@ -68,7 +68,6 @@ class DuckLake:
         data: str,
         work: Path,
         *,
-        readers: Readers = OWNER,
         wait_seconds: float = 300.0,
         memory_limit: int | None = None,
         waiting: Callable[[str], None] = lambda _: None,
@@ -78,7 +77,6 @@ class DuckLake:
         self._conninfo = conninfo
         self._data = data
         self._work = work
-        self._readers = readers
         self._wait = wait_seconds
         self._memory_limit = memory_limit
         self._waiting = waiting
@@ -219,9 +217,10 @@ class DuckLake:
         try:
             # Whoever writes to some shares this one, once there is a lake: of two that make it at once, one would fail.
             # In one order everywhere, so that no two wait for each other.
-            acquire(session, "write", self._wait, shared=schemas is not None and is_lake(session))
+            shared = schemas is not None and is_lake(session)
+            acquire(session, "write", self._wait, self._waiting, shared=shared)
             for schema in sorted(schemas or ()):
-                acquire(session, f"write {schema}", self._wait)
+                acquire(session, f"write {schema}", self._wait, self._waiting)
         except Held as held:
             raise WarehouseBusy(
                 f"{self.where} is in use by {held} for more than {self._wait:.0f} s. "

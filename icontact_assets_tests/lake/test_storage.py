@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from icontact_assets import catalog as catalog_module
 from icontact_assets import doctor
 from icontact_assets.audiences.audience import AudienceError, select
 from icontact_assets.resources import open_warehouse, reading, storage_of
@@ -80,6 +81,20 @@ def test_who_writes_at_once(settings: Settings, first: tuple[str, ...], second: 
         with pytest.raises(WarehouseBusy, match=rf"is in use by process {os.getpid()}@.* storing"):
             write(first, write_inside)
         assert (numbers(settings, "one"), numbers(settings, "two")) == ([], [])
+
+
+def test_who_waits_to_write_is_told_for_whom(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog_module, "_FIRST_WORD_SECONDS", 0.05)
+    told = list[str]()
+    waits = storage_of(settings, wait_seconds=0.2, waiting=told.append)
+    for schemas in (("one",), None):
+        with (
+            storage_of(settings).turn("storing", ("one",)),
+            pytest.raises(WarehouseBusy),
+            waits.turn("waiting", schemas),
+        ):
+            pass
+    assert ["storing" in words for words in told] == [True, True]
 
 
 def test_commits_of_several_imports_at_once_are_all_kept(settings: Settings) -> None:
