@@ -38,7 +38,7 @@ a real database, and with processes that are killed where it says so.
 - **Red** names the asset that fails and its error. What must hold is checked then too, and what the next run brings.
 
 Pauses between tries are skipped. `icontact_assets_tests/ingest/faults/` has each play. Some of them run as tests, and
-`make test-lake` plays 43 with the tables in a lake.
+`make test-lake` plays 40 with the tables in a lake.
 """
 COLUMNS = "| {} | {} | Measured | Plays | Runs | Requests |\n| --- | --- | --- | --- | --- | --- |"
 
