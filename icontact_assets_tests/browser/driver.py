@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ from pathlib import Path
 import requests
 from playwright.sync_api import Page, expect, sync_playwright
 
+from icontact_assets_tests.browser import CHROMIUM
 from icontact_assets_tests.dev import wait_for
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",

@@ -9,8 +9,13 @@ import pytest
 
 from icontact_assets.resources import report_path
 from icontact_assets.sandbox.process import Sandbox
+from icontact_assets_tests.browser import CHROMIUM
 from icontact_assets_tests.dev import Dev
 from icontact_assets_tests.harness import Project, days_ago
+
+if CHROMIUM is None:
+    # Before the packages are imported that drive it: that takes longer than most tests.
+    pytest.skip("needs Chromium: the package chromium of Debian", allow_module_level=True)
 
 playwright = pytest.importorskip("playwright.sync_api")
 driver = pytest.importorskip("icontact_assets_tests.browser.driver")
@@ -28,7 +33,6 @@ exports:
 """
 
 
-@pytest.mark.skipif(driver.CHROMIUM is None, reason="needs Chromium: the package chromium of Debian")
 def test_first_hour(tmp_path: Path) -> None:
     pictures = Path(driver.PICTURES) if driver.PICTURES else tmp_path / "pictures"
     with Sandbox(contacts=300, messages=12, days=DAYS) as sandbox:

@@ -96,6 +96,7 @@ WENT_TO: list[tuple[list[dict[str, Any]], bool]] = [
     ([], True),
     ([{"include_list_ids": "5001,5004"}], True),
     ([{"include_list_ids": "5001, 5004 "}], True),
+    ([{"include_list_ids": "5001,\t005004"}], True),
     ([{"include_list_ids": "5001"}], False),
     ([{"include_list_ids": "15004,50041"}], False),
     ([{"include_list_ids": ""}], True),
