@@ -234,12 +234,13 @@ def test_nothing_is_asked_while_a_run_is_under_way_or_nothing_is_left(project: P
 def test_a_listing_that_is_refused_is_tried_again_after_a_day(project: Project) -> None:
     day = Window(days_ago(2), days_ago(1))
     refused = {"kind": "reply", "status": 400, "body": {"errors": ["broken"]}}
-    project.sandbox.control("faults", faults=[{"path": "/sends", "do": refused}])
+    project.sandbox.control("faults", faults=[{"path": "/contacts", "do": refused}])
     result = run(project, range_tags(day))
     assert not result.success
+    assert project.stored_events() == project.true_events()
     at = datetime.fromisoformat(tags_of(project, result)[RETRY_AT_TAG])
     assert abs(at - datetime.now(UTC) - LATER) < timedelta(minutes=1)
-    assert facts_of(result, "raw_sends")["retry_at"] == at.timestamp()
+    assert facts_of(result, "raw_contacts")["retry_at"] == at.timestamp()
     assert ask(project, at - timedelta(minutes=1))[0] is None
     assert ask(project, at)[0] == range_tags(day)
 
