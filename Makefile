@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-lake ui lint lock mutants docs pictures bench
+.PHONY: demo test test-lake test-ui ui lint lock mutants docs pictures bench
 demo: $(STAMP)
 	$(BIN)/icontact-assets demo
 
@@ -16,7 +16,11 @@ test: $(STAMP)
 test-lake: .venv-lake/.installed
 	PYTHONDONTWRITEBYTECODE= .venv-lake/bin/pytest -n 2 -m lake
 
-# The pictures of the docs, by the test that drives the UI in a browser.
+# The first hour of a user in Dagster's UI, in a real browser: needs Chromium.
+test-ui: $(STAMP)
+	$(BIN)/pytest icontact_assets_tests/browser
+
+# The pictures of the docs, by that test.
 pictures: $(STAMP)
 	ICONTACT_ASSETS_PICTURES=docs/pictures $(BIN)/pytest icontact_assets_tests/browser
 

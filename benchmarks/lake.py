@@ -29,6 +29,8 @@ from icontact_assets_tests.harness import AUDIENCE, Project, days_ago
 from icontact_assets_tests.harness.postgres import Postgres, started
 from icontact_assets_tests.harness.s3 import BUCKET
 
+_ASKED = ("--job", "icontact_import", "--partition")
+
 FILE, DISK, S3 = "file", "lake", "lake in S3"
 
 # In a process of its own, so that its CPU is not counted.
@@ -63,7 +65,9 @@ def _variables(kind: str, postgres: Postgres, folder: Path) -> dict[str, str]:
         return {}
     return {
         "ICONTACT_ASSETS_WAREHOUSE": f"ducklake:postgres:{postgres.conninfo(postgres.database())}",
-        "ICONTACT_ASSETS_DATA": f"s3://{BUCKET}/tables" if kind == S3 else str(folder / "data"),
+        "ICONTACT_ASSETS_DATA": f"s3://{BUCKET}/{folder.name.replace(' ', '-')}"
+        if kind == S3
+        else str(folder / "data"),
     }
 
 
@@ -106,16 +110,7 @@ def jobs(postgres: Postgres, folder: Path, rounds: int, times: Times) -> None:
         home.mkdir(exist_ok=True)
         shutil.copy(ROOT / "dagster.yaml", home)
         subprocess.run(
-            [
-                BIN / "dg",
-                "launch",
-                "-m",
-                "icontact_assets.definitions",
-                "--job",
-                "icontact_import",
-                "--partition",
-                str(day),
-            ],
+            [BIN / "dg", "launch", "-m", "icontact_assets.definitions", *_ASKED, str(day)],
             env={**os.environ, **project.environment, "DAGSTER_HOME": str(home)},
             cwd=project.home,
             stdout=subprocess.DEVNULL,
@@ -124,17 +119,20 @@ def jobs(postgres: Postgres, folder: Path, rounds: int, times: Times) -> None:
         )
 
     with Sandbox() as sandbox, _s3():
-        projects: dict[str, Project] = {}
+        projects: dict[tuple[str, bool], Project] = {}
         for kind in (FILE, DISK, S3):
-            home = folder / kind
-            home.mkdir()
-            projects[kind] = project = Project.in_folder(sandbox, home, _variables(kind, postgres, home)).quick()
-            project.config = AUDIENCE
+            for as_process in (False, True):
+                home = folder / f"{kind}{' of processes' * as_process}"
+                home.mkdir()
+                project = Project.in_folder(sandbox, home, _variables(kind, postgres, home)).quick()
+                project.config = AUDIENCE
+                assert project.settings.exports, "the file of settings is written"
+                projects[kind, as_process] = project
         for number in range(rounds + 1):
-            for kind, project in projects.items():
-                times.take("no news" if number else "main job", kind, lambda project=project: run(project))
-                if number:
-                    times.take("no news, a process", kind, lambda project=project: launch(project))
+            for (kind, as_process), project in projects.items():
+                what = ("no news" if number else "main job") + ", a process" * as_process
+                work = launch if as_process else run
+                times.take(what, kind, lambda work=work, project=project: work(project))
 
 
 def mapping(postgres: Postgres, folder: Path, events: int, times: Times) -> None:
