@@ -140,7 +140,7 @@ def test_only_old_orphans_are_removed(lake: Lake) -> None:
     assert lake.storage.maintenance(timedelta(0)).orphans_removed == 1
     assert not old.exists()
     assert new.exists()
-    # To whom the folder belongs is said by a file that no table names.
+    # The file that names the owner of the folder is in no table.
     assert list(lake.data.glob("icontact-lake.*.owns"))
     assert lake.rows() == before
 

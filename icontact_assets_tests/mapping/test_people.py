@@ -1,4 +1,4 @@
-"""Who is joined with whom, how fields of people are merged, what counts as a conflict, and that order does not matter."""
+"""Which contacts are joined, how fields of people are merged, what counts as a conflict, and that order does not matter."""
 
 from __future__ import annotations
 
