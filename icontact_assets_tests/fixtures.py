@@ -96,8 +96,8 @@ def project(sandbox: Sandbox, place: Place, tmp_path: Path) -> Project:
 def after_the_job(
     shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Place], tuple[Project, str]]:
-    """A project that holds what the daily job makes, and the time at which its world began, which is one for all places. Copying it
-    is much faster than making it for each test. The processes of pytest-xdist share the one in a file: their
+    """A project that holds what the daily job makes, and the time at which its world began, which is one for all places.
+    Copying it is much faster than making it for each test. The processes of pytest-xdist share the one in a file: their
     sandboxes have the same world."""
     common = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
