@@ -59,8 +59,8 @@ def take_folder(connection: duckdb.DuckDBPyConnection, session: Session, data: s
     A folder in S3 has no locks. So a lake says first that it wants the folder. Then it looks whether another one says
     so, and if none does, it owns the folder. Of two that begin at once, at least one sees the other.
 
-    Raises WarehouseError where the folder belongs to another lake, is in a folder that does or holds one, or holds
-    Parquet files before the lake has any.
+    Raises WarehouseError where the folder belongs to another lake or could not be taken, is in a folder that does or
+    holds one, or holds Parquet files before the lake has any.
     """
     folder = _Folder(connection, data, _id(session), catalog)
     if folder.mine() == _OWNS:
@@ -85,6 +85,10 @@ def take_folder(connection: duckdb.DuckDBPyConnection, session: Session, data: s
             folder.say(_LEAVES)
             time.sleep(random.uniform(0, 0.5 * 2**number))  # noqa: S311
         folder.refuse(_OWNS, _WANTS)
+        raise WarehouseError(
+            f"The folder {data} was wanted by another lake each time that this one looked. Nothing was made. Run this "
+            f"again, or name another folder in {SETTING}."
+        )
 
 
 class _Folder:

@@ -95,6 +95,16 @@ def test_of_two_lakes_that_begin_at_once_one_is_refused(
     assert "belongs to the lake of the catalog" in again[other]
 
 
+def test_a_folder_that_could_not_be_taken_is_not_used(
+    postgres: Postgres, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if another lake had wanted it each time, and had left it after the last.
+    monkeypatch.setattr(lake_folder, "_TRIES", 0)
+    database = postgres.database()
+    assert "was wanted by another lake" in Worker(postgres, database, data, tmp_path).ends(1)
+    assert tables(postgres, database) == []
+
+
 def test_workers_that_begin_to_use_one_lake_at_once_all_do(postgres: Postgres, catalog: str, tmp_path: Path) -> None:
     workers = [Worker(postgres, catalog, str(tmp_path / "data"), tmp_path) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
